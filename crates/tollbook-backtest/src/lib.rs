@@ -1,0 +1,1 @@
+//! Replays recorded calls under candidate policies and tells what changes.

@@ -1,0 +1,2 @@
+//! The binary `tollbook`.
+fn main() {}

@@ -1,0 +1,434 @@
+//! What is kept of a call: the events of a log, in one order, with canonical bytes.
+//!
+//! An event's bytes are a deterministic function of the event (CBOR, RFC 8949, section 4.2: definite
+//! lengths, shortest integers, fields by number, absent ones left out at the end). They are what is
+//! written, synced and hashed, and `verify` makes them again from Parquet. So a field is only ever
+//! added, with the next number and optional; none is renumbered, reused or removed.
+
+use minicbor::{Decode, Encode};
+
+/// One event of an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Event {
+    /// Place in the instance's order, from 0 without gaps.
+    #[n(0)]
+    pub seq: u64,
+    /// Microseconds since 1970-01-01T00:00:00Z; never less than an earlier event's of the instance.
+    /// None where an imported record has no time.
+    #[n(1)]
+    pub ts_us: Option<i64>,
+    /// What happened.
+    #[n(2)]
+    pub body: Body,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Body {
+    /// An engine began to judge, its state empty.
+    #[n(0)]
+    Opened(#[n(0)] Opened),
+    /// From here on a policy judges the calls of a server and a grant.
+    #[n(1)]
+    Activated(#[n(0)] Activated),
+    /// A call was judged, or was imported.
+    #[n(2)]
+    Decision(#[n(0)] Box<Record>),
+    /// A call that was let through ended.
+    #[n(3)]
+    Outcome(#[n(0)] Outcome),
+    /// Calls went by that could not be recorded.
+    #[n(4)]
+    Gap(#[n(0)] Gap),
+}
+
+/// An engine began to judge.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Opened {
+    /// Version of the engine, as in `tollbook --version`.
+    #[n(0)]
+    pub engine: String,
+    /// The engine's bounds, which decide when a call is refused with `state_full`.
+    #[n(1)]
+    pub bounds: Bounds,
+    /// What was imported, where the events come from another log: its format and file name.
+    #[n(2)]
+    pub imported_from: Option<String>,
+}
+
+/// Bounds of an engine's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Bounds {
+    /// Counters with a charge in their window. A call that needs one more is refused with
+    /// `state_full`.
+    #[n(0)]
+    pub keys_max: u64,
+    /// Calls that were let through and haven't ended. Beyond it the oldest is given up: its charge
+    /// stays.
+    #[n(1)]
+    pub in_flight_max: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { keys_max: 10_000_000, in_flight_max: 1_000_000 }
+    }
+}
+
+/// A policy took effect.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Activated {
+    /// The server whose calls it judges.
+    #[n(0)]
+    pub server: String,
+    /// The grant; none means every grant on the server.
+    #[n(1)]
+    pub grant: Option<String>,
+    /// SHA-256 of the policy's canonical JSON.
+    #[n(2)]
+    pub policy: PolicyHash,
+}
+
+/// Calls went by that could not be recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Gap {
+    /// How many calls, where it is known.
+    #[n(0)]
+    pub calls: Option<u64>,
+    /// Why.
+    #[n(1)]
+    pub cause: String,
+}
+
+/// SHA-256 of a policy's canonical JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct PolicyHash(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 32]);
+
+/// First 128 bits of a SHA-256: of canonical arguments, or of the bytes of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Hash128(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 16]);
+
+/// A call with its decision.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Record {
+    /// Who decided.
+    #[n(0)]
+    pub judged_by: Judge,
+    /// The server that the call was for.
+    #[n(1)]
+    pub server: String,
+    /// The conversation. None where it isn't known.
+    #[n(2)]
+    pub session: Option<String>,
+    /// The grant. None where it isn't known.
+    #[n(3)]
+    pub grant: Option<String>,
+    /// The client program, with its version. None where it isn't known.
+    #[n(4)]
+    pub agent: Option<String>,
+    /// The JSON text of the request's id.
+    #[n(5)]
+    pub request_id: Option<String>,
+    /// The tool's name. None where a frame was too broken to tell.
+    #[n(6)]
+    pub tool: Option<String>,
+    /// What was kept of the arguments.
+    #[n(7)]
+    pub args: RecordedArgs,
+    /// The policy that judged; none where there was none.
+    #[n(8)]
+    pub policy: Option<PolicyHash>,
+    /// Whether a refusal was acted upon.
+    #[n(9)]
+    pub mode: Mode,
+    /// The decision. None on imported calls, which nobody judged.
+    #[n(10)]
+    pub verdict: Option<Verdict>,
+    /// Stable code of the reason, such as `limit`; see [`crate::Reason`] and the gateway's own codes.
+    #[n(11)]
+    pub reason: Option<String>,
+    /// The rule that decided, shaped like a JSON Pointer.
+    #[n(12)]
+    pub rule: Option<String>,
+    /// The text that the agent was given.
+    #[n(13)]
+    pub message: Option<String>,
+    /// Every limit over the call that was looked at.
+    #[n(14)]
+    pub limits: Vec<LimitFact>,
+    /// Nanoseconds that the decision took.
+    #[n(15)]
+    pub decide_ns: Option<u64>,
+    /// W3C trace id of the request.
+    #[n(16)]
+    pub trace_id: Option<String>,
+    /// What an imported record says of itself, such as `reward=1.0`.
+    #[n(17)]
+    pub label: Option<String>,
+}
+
+/// Who decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Judge {
+    /// The engine, by a policy.
+    #[n(0)]
+    Engine,
+    /// The gateway by itself, before any policy was asked.
+    #[n(1)]
+    Gateway,
+    /// Nobody: the call was imported from another log.
+    #[n(2)]
+    Import,
+}
+
+/// Whether a refusal was acted upon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Mode {
+    /// It was.
+    #[n(0)]
+    Enforce,
+    /// It was only recorded: the call went on.
+    #[n(1)]
+    Shadow,
+}
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Verdict {
+    /// It goes on.
+    #[n(0)]
+    Allow,
+    /// It is refused.
+    #[n(1)]
+    Deny,
+    /// It waits for a person.
+    #[n(2)]
+    Hold,
+    /// The record lacks what the policy reads, so there is no telling. Only in a replay.
+    #[n(3)]
+    Unknown,
+}
+
+/// What was kept of a call's arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct RecordedArgs {
+    /// How much of the arguments `json` holds.
+    #[n(0)]
+    pub kept: Kept,
+    /// With [`Kept::Full`], the canonical arguments. With [`Kept::Read`], an object from each path that
+    /// the policy reads for this tool, such as `args.amount`, to its canonical value, null where
+    /// it is missing.
+    #[n(1)]
+    pub json: Option<String>,
+    /// The top-level keys, sorted. None where they aren't known.
+    #[n(2)]
+    pub keys: Option<Vec<String>>,
+    /// Hash of the canonical arguments. None where they aren't known.
+    #[n(3)]
+    pub hash: Option<Hash128>,
+    /// Size of the arguments as they came, in bytes.
+    #[n(4)]
+    pub bytes: Option<u64>,
+}
+
+/// How much of the arguments was kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Kept {
+    /// No value.
+    #[default]
+    #[n(0)]
+    None,
+    /// The values of the paths that the policy reads.
+    #[n(1)]
+    Read,
+    /// All.
+    #[n(2)]
+    Full,
+}
+
+/// A limit as a call met it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct LimitFact {
+    /// Name of the counter.
+    #[n(0)]
+    pub counter: String,
+    /// What owns the counter: a tool, `group NAME` or `all tools`.
+    #[n(1)]
+    pub owner: String,
+    /// Whose calls are counted together: `grant`, `session`, ….
+    #[n(2)]
+    pub scope: String,
+    /// The scope's value: the grant's name, the session's, ….
+    #[n(3)]
+    pub key: String,
+    /// Length of the window, in seconds.
+    #[n(4)]
+    pub window_s: u64,
+    /// Exact rolling window rather than one aligned in UTC.
+    #[n(5)]
+    pub rolling: bool,
+    /// Where the window began, in microseconds since 1970 (UTC).
+    #[n(6)]
+    pub window_start_us: i64,
+    /// What the window held before this call, in millionths of a call or unit.
+    #[n(7)]
+    pub used_before_micros: i64,
+    /// What this call would add, in millionths. None where the argument holds no usable amount.
+    #[n(8)]
+    pub amount_micros: Option<i64>,
+    /// What the window admits, in millionths.
+    #[n(9)]
+    pub max_micros: i64,
+    /// When a call like this one fits again, in microseconds since 1970. None where it fits now, or never
+    /// will.
+    #[n(10)]
+    pub frees_at_us: Option<i64>,
+    /// Measured, never enforced.
+    #[n(11)]
+    pub shadow: bool,
+}
+
+/// A call that was let through ended.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Outcome {
+    /// Sequence number of the call's decision, in the same instance.
+    #[n(0)]
+    pub call_seq: u64,
+    /// How it ended.
+    #[n(1)]
+    pub end: End,
+    /// Microseconds from forwarding to the answer.
+    #[n(2)]
+    pub upstream_us: Option<u64>,
+    /// Size of the result as it came, in bytes.
+    #[n(3)]
+    pub result_bytes: Option<u64>,
+    /// Hash of the result's bytes.
+    #[n(4)]
+    pub result_hash: Option<Hash128>,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum End {
+    /// A result.
+    #[n(0)]
+    Ok,
+    /// A result with `isError: true`.
+    #[n(1)]
+    ToolError,
+    /// A JSON-RPC error: the call never reached the tool.
+    #[n(2)]
+    RpcError,
+    /// It could not be sent.
+    #[n(3)]
+    Unreachable,
+    /// No answer in time.
+    #[n(4)]
+    Timeout,
+    /// The client gave it up.
+    #[n(5)]
+    Cancelled,
+    /// The server went away after the call was sent.
+    #[n(6)]
+    Lost,
+}
+
+impl Event {
+    /// The canonical bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(256);
+        // Writing to a Vec cannot fail, and no field encodes conditionally.
+        let written = minicbor::encode(self, &mut bytes);
+        debug_assert!(written.is_ok(), "encoding to memory failed");
+        bytes
+    }
+
+    /// Reads canonical bytes.
+    ///
+    /// # Errors
+    /// Where the bytes aren't one event, with the decoder's reason.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        let mut decoder = minicbor::Decoder::new(bytes);
+        let event = decoder.decode().map_err(|error| error.to_string())?;
+        if decoder.position() != bytes.len() {
+            return Err(format!("{} bytes follow the event", bytes.len() - decoder.position()));
+        }
+        Ok(event)
+    }
+}
+
+/// The words that stand for these in columns, SQL and messages.
+macro_rules! words {
+    ($name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
+        impl $name {
+            /// The word in columns and SQL.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+
+            /// The value that the word stands for.
+            #[must_use]
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+words!(Judge { Engine = "engine", Gateway = "gateway", Import = "import" });
+words!(Mode { Enforce = "enforce", Shadow = "shadow" });
+words!(Verdict { Allow = "allow", Deny = "deny", Hold = "hold", Unknown = "unknown" });
+words!(Kept { None = "none", Read = "read", Full = "full" });
+words!(End {
+    Ok = "ok", ToolError = "tool_error", RpcError = "rpc_error", Unreachable = "unreachable",
+    Timeout = "timeout", Cancelled = "cancelled", Lost = "lost",
+});
+
+fn hex(bytes: &[u8], f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits: Vec<u8> =
+        text.chars().map(|digit| digit.to_digit(16).and_then(|n| u8::try_from(n).ok())).collect::<Option<_>>()?;
+    let bytes: Vec<u8> = digits.chunks_exact(2).filter_map(|pair| Some(pair.first()? * 16 + pair.last()?)).collect();
+    if digits.len() == 2 * N { bytes.try_into().ok() } else { None }
+}
+
+macro_rules! hex_text {
+    ($name:ident) => {
+        /// Lower-case hexadecimal.
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                hex(&self.0, f)
+            }
+        }
+
+        impl $name {
+            /// Reads hexadecimal digits of exactly this length.
+            #[must_use]
+            pub fn from_hex(text: &str) -> Option<Self> {
+                from_hex(text).map(Self)
+            }
+        }
+    };
+}
+
+hex_text!(PolicyHash);
+hex_text!(Hash128);

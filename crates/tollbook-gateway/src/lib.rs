@@ -1,0 +1,1 @@
+//! MCP in, MCP out: the one decision loop between an agent and its server.

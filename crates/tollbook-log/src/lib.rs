@@ -1,0 +1,1 @@
+//! The log: canonical records while open, Parquet once sealed.

@@ -1,0 +1,307 @@
+//! Strict JSON, read once and kept with its places in the text.
+//!
+//! What was judged must be byte for byte what the server will see, so this reader refuses whatever
+//! two readers could take differently: a key that stands twice in an object at any depth, trailing
+//! data, NaN and infinities, text that isn't UTF-8, a lone surrogate, and nesting beyond a bound.
+//! Numbers keep their text, because `9007199254740993` is lost in a float.
+//!
+//! The grammar itself (strings, escapes, numbers) is jiter's.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::ops::Range;
+
+use jiter::{Jiter, JiterErrorType, JsonErrorType, Peek};
+
+/// Deepest nesting of arrays and objects that is read.
+pub const DEPTH_MAX: usize = 128;
+
+/// A value and the bytes of the text where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node<'a> {
+    /// Byte range in the text that was read.
+    pub span: Range<usize>,
+    /// The value.
+    pub value: Value<'a>,
+}
+
+/// A JSON value. Numbers are as they were written.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value<'a> {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// The number's own text; see [`crate::Decimal::parse`].
+    Number(&'a str),
+    /// A string, its escapes resolved.
+    String(Cow<'a, str>),
+    /// An array.
+    Array(Vec<Node<'a>>),
+    /// An object, in the order of the text; no two keys are equal.
+    Object(Vec<Member<'a>>),
+}
+
+/// A key of an object with its value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member<'a> {
+    /// The key, its escapes resolved.
+    pub key: Cow<'a, str>,
+    /// Byte range of the key, quotes included.
+    pub key_span: Range<usize>,
+    /// The value.
+    pub node: Node<'a>,
+}
+
+impl<'a> Node<'a> {
+    /// The member `key`, if this is an object that has one.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Node<'a>> {
+        self.members()?.iter().find(|member| member.key == key).map(|member| &member.node)
+    }
+
+    /// The members, if this is an object.
+    #[must_use]
+    pub fn members(&self) -> Option<&[Member<'a>]> {
+        match &self.value {
+            Value::Object(members) => Some(members),
+            _ => None,
+        }
+    }
+
+    /// The elements, if this is an array.
+    #[must_use]
+    pub fn elements(&self) -> Option<&[Node<'a>]> {
+        match &self.value {
+            Value::Array(elements) => Some(elements),
+            _ => None,
+        }
+    }
+
+    /// The text, if this is a string.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match &self.value {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// Why a text isn't one clean JSON value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Not JSON at all.
+    Syntax,
+    /// The text ends in the middle of a value.
+    Truncated,
+    /// A key stands twice in one object.
+    DuplicateKey,
+    /// More than [`DEPTH_MAX`] arrays and objects inside each other.
+    TooDeep,
+    /// The bytes aren't UTF-8.
+    InvalidUtf8,
+    /// Something follows the value.
+    TrailingData,
+    /// `NaN` or an infinity.
+    NotFinite,
+    /// An escape that names half of a surrogate pair.
+    LoneSurrogate,
+}
+
+/// A fault and where it was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// What is wrong.
+    pub fault: Fault,
+    /// Byte offset in the text.
+    pub at: usize,
+    /// The duplicate key, or what the reader said of the syntax.
+    pub detail: String,
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { fault, at, detail } = self;
+        match fault {
+            Fault::Syntax => write!(f, "not JSON at byte {at}: {detail}"),
+            Fault::Truncated => write!(f, "the JSON text ends at byte {at}, inside a value"),
+            Fault::DuplicateKey => write!(f, "the key `{detail}` stands twice in one object, again at byte {at}"),
+            Fault::TooDeep => write!(f, "nested deeper than {DEPTH_MAX} levels at byte {at}"),
+            Fault::InvalidUtf8 => write!(f, "not UTF-8 at byte {at}"),
+            Fault::TrailingData => write!(f, "data after the JSON value, at byte {at}"),
+            Fault::NotFinite => write!(f, "NaN or an infinity at byte {at}, which JSON doesn't have"),
+            Fault::LoneSurrogate => write!(f, "half of a surrogate pair at byte {at}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Reads one JSON value that fills `bytes`, white space around it aside.
+///
+/// # Errors
+/// The first [`Fault`] in the text.
+pub fn parse(bytes: &[u8]) -> Result<Node<'_>, Error> {
+    let text = std::str::from_utf8(bytes).map_err(|error| Error {
+        fault: Fault::InvalidUtf8,
+        at: error.valid_up_to(),
+        detail: String::new(),
+    })?;
+    let mut reader = Reader { text, json: Jiter::new(bytes) };
+    let peek = reader.json.peek().map_err(refused)?;
+    let node = reader.node(peek, 0)?;
+    reader.json.finish().map_err(|_| Error {
+        fault: Fault::TrailingData,
+        at: reader.json.current_index(),
+        detail: String::new(),
+    })?;
+    Ok(node)
+}
+
+/// The string as JSON writes it, quotes included, with the escapes of RFC 8785.
+#[must_use]
+pub fn quote(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quote_into(&mut quoted, text);
+    quoted
+}
+
+/// Appends the string as JSON writes it, quotes included, with the escapes of RFC 8785.
+pub fn quote_into(out: &mut String, text: &str) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\u{8}' => out.push_str("\\b"),
+            '\t' => out.push_str("\\t"),
+            '\n' => out.push_str("\\n"),
+            '\u{c}' => out.push_str("\\f"),
+            '\r' => out.push_str("\\r"),
+            control if control < ' ' => {
+                out.push_str("\\u00");
+                for nibble in [u32::from(control) >> 4, u32::from(control) & 15] {
+                    out.extend(char::from_digit(nibble, 16));
+                }
+            }
+            plain => out.push(plain),
+        }
+    }
+    out.push('"');
+}
+
+/// From this many members on, keys are looked up in a set instead of one by one.
+const KEY_SET_FROM: usize = 16;
+
+struct Reader<'a> {
+    text: &'a str,
+    json: Jiter<'a>,
+}
+
+impl<'a> Reader<'a> {
+    fn node(&mut self, peek: Peek, depth: usize) -> Result<Node<'a>, Error> {
+        let start = self.json.current_index();
+        if depth > DEPTH_MAX {
+            return Err(Error { fault: Fault::TooDeep, at: start, detail: String::new() });
+        }
+        let value = match peek {
+            Peek::Null => self.json.known_null().map(|()| Value::Null).map_err(refused)?,
+            Peek::True | Peek::False => self.json.known_bool(peek).map(Value::Bool).map_err(refused)?,
+            Peek::String => {
+                let decoded = self.json.known_str().map_err(refused)?.to_owned();
+                Value::String(self.string(start, decoded))
+            }
+            Peek::Array => Value::Array(self.elements(depth)?),
+            Peek::Object => Value::Object(self.members(depth)?),
+            Peek::NaN | Peek::Infinity => {
+                return Err(Error { fault: Fault::NotFinite, at: start, detail: String::new() });
+            }
+            _ if self.slice(start, start + 2) == "-I" => {
+                return Err(Error { fault: Fault::NotFinite, at: start, detail: String::new() });
+            }
+            _ => {
+                self.json.known_number_bytes(peek).map_err(refused)?;
+                Value::Number(self.slice(start, self.json.current_index()))
+            }
+        };
+        Ok(Node { span: start..self.json.current_index(), value })
+    }
+
+    fn elements(&mut self, depth: usize) -> Result<Vec<Node<'a>>, Error> {
+        let mut elements = Vec::new();
+        let mut next = self.json.known_array().map_err(refused)?;
+        while let Some(peek) = next {
+            elements.push(self.node(peek, depth + 1)?);
+            next = self.json.array_step().map_err(refused)?;
+        }
+        Ok(elements)
+    }
+
+    fn members(&mut self, depth: usize) -> Result<Vec<Member<'a>>, Error> {
+        let mut members: Vec<Member<'a>> = Vec::new();
+        let mut keys: HashSet<Cow<'a, str>> = HashSet::new();
+        // Between here and the first quotation mark stand only a brace or a comma, and white space.
+        let mut from = self.json.current_index();
+        let mut next = self.json.known_object().map_err(refused)?.map(str::to_owned);
+        while let Some(decoded) = next {
+            let start = from + self.text.get(from..).and_then(|rest| rest.find('"')).unwrap_or(0);
+            let key = self.string(start, decoded);
+            let twice = if members.len() < KEY_SET_FROM {
+                members.iter().any(|member| member.key == key)
+            } else {
+                if keys.is_empty() {
+                    keys.extend(members.iter().map(|member| member.key.clone()));
+                }
+                !keys.insert(key.clone())
+            };
+            if twice {
+                return Err(Error { fault: Fault::DuplicateKey, at: start, detail: key.into_owned() });
+            }
+            // The reader has passed the colon; the key ends at the last quotation mark before it.
+            let passed = self.slice(start, self.json.current_index());
+            let key_span = start..start + passed.rfind('"').map_or(passed.len(), |quote| quote + 1);
+            let peek = self.json.peek().map_err(refused)?;
+            let node = self.node(peek, depth + 1)?;
+            from = self.json.current_index();
+            members.push(Member { key, key_span, node });
+            next = self.json.next_key().map_err(refused)?.map(str::to_owned);
+        }
+        Ok(members)
+    }
+
+    /// The string that was just read from `start`: borrowed where it has no escapes.
+    fn string(&self, start: usize, decoded: String) -> Cow<'a, str> {
+        let written = self.slice(start + 1, start + 1 + decoded.len());
+        if written == decoded && self.text.as_bytes().get(start + 1 + decoded.len()) == Some(&b'"') {
+            Cow::Borrowed(written)
+        } else {
+            Cow::Owned(decoded)
+        }
+    }
+
+    fn slice(&self, start: usize, end: usize) -> &'a str {
+        self.text.get(start..end).unwrap_or_default()
+    }
+}
+
+fn refused(error: jiter::JiterError) -> Error {
+    use JsonErrorType as Json;
+    let JiterErrorType::JsonError(kind) = error.error_type else {
+        return Error { fault: Fault::Syntax, at: error.index, detail: error.error_type.to_string() };
+    };
+    let fault = match kind {
+        Json::EofWhileParsingList
+        | Json::EofWhileParsingObject
+        | Json::EofWhileParsingString
+        | Json::EofWhileParsingValue => Fault::Truncated,
+        Json::LoneLeadingSurrogateInHexEscape | Json::UnexpectedEndOfHexEscape | Json::InvalidUnicodeCodePoint => {
+            Fault::LoneSurrogate
+        }
+        _ => Fault::Syntax,
+    };
+    Error { fault, at: error.index, detail: kind.to_string() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+use super::*;
+
+#[track_caller]
+fn check(text: &[u8], expect: Result<(), (Fault, usize)>) {
+    let found = parse(text).map(|_| ()).map_err(|error| (error.fault, error.at));
+    assert_eq!(found, expect, "{}", String::from_utf8_lossy(text));
+}
+
+#[test]
+fn clean_json_is_read() {
+    for text in
+        ["null", " {} ", "[1,2.5e-3,\"\\u00e9\"]", "{\"a\":{\"a\":1},\"b\":[{\"a\":2}]}", "-0", "\"\\ud83d\\ude00\""]
+    {
+        check(text.as_bytes(), Ok(()));
+    }
+}
+
+#[test]
+fn what_two_readers_could_take_differently_is_refused() {
+    check(br#"{"a":1,"a":2}"#, Err((Fault::DuplicateKey, 7)));
+    check(br#"{"a":1,"\u0061":2}"#, Err((Fault::DuplicateKey, 7)));
+    check(br#"[{"x":{"k":1,"k":1}}]"#, Err((Fault::DuplicateKey, 13)));
+    check(b"{} {}", Err((Fault::TrailingData, 3)));
+    check(b"NaN", Err((Fault::NotFinite, 0)));
+    check(b"[-Infinity]", Err((Fault::NotFinite, 1)));
+    check(b"\"\xff\"", Err((Fault::InvalidUtf8, 1)));
+    check(br#""\ud800""#, Err((Fault::LoneSurrogate, 7)));
+    check(b"{\"a\":", Err((Fault::Truncated, 5)));
+}
+
+#[test]
+fn what_is_not_json_is_refused() {
+    for text in [
+        "01",
+        "1.",
+        ".5",
+        "+1",
+        "-",
+        "1e",
+        "{\"a\" 1}",
+        "{a:1}",
+        "[1,]",
+        "{\"a\":1,}",
+        "\"\t\"",
+        "tru",
+        "'a'",
+        "",
+        "0x10",
+        "1_000",
+        "//c\n1",
+    ] {
+        assert!(parse(text.as_bytes()).is_err(), "`{text}` was read");
+    }
+}
+
+#[test]
+fn a_duplicate_is_found_in_a_large_object_too() {
+    let members: Vec<String> = (0..40).map(|n| format!("\"k{n}\":{n}")).collect();
+    assert!(parse(format!("{{{}}}", members.join(",")).as_bytes()).is_ok());
+    let error = parse(format!("{{{},\"k3\":0}}", members.join(",")).as_bytes()).unwrap_err();
+    assert_eq!((error.fault, error.detail.as_str()), (Fault::DuplicateKey, "k3"));
+    let error = parse(format!("{{{},\"k39\":0}}", members.join(",")).as_bytes()).unwrap_err();
+    assert_eq!((error.fault, error.detail.as_str()), (Fault::DuplicateKey, "k39"));
+}
+
+#[test]
+fn nesting_is_bounded() {
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    assert!(parse(nested(DEPTH_MAX + 1).as_bytes()).is_ok());
+    assert_eq!(parse(nested(100_000).as_bytes()).unwrap_err().fault, Fault::TooDeep);
+}
+
+#[test]
+fn spans_are_the_bytes_of_the_text() {
+    let text = r#" {"k\n" : [ 12 , "é\t" ], "b":{"c":true}} "#;
+    let node = parse(text.as_bytes()).unwrap();
+    let members = node.members().unwrap();
+    assert_eq!(&text[node.span.clone()], text.trim());
+    assert_eq!(&text[members[0].key_span.clone()], r#""k\n""#);
+    assert_eq!(members[0].key, "k\n");
+    assert_eq!(&text[members[0].node.span.clone()], r#"[ 12 , "é\t" ]"#);
+    assert_eq!(&text[members[1].key_span.clone()], r#""b""#);
+    assert_eq!(&text[node.get("b").unwrap().get("c").unwrap().span.clone()], "true");
+}

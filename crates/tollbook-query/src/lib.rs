@@ -1,0 +1,1 @@
+//! SQL over a log: one DataFusion session, tables, functions and named reports.
