@@ -3,11 +3,14 @@
 pub mod json;
 pub mod policy;
 
+mod code;
 mod decimal;
+pub mod diagnostic;
 mod rule_id;
 mod version;
 
 pub use decimal::Decimal;
+pub use diagnostic::{Code, Diagnostic, Label, Severity, Span};
 pub use policy::Policy;
 pub use rule_id::{ALL_TOOLS, RuleIds, clock, pointer_key, tool_owner};
 pub use version::{VERSION_1, VERSION_TOLLBOOK_1};
