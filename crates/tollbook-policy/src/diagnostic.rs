@@ -99,6 +99,12 @@ impl Diagnostic {
     pub fn at(&self) -> usize {
         self.labels.first().map_or(0, |label| label.span.start)
     }
+
+    /// Byte offset just behind the place itself; 0 without one.
+    #[must_use]
+    pub fn end(&self) -> usize {
+        self.labels.first().map_or(0, |label| label.span.end)
+    }
 }
 
 /// Sorts the diagnostics by place and keeps the first [`DIAGNOSTICS_MAX`].

@@ -3,9 +3,12 @@
 pub mod json;
 pub mod policy;
 
+pub mod ast;
 mod code;
 mod decimal;
 pub mod diagnostic;
+mod lexer;
+mod parser;
 mod rule_id;
 mod version;
 
