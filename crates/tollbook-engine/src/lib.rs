@@ -1,8 +1,37 @@
 //! The enforcement core: one pure, total state machine that judges calls, live and replayed.
+//!
+//! An [`Engine`] is a policy made ready for one server; it never changes. A [`State`] is everything
+//! remembered between calls, bounded. [`Engine::decide`] takes a [`Call`] and answers with a
+//! [`Decision`]; [`State::settle`] takes in how a call ended and gives units back if it never reached the
+//! tool. Neither reads a clock, a file or the environment, and neither can fail: a refusal is a decision.
+//! The same events in the same order give the same decisions and the same state, and that is what a
+//! backtest rests on.
+//!
+//! What is *not* here: JSON-RPC, Parquet, time as it passes.
 
+pub mod run;
+
+mod approval;
+mod argument;
+mod canonical;
+mod compile;
+mod condition;
+mod decide;
+mod decision;
+mod history;
+mod hours;
+mod keyed;
+mod limit;
 mod record;
+mod state;
 
+pub use argument::{Args, Found, follow};
+pub use canonical::{canonical, hash128, policy_hash};
+pub use compile::{CompileError, Engine, LOOK_BACK_MAX};
+pub use decide::Call;
+pub use decision::{Decision, Fact, Reason};
 pub use record::{
     Activated, Body, Bounds, End, Event, Gap, Hash128, Judge, Kept, LimitFact, Mode, Opened, Outcome, PolicyHash,
     Record, RecordedArgs, Verdict,
 };
+pub use state::State;

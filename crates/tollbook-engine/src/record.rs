@@ -67,11 +67,28 @@ pub struct Bounds {
     /// stays.
     #[n(1)]
     pub in_flight_max: u64,
+    /// Sessions whose recent calls a breaker looks back on. A call of one more is refused with
+    /// `state_full`.
+    #[n(2)]
+    pub sessions_max: u64,
+    /// Approvals that are open. A call that needs one more is refused with `state_full`.
+    #[n(3)]
+    pub approvals_max: u64,
+    /// Charges that rolling windows remember, all together. A call that needs one more is refused with
+    /// `state_full`.
+    #[n(4)]
+    pub rolling_charges_max: u64,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { keys_max: 10_000_000, in_flight_max: 1_000_000 }
+        Self {
+            keys_max: 10_000_000,
+            in_flight_max: 1_000_000,
+            sessions_max: 1_000_000,
+            approvals_max: 10_000,
+            rolling_charges_max: 100_000_000,
+        }
     }
 }
 
@@ -167,6 +184,18 @@ pub struct Record {
     /// What an imported record says of itself, such as `reward=1.0`.
     #[n(17)]
     pub label: Option<String>,
+    /// Rules under `shadow` that would have refused or held.
+    #[n(18)]
+    pub shadow_rules: Vec<String>,
+    /// Calls in the block that repeats, where a breaker refused.
+    #[n(19)]
+    pub loop_period: Option<u32>,
+    /// How often the block had been repeated, where a breaker refused.
+    #[n(20)]
+    pub loop_repeats: Option<u32>,
+    /// Id of the approval that the call waits for, or that let it pass.
+    #[n(21)]
+    pub approval: Option<String>,
 }
 
 /// Who decided.

@@ -1,0 +1,137 @@
+//! The arguments of a call, as far as they are known.
+//!
+//! A live call has all of them. A recorded one has what its log kept: everything, the paths that the
+//! policy of its day read, or nothing. A value that wasn't kept is [`Found::Unrecorded`] and never
+//! guessed; it is a different thing from a value that the call didn't have.
+
+use tollbook_policy::json::{Node, Value, quote_into};
+use tollbook_policy::policy::Path;
+
+use crate::canonical::{canonical, hash128};
+use crate::record::{Hash128, Kept, RecordedArgs};
+
+/// What is known of a call's arguments.
+#[derive(Debug, Clone, Copy)]
+pub struct Args<'a> {
+    source: Source<'a>,
+    keys: Option<&'a [String]>,
+    /// Hash of the canonical arguments; None where they aren't known.
+    pub hash: Option<Hash128>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Source<'a> {
+    /// Every argument. None for a call without any.
+    Whole(Option<&'a Node<'a>>),
+    /// An object from paths to values.
+    Paths(&'a Node<'a>),
+    Nothing,
+}
+
+/// What stands at a path.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Found<'a> {
+    /// Nothing, or null.
+    Missing,
+    /// A value.
+    Value(&'a Value<'a>),
+    /// The log didn't keep it.
+    Unrecorded,
+}
+
+impl<'a> Args<'a> {
+    /// All the arguments of a live call; None where it has none.
+    #[must_use]
+    pub fn whole(node: Option<&'a Node<'a>>, hash: Hash128) -> Self {
+        Self { source: Source::Whole(node), keys: None, hash: Some(hash) }
+    }
+
+    /// What a log kept. `parsed` is [`RecordedArgs::json`], read; a text that can't be read is taken as
+    /// not kept.
+    #[must_use]
+    pub fn recorded(args: &'a RecordedArgs, parsed: Option<&'a Node<'a>>) -> Self {
+        let source = match (args.kept, parsed) {
+            (Kept::Full, Some(node)) => Source::Whole(Some(node)),
+            (Kept::Read, Some(node)) => Source::Paths(node),
+            _ => Source::Nothing,
+        };
+        Self { source, keys: args.keys.as_deref(), hash: args.hash }
+    }
+
+    /// What stands at `path`, whose text is `path_text`.
+    pub(crate) fn find(&self, path: &Path, path_text: &str) -> Found<'a> {
+        match self.source {
+            Source::Whole(node) => follow(node, path),
+            Source::Paths(kept) => match kept.get(path_text) {
+                Some(node) => present(Some(node)),
+                None => self.told_by_keys(path),
+            },
+            Source::Nothing => self.told_by_keys(path),
+        }
+    }
+
+    /// A top-level key that the call didn't have is missing, whatever was kept.
+    fn told_by_keys(&self, path: &Path) -> Found<'a> {
+        match (self.keys, path.keys.first()) {
+            (Some(keys), Some(first)) if keys.binary_search(first).is_err() => Found::Missing,
+            _ => Found::Unrecorded,
+        }
+    }
+}
+
+impl RecordedArgs {
+    /// What is kept of a live call's arguments: `args` as they came, the paths that the policy `reads`.
+    #[must_use]
+    pub fn keep(kept: Kept, args: Option<&Node<'_>>, reads: &[&Path]) -> Self {
+        let canonical = args.map_or_else(|| "{}".to_owned(), canonical);
+        let mut keys: Vec<String> =
+            args.and_then(Node::members).unwrap_or_default().iter().map(|member| member.key.to_string()).collect();
+        keys.sort_unstable();
+        Self {
+            kept,
+            hash: Some(hash128(canonical.as_bytes())),
+            bytes: Some(args.map_or(0, |args| u64::try_from(args.span.len()).unwrap_or(u64::MAX))),
+            json: match kept {
+                Kept::None => None,
+                Kept::Read => Some(values_at(args, reads)),
+                Kept::Full => Some(canonical),
+            },
+            keys: Some(keys),
+        }
+    }
+}
+
+/// An object from each path to its canonical value, null where it is missing.
+fn values_at(args: Option<&Node<'_>>, paths: &[&Path]) -> String {
+    let mut json = String::from("{");
+    for path in paths {
+        if json.len() > 1 {
+            json.push(',');
+        }
+        quote_into(&mut json, &path.to_string());
+        json.push(':');
+        match node_at(args, path) {
+            Some(node) => json.push_str(&canonical(node)),
+            None => json.push_str("null"),
+        }
+    }
+    json.push('}');
+    json
+}
+
+/// What stands at `path` in a call's arguments, null as missing.
+#[must_use]
+pub fn follow<'a>(args: Option<&'a Node<'a>>, path: &Path) -> Found<'a> {
+    present(node_at(args, path))
+}
+
+fn node_at<'a>(args: Option<&'a Node<'a>>, path: &Path) -> Option<&'a Node<'a>> {
+    path.keys.iter().try_fold(args?, |node, key| node.get(key))
+}
+
+fn present<'a>(node: Option<&'a Node<'a>>) -> Found<'a> {
+    match node.map(|node| &node.value) {
+        None | Some(Value::Null) => Found::Missing,
+        Some(value) => Found::Value(value),
+    }
+}

@@ -1,0 +1,454 @@
+//! The decision: hidden, default, then stage by stage over every clause that applies.
+//!
+//! `require` (each must be true), `deny` (any that is true refuses), `only during`, `break`, limits
+//! (probed), `approve` (may hold), limits (charged). The first refusal decides. A refused or held call
+//! charges nothing and changes no history.
+//!
+//! In a replay a clause may read what the log didn't keep. Then the later clauses are still asked: one
+//! that surely refuses settles the verdict, and only otherwise is it unknown. An unknown call is taken
+//! as let through, as it was when it was recorded.
+
+use smallvec::SmallVec;
+use tollbook_policy::Decimal;
+use tollbook_policy::json::Value;
+use tollbook_policy::policy::{Default, Path, Run};
+
+use crate::approval::Answer;
+use crate::argument::{Args, Found};
+use crate::canonical::hash128;
+use crate::compile::{Block, Clause, Engine, LimitPlan, Owner, Text, tool_id};
+use crate::condition::{Truth, any, short_whole_micros};
+use crate::decision::{Decision, Fact, Reason, scope_value};
+use crate::history::History;
+use crate::keyed::Handle;
+use crate::record::{Hash128, Verdict};
+use crate::state::{InFlight, State};
+
+/// One tool call, as the engine sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// Microseconds since 1970-01-01T00:00:00Z. None in an imported record without a time.
+    pub at_us: Option<i64>,
+    /// The conversation; None where it isn't known.
+    pub session: Option<&'a str>,
+    /// The grant; None where it isn't known.
+    pub grant: Option<&'a str>,
+    /// The client program; None where it isn't known.
+    pub agent: Option<&'a str>,
+    /// The tool's name.
+    pub tool: &'a str,
+    /// Its arguments.
+    pub args: Args<'a>,
+}
+
+impl Engine {
+    /// Judges one call, and charges what it lets through. `seq` names the call when it settles; it must
+    /// grow from call to call.
+    pub fn decide<'a>(&'a self, state: &mut State, seq: u64, call: &Call<'a>) -> Decision<'a> {
+        let now_us = call.at_us.map(|at_us| state.advance(at_us));
+        let plan = self.plan(call.tool);
+        let mut judging = Judging {
+            engine: self,
+            call: *call,
+            now_us,
+            blocks: plan.blocks.iter().filter_map(|index| self.block(*index)).collect(),
+            decision: Decision {
+                verdict: Verdict::Allow,
+                reason: Reason::Allowed,
+                rule: None,
+                message: None,
+                limits: Vec::new(),
+                shadow_rules: Vec::new(),
+                run: None,
+                retry_at_us: None,
+                approval: None,
+            },
+            probed: SmallVec::new(),
+            approval: None,
+            tool_id: None,
+        };
+        if plan.hidden {
+            judging.refuse(Reason::Hidden, "(hidden)", None);
+        } else if !plan.named && self.default == Default::Deny {
+            judging.refuse(Reason::DefaultDeny, "(default deny)", None);
+        } else {
+            // Each stage returns None once the verdict is settled.
+            let _ = judging.judge(state, seq);
+        }
+        judging.decision
+    }
+}
+
+struct Judging<'a> {
+    engine: &'a Engine,
+    call: Call<'a>,
+    now_us: Option<i64>,
+    blocks: SmallVec<[&'a Block; 4]>,
+    decision: Decision<'a>,
+    probed: SmallVec<[Probed<'a>; 4]>,
+    /// An approval that lets the call pass.
+    approval: Option<Handle>,
+    tool_id: Option<u128>,
+}
+
+/// A limit that the call fits into, ready to be charged.
+struct Probed<'a> {
+    limit: &'a LimitPlan,
+    held: Option<Handle>,
+    counter: u32,
+    tool: &'a str,
+    key: &'a str,
+    micros: i64,
+}
+
+impl<'a> Judging<'a> {
+    fn judge(&mut self, state: &mut State, seq: u64) -> Option<()> {
+        self.require()?;
+        self.deny()?;
+        self.only_during()?;
+        self.find_approval(state);
+        self.breakers(state)?;
+        self.limits(state)?;
+        self.approve(state, seq)?;
+        self.charge(state, seq)
+    }
+
+    fn refuse(&mut self, reason: Reason, rule: &'a str, message: Option<&'a str>) {
+        self.decision.verdict = Verdict::Deny;
+        self.decision.reason = reason;
+        self.decision.rule = Some(rule);
+        self.decision.message = message;
+    }
+
+    /// A clause refuses: for good, or under `shadow` on paper.
+    fn clause_refuses(&mut self, reason: Reason, text: &'a Text) -> Option<()> {
+        if text.shadow {
+            self.decision.shadow_rules.push(&text.rule);
+            return Some(());
+        }
+        self.refuse(reason, &text.rule, text.message.as_deref());
+        None
+    }
+
+    /// A clause reads what isn't known. Unless a later one surely refuses, so is the verdict.
+    fn cannot_tell(&mut self, rule: &'a str, shadow: bool) {
+        if !shadow && self.decision.verdict == Verdict::Allow {
+            self.decision.verdict = Verdict::Unknown;
+            self.decision.reason = Reason::Unrecorded;
+            self.decision.rule = Some(rule);
+        }
+    }
+
+    fn require(&mut self) -> Option<()> {
+        for clause in self.clauses(|block| &block.require) {
+            match any(&clause.any_of, &self.call.args) {
+                Truth::True => {}
+                Truth::NotTrue => self.clause_refuses(Reason::Require, &clause.text)?,
+                Truth::Unrecorded => self.cannot_tell(&clause.text.rule, clause.text.shadow),
+            }
+        }
+        Some(())
+    }
+
+    fn deny(&mut self) -> Option<()> {
+        for clause in self.clauses(|block| &block.deny) {
+            match any(&clause.any_of, &self.call.args) {
+                Truth::True => self.clause_refuses(Reason::Deny, &clause.text)?,
+                Truth::NotTrue => {}
+                Truth::Unrecorded => self.cannot_tell(&clause.text.rule, clause.text.shadow),
+            }
+        }
+        Some(())
+    }
+
+    fn clauses<F: Fn(&'a Block) -> &'a [Clause]>(&self, of: F) -> impl Iterator<Item = &'a Clause> + use<'a, F> {
+        self.blocks.clone().into_iter().flat_map(of)
+    }
+
+    fn only_during(&mut self) -> Option<()> {
+        for block in self.blocks.clone() {
+            for (hours, text) in &block.hours {
+                match self.now_us {
+                    None => self.cannot_tell(&text.rule, text.shadow),
+                    Some(now_us) if !hours.contain(now_us) => self.clause_refuses(Reason::OnlyDuring, text)?,
+                    Some(_) => {}
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn breakers(&mut self, state: &State) -> Option<()> {
+        if self.approval.is_some() {
+            return Some(());
+        }
+        for block in self.blocks.clone() {
+            for plan in &block.breaks {
+                let (Some(now_us), Some(session)) = (self.now_us, self.call.session) else {
+                    self.cannot_tell(&plan.text.rule, plan.text.shadow);
+                    continue;
+                };
+                let (tool, call_id) = (self.tool(), self.call_id());
+                let by_call = matches!(plan.on, Run::IdenticalCalls | Run::Cycle { .. });
+                if by_call && call_id.is_none() && self.call.args.hash.is_none() {
+                    // Unknown arguments are never alike: the call carries on no run.
+                    continue;
+                }
+                let history =
+                    state.sessions.find((0, &self.engine.server, session)).and_then(|place| state.sessions.get(place));
+                if let Some(run) = history.and_then(|history| history.run(plan, tool, call_id, now_us)) {
+                    if !plan.text.shadow {
+                        self.decision.run = Some((run.period, run.repeats));
+                        self.decision.retry_at_us = Some(run.lets_go_at_us);
+                    }
+                    self.clause_refuses(Reason::Break, &plan.text)?;
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Probes every limit over the call, so that the record has the facts of all of them, and refuses by
+    /// the first that the call doesn't fit into.
+    fn limits(&mut self, state: &mut State) -> Option<()> {
+        let mut first: Option<(Reason, &'a LimitPlan)> = None;
+        let mut binding = None;
+        for block in self.blocks.clone() {
+            for limit in &block.limits {
+                let key = scope_value(limit.scope, &self.call, &self.engine.server);
+                let (Some(now_us), Some(key)) = (self.now_us, key) else {
+                    self.cannot_tell(&limit.rule, limit.shadow);
+                    continue;
+                };
+                let amount = match limit
+                    .of
+                    .as_ref()
+                    .map_or(Amount::Micros(ONE_CALL), |(path, text)| amount(&self.call.args, path, text))
+                {
+                    Amount::Unrecorded => {
+                        self.cannot_tell(&limit.rule, limit.shadow);
+                        continue;
+                    }
+                    amount => amount,
+                };
+                let place = *binding.get_or_insert_with(|| state.counters.bind(self.engine));
+                let Some(counter) = state.counters.bound(place, limit.index) else { continue };
+                let tool = if matches!(limit.owner, Owner::EachTool(_)) { self.call.tool } else { "" };
+                let held = state.counters.find(counter, tool, key, &limit.measure, now_us);
+                let usage = held.and_then(|held| state.counters.get(held));
+                let micros = if let Amount::Micros(micros) = amount { Some(micros) } else { None };
+                // An amount that cannot be told is more than any window admits.
+                let probe = limit.measure.probe(usage, now_us, micros.unwrap_or(i64::MAX));
+                self.decision.limits.push(Fact {
+                    plan: limit,
+                    owner: owner_text(&limit.owner, self.call.tool),
+                    key,
+                    window_start_us: probe.start_us,
+                    used_before_micros: probe.used_micros,
+                    amount_micros: micros,
+                    fits: probe.fits,
+                    frees_at_us: probe.frees_at_us,
+                });
+                let reason = if matches!(amount, Amount::Invalid) { Reason::AmountInvalid } else { Reason::Limit };
+                match (probe.fits, micros) {
+                    (true, Some(micros)) => self.probed.push(Probed { limit, held, counter, tool, key, micros }),
+                    _ if limit.shadow => self.decision.shadow_rules.push(&limit.rule),
+                    _ if first.is_none() => first = Some((reason, limit)),
+                    _ => {}
+                }
+            }
+        }
+        let Some((reason, limit)) = first else { return Some(()) };
+        self.refuse(reason, &limit.rule, limit.message.as_deref());
+        self.decision.retry_at_us = self.retry_at_us();
+        None
+    }
+
+    /// When every enforced limit that refuses has room again; None where one of them never will.
+    fn retry_at_us(&self) -> Option<i64> {
+        let refusing = self.decision.limits.iter().filter(|fact| !fact.fits && !fact.plan.shadow);
+        refusing.map(|fact| fact.frees_at_us).collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
+    /// An approved call skips breakers, so the approval is looked for before them.
+    fn find_approval(&mut self, state: &State) {
+        let Some(now_us) = self.now_us else { return };
+        for block in self.blocks.clone() {
+            for plan in block.approve.iter().filter(|plan| !plan.text.shadow) {
+                let applies = plan.any_of.is_empty() || any(&plan.any_of, &self.call.args) == Truth::True;
+                let fingerprint = self.fingerprint(&plan.text.rule).filter(|_| applies);
+                let found = fingerprint.and_then(|fingerprint| state.approvals.find(fingerprint, now_us));
+                if let Some((handle, Answer::Approved, _)) = found {
+                    self.approval = Some(handle);
+                }
+            }
+        }
+    }
+
+    fn approve(&mut self, state: &mut State, seq: u64) -> Option<()> {
+        for block in self.blocks.clone() {
+            for plan in &block.approve {
+                let applies = if plan.any_of.is_empty() { Truth::True } else { any(&plan.any_of, &self.call.args) };
+                let (fingerprint, now_us) = match (applies, self.fingerprint(&plan.text.rule), self.now_us) {
+                    (Truth::NotTrue, ..) => continue,
+                    (Truth::True, Some(fingerprint), Some(now_us)) if self.decision.verdict == Verdict::Allow => {
+                        (fingerprint, now_us)
+                    }
+                    _ => {
+                        self.cannot_tell(&plan.text.rule, plan.text.shadow);
+                        continue;
+                    }
+                };
+                if plan.text.shadow {
+                    self.decision.shadow_rules.push(&plan.text.rule);
+                    continue;
+                }
+                let (answer, id) = match state.approvals.find(fingerprint, now_us) {
+                    Some((_, answer, id)) => (answer, id.to_owned()),
+                    None => {
+                        let max = state.bounds.approvals_max;
+                        let opened = state.approvals.open(fingerprint, seq, plan.within_us, now_us, max);
+                        let Some(id) = opened else {
+                            self.refuse(Reason::StateFull, &plan.text.rule, None);
+                            return None;
+                        };
+                        (Answer::Open, id)
+                    }
+                };
+                self.decision.approval = Some(id);
+                match answer {
+                    Answer::Approved => {}
+                    Answer::Open => {
+                        self.refuse(Reason::ApprovalNeeded, &plan.text.rule, plan.text.message.as_deref());
+                        self.decision.verdict = Verdict::Hold;
+                        return None;
+                    }
+                    Answer::Refused => {
+                        self.refuse(Reason::ApprovalRefused, &plan.text.rule, plan.text.message.as_deref());
+                        return None;
+                    }
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Charges every limit over the call, or none where the state has no room.
+    fn charge(&mut self, state: &mut State, seq: u64) -> Option<()> {
+        let now_us = self.now_us?;
+        let bounds = state.bounds;
+        let new_keys = |probed: &[Probed<'_>]| probed.iter().filter(|probed| probed.held.is_none()).count();
+        let rolling = |probed: &[Probed<'_>]| {
+            u64::try_from(probed.iter().filter(|probed| probed.limit.measure.rolling).count()).unwrap_or(u64::MAX)
+        };
+        if !state.counters.has_room(new_keys(&self.probed), rolling(&self.probed), &bounds, now_us) {
+            // What is only measured never refuses: it goes unmeasured first.
+            self.probed.retain(|probed| !probed.limit.shadow);
+            if !state.counters.has_room(new_keys(&self.probed), rolling(&self.probed), &bounds, now_us) {
+                self.refuse(Reason::StateFull, "(state full)", None);
+                return None;
+            }
+        }
+        let session = self.remember(state, now_us)?;
+        let mut charged = SmallVec::new();
+        for probed in &self.probed {
+            let key = (probed.counter, probed.tool, probed.key);
+            charged.extend(state.counters.charge(probed.held, key, &probed.limit.measure, now_us, probed.micros));
+        }
+        if self.decision.approval.is_some() {
+            self.spend_approvals(state, now_us);
+        }
+        if !charged.is_empty() || session.is_some() {
+            let tool = if session.is_some() { self.tool() } else { 0 };
+            state.put_in_flight(InFlight { seq, at_us: now_us, charged, session, tool, settled: false });
+        }
+        Some(())
+    }
+
+    /// Puts the call into its session's history, if any breaker looks at histories. The outer None: there
+    /// is no room for one more session.
+    fn remember(&mut self, state: &mut State, now_us: i64) -> Option<Option<Handle>> {
+        let Some(session) = self.call.session.filter(|_| self.engine.look_back > 0) else { return Some(None) };
+        let key = (0, &*self.engine.server, session);
+        let held = match state.sessions.find(key) {
+            Some(held) => Some(held),
+            None if state.has_room_for_session(now_us) => state.sessions.insert(key, History::default()),
+            None => None,
+        };
+        let Some(held) = held else {
+            self.refuse(Reason::StateFull, "(state full)", None);
+            return None;
+        };
+        let (tool, call_id) = (self.tool(), self.call_id());
+        if let Some(history) = state.sessions.get_mut(held) {
+            history.allowed(self.engine, tool, call_id, now_us);
+        }
+        Some(Some(held))
+    }
+
+    fn spend_approvals(&self, state: &mut State, now_us: i64) {
+        for plan in self.blocks.iter().flat_map(|block| &block.approve) {
+            let Some(fingerprint) = self.fingerprint(&plan.text.rule) else { continue };
+            if let Some((handle, Answer::Approved, _)) = state.approvals.find(fingerprint, now_us) {
+                state.approvals.remove(handle);
+            }
+        }
+    }
+
+    fn fingerprint(&self, rule: &str) -> Option<Hash128> {
+        let args = self.call.args.hash?;
+        let grant = self.call.grant?;
+        // Lengths first, so that no two lists of parts read the same.
+        let parts = [&*self.engine.server, grant, rule, self.call.tool];
+        let text: String = parts.iter().map(|part| format!("{}:{part}", part.len())).collect();
+        Some(hash128(format!("{text}{args}").as_bytes()))
+    }
+
+    fn tool(&mut self) -> u128 {
+        *self.tool_id.get_or_insert_with(|| tool_id(self.call.tool))
+    }
+
+    fn call_id(&mut self) -> Option<u128> {
+        let args = u128::from_be_bytes(self.call.args.hash?.0);
+        Some(self.tool() ^ args)
+    }
+}
+
+/// One call, in millionths.
+const ONE_CALL: i64 = 1_000_000;
+
+enum Amount {
+    Micros(i64),
+    /// More than any limit admits.
+    Huge,
+    Invalid,
+    Unrecorded,
+}
+
+fn amount(args: &Args<'_>, path: &Path, path_text: &str) -> Amount {
+    let text = match args.find(path, path_text) {
+        Found::Unrecorded => return Amount::Unrecorded,
+        Found::Value(Value::Number(text)) => *text,
+        Found::Missing | Found::Value(_) => return Amount::Invalid,
+    };
+    if let Some(micros) = short_whole_micros(text) {
+        return Amount::Micros(micros);
+    }
+    match Decimal::parse(text) {
+        Some(decimal) if decimal.is_negative() || decimal.places() > 6 => Amount::Invalid,
+        Some(decimal) => decimal.to_micros().map_or(Amount::Huge, Amount::Micros),
+        None => Amount::Invalid,
+    }
+}
+
+fn owner_text<'a>(owner: &'a Owner, tool: &'a str) -> &'a str {
+    match owner {
+        Owner::AllTools => "all tools",
+        Owner::Group(name) => name,
+        Owner::Tool(name) => name,
+        Owner::EachTool(_) => tool,
+    }
+}
+
+#[cfg(test)]
+mod tests;

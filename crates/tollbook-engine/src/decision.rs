@@ -1,0 +1,214 @@
+//! What the engine answers: the verdict, and why.
+
+use tollbook_policy::policy::Scope;
+
+use crate::compile::{Engine, LimitPlan};
+use crate::decide::Call;
+use crate::record::{Judge, LimitFact, Mode, Record, RecordedArgs, Verdict};
+
+/// The answer to one call. It borrows the rule's texts from the engine and the keys from the call.
+#[derive(Debug, Clone)]
+pub struct Decision<'a> {
+    /// What becomes of the call.
+    pub verdict: Verdict,
+    /// Why, as a stable code.
+    pub reason: Reason,
+    /// The rule that decided, shaped like a JSON Pointer.
+    pub rule: Option<&'a str>,
+    /// The policy's own text for the agent.
+    pub message: Option<&'a str>,
+    /// Every limit over the call that was looked at, in the order of judgement.
+    pub limits: Vec<Fact<'a>>,
+    /// Rules under `shadow` that would have refused or held.
+    pub shadow_rules: Vec<&'a str>,
+    /// The run that a breaker refused to carry on: calls in the block, and how often it stood.
+    pub run: Option<(u32, u32)>,
+    /// When such a call would pass, in microseconds since 1970. None where it isn't known or never will.
+    pub retry_at_us: Option<i64>,
+    /// Id of the approval that the call waits for, or that let it pass.
+    pub approval: Option<String>,
+}
+
+impl Decision<'_> {
+    /// The call with this decision, as it is recorded. What only the edge knows is left for it to fill
+    /// in: the request's id, the time the decision took, the mode, the trace.
+    #[must_use]
+    pub fn to_record(&self, engine: &Engine, call: &Call<'_>, args: RecordedArgs) -> Record {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        Record {
+            judged_by: Judge::Engine,
+            server: engine.server().to_owned(),
+            session: owned(call.session),
+            grant: owned(call.grant),
+            agent: owned(call.agent),
+            request_id: None,
+            tool: Some(call.tool.to_owned()),
+            args,
+            policy: Some(engine.policy()),
+            mode: Mode::Enforce,
+            verdict: Some(self.verdict),
+            reason: Some(self.reason.code().to_owned()),
+            rule: owned(self.rule),
+            message: owned(self.message),
+            limits: self.limits.iter().map(Fact::to_record).collect(),
+            decide_ns: None,
+            trace_id: None,
+            label: None,
+            shadow_rules: self.shadow_rules.iter().map(|rule| (*rule).to_owned()).collect(),
+            loop_period: self.run.map(|(period, _)| period),
+            loop_repeats: self.run.map(|(_, repeats)| repeats),
+            approval: self.approval.clone(),
+        }
+    }
+}
+
+/// Why a call was decided as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// Nothing refused it.
+    Allowed,
+    /// No policy is in force for the server and the grant.
+    NoPolicy,
+    /// The tool is hidden.
+    Hidden,
+    /// Nothing names the tool, and the default is to deny.
+    DefaultDeny,
+    /// A `require` isn't true.
+    Require,
+    /// A `deny` is true.
+    Deny,
+    /// Outside the hours.
+    OnlyDuring,
+    /// It would carry on a run of calls.
+    Break,
+    /// A limit is reached.
+    Limit,
+    /// The argument that a limit adds up is missing, negative, no number, or finer than a millionth.
+    AmountInvalid,
+    /// It waits for a person.
+    ApprovalNeeded,
+    /// A person refused it.
+    ApprovalRefused,
+    /// The engine's memory is at its bound.
+    StateFull,
+    /// The log didn't keep what the policy reads.
+    Unrecorded,
+}
+
+impl Reason {
+    /// The stable code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::NoPolicy => "no_policy",
+            Self::Hidden => "hidden",
+            Self::DefaultDeny => "default_deny",
+            Self::Require => "require",
+            Self::Deny => "deny",
+            Self::OnlyDuring => "only_during",
+            Self::Break => "break",
+            Self::Limit => "limit",
+            Self::AmountInvalid => "amount_invalid",
+            Self::ApprovalNeeded => "approval_needed",
+            Self::ApprovalRefused => "approval_refused",
+            Self::StateFull => "state_full",
+            Self::Unrecorded => "unrecorded",
+        }
+    }
+
+    /// What the agent is told where the policy has no text of its own. It says nothing of the policy.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Allowed => "The call is allowed.",
+            Self::NoPolicy => "No policy allows this call.",
+            Self::Hidden => "Unknown tool.",
+            Self::DefaultDeny => "This tool is not allowed.",
+            Self::Require | Self::Deny => "These arguments are not allowed.",
+            Self::OnlyDuring => "This tool is closed at this hour.",
+            Self::Break => "This call repeats itself; do something else.",
+            Self::Limit => "The limit for this call is reached.",
+            Self::AmountInvalid => "The amount is missing or cannot be counted.",
+            Self::ApprovalNeeded => "This call waits for a person's approval.",
+            Self::ApprovalRefused => "A person refused this call.",
+            Self::StateFull => "Too much is going on; try again later.",
+            Self::Unrecorded => "The record does not tell.",
+        }
+    }
+}
+
+/// A limit as a call met it.
+#[derive(Debug, Clone, Copy)]
+pub struct Fact<'a> {
+    pub(crate) plan: &'a LimitPlan,
+    pub(crate) owner: &'a str,
+    /// The scope's value: the grant's name, the session's, ….
+    pub key: &'a str,
+    /// Where the window began, in microseconds since 1970.
+    pub window_start_us: i64,
+    /// What it held before this call, in millionths.
+    pub used_before_micros: i64,
+    /// What this call would add, in millionths. None where there is no usable amount.
+    pub amount_micros: Option<i64>,
+    /// Whether the call fits.
+    pub fits: bool,
+    /// When such a call fits again. None where it fits now, or never will.
+    pub frees_at_us: Option<i64>,
+}
+
+impl Fact<'_> {
+    /// The limit's rule, shaped like a JSON Pointer.
+    #[must_use]
+    pub fn rule(&self) -> &str {
+        &self.plan.rule
+    }
+
+    /// Name of the counter.
+    #[must_use]
+    pub fn counter(&self) -> &str {
+        &self.plan.counter
+    }
+
+    /// What the window admits, in millionths.
+    #[must_use]
+    pub fn max_micros(&self) -> i64 {
+        self.plan.measure.max_micros
+    }
+
+    /// Whether it is measured and never enforced.
+    #[must_use]
+    pub fn shadow(&self) -> bool {
+        self.plan.shadow
+    }
+
+    /// The fact as it is recorded.
+    #[must_use]
+    pub fn to_record(&self) -> LimitFact {
+        LimitFact {
+            counter: self.plan.counter.to_string(),
+            owner: self.owner.to_owned(),
+            scope: self.plan.scope.to_string(),
+            key: self.key.to_owned(),
+            window_s: u64::try_from(self.plan.measure.length_us / 1_000_000).unwrap_or(0),
+            rolling: self.plan.measure.rolling,
+            window_start_us: self.window_start_us,
+            used_before_micros: self.used_before_micros,
+            amount_micros: self.amount_micros,
+            max_micros: self.plan.measure.max_micros,
+            frees_at_us: self.frees_at_us,
+            shadow: self.plan.shadow,
+        }
+    }
+}
+
+/// Whose value a scope takes from a call.
+pub(crate) fn scope_value<'a>(scope: Scope, call: &Call<'a>, server: &'a str) -> Option<&'a str> {
+    match scope {
+        Scope::Grant => call.grant,
+        Scope::Session => call.session,
+        Scope::Agent => call.agent,
+        Scope::Server => Some(server),
+        Scope::Everyone => Some(""),
+    }
+}

@@ -1,0 +1,170 @@
+//! Limits, as pure state transitions.
+//!
+//! A limit reads no clock and keeps no counter. It is handed what its window holds and the time of the
+//! call, and tells whether the call fits. The gateway and the backtest drive the same functions, so a
+//! replayed log reaches the decisions that were enforced.
+//!
+//! Amounts are millionths of a call or of a unit, whole numbers all the way: a counter is never a float.
+
+use std::collections::VecDeque;
+
+/// A limit's own numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Measure {
+    /// Length of the window in microseconds, at least 1.
+    pub length_us: i64,
+    /// Exact rolling window rather than one aligned in UTC.
+    pub rolling: bool,
+    /// What a window admits.
+    pub max_micros: i64,
+}
+
+/// What one counter holds for one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Usage {
+    /// Charges in the UTC-aligned window that began at `start_us`.
+    Plain { start_us: i64, used_micros: i64 },
+    /// Each charge that may still be in the window, oldest first, and their sum.
+    Rolling { charges: VecDeque<Charge>, used_micros: i64 },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Charge {
+    pub at_us: i64,
+    pub micros: i64,
+}
+
+/// How a call meets a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Probe {
+    /// Where the window begins.
+    pub start_us: i64,
+    /// What it holds before the call.
+    pub used_micros: i64,
+    /// Whether the call fits.
+    pub fits: bool,
+    /// When a call of this amount fits again. None where it fits now, or never will.
+    pub frees_at_us: Option<i64>,
+}
+
+impl Measure {
+    /// Start of the window that holds `at_us`: plain windows are half-open and aligned in UTC.
+    pub fn start_us(&self, at_us: i64) -> i64 {
+        if self.rolling { at_us.saturating_sub(self.length_us) } else { at_us - at_us.rem_euclid(self.length_us) }
+    }
+
+    /// An empty window.
+    pub fn usage(&self, at_us: i64) -> Usage {
+        if self.rolling {
+            Usage::Rolling { charges: VecDeque::new(), used_micros: 0 }
+        } else {
+            Usage::Plain { start_us: self.start_us(at_us), used_micros: 0 }
+        }
+    }
+
+    /// Forgets what lies before the window at `at_us`, which no later answer can depend on.
+    pub fn advance(&self, usage: &mut Usage, at_us: i64) {
+        match usage {
+            Usage::Plain { start_us, used_micros } => {
+                let start = self.start_us(at_us);
+                if *start_us != start {
+                    (*start_us, *used_micros) = (start, 0);
+                }
+            }
+            Usage::Rolling { charges, used_micros } => {
+                // Two calls exactly one length apart never share a half-open span of that length.
+                let after = self.start_us(at_us);
+                while let Some(oldest) = charges.front().filter(|charge| charge.at_us <= after) {
+                    *used_micros -= oldest.micros;
+                    charges.pop_front();
+                }
+            }
+        }
+    }
+
+    /// Whether `amount` more fits at `at_us`. None for a key that holds nothing.
+    pub fn probe(&self, usage: Option<&Usage>, at_us: i64, amount: i64) -> Probe {
+        let start_us = self.start_us(at_us);
+        let used_micros = match usage {
+            Some(Usage::Plain { used_micros, .. } | Usage::Rolling { used_micros, .. }) => *used_micros,
+            None => 0,
+        };
+        let fits = amount <= self.max_micros.saturating_sub(used_micros);
+        let frees_at_us =
+            if fits || amount > self.max_micros { None } else { self.frees_at_us(usage, start_us, amount) };
+        Probe { start_us, used_micros, fits, frees_at_us }
+    }
+
+    fn frees_at_us(&self, usage: Option<&Usage>, start_us: i64, amount: i64) -> Option<i64> {
+        match usage? {
+            Usage::Plain { .. } => Some(start_us.saturating_add(self.length_us)),
+            Usage::Rolling { charges, used_micros } => {
+                let mut left = *used_micros;
+                charges.iter().find_map(|charge| {
+                    left -= charge.micros;
+                    (amount <= self.max_micros - left).then(|| charge.at_us.saturating_add(self.length_us))
+                })
+            }
+        }
+    }
+}
+
+impl Usage {
+    /// Adds a charge that fitted.
+    pub fn charge(&mut self, at_us: i64, micros: i64) {
+        match self {
+            Self::Plain { used_micros, .. } => *used_micros = used_micros.saturating_add(micros),
+            Self::Rolling { charges, used_micros } => {
+                *used_micros = used_micros.saturating_add(micros);
+                charges.push_back(Charge { at_us, micros });
+            }
+        }
+    }
+
+    /// Takes back a charge made at `at_us` in the window that began at `start_us`. A window that has
+    /// passed stays as it is.
+    pub fn give_back(&mut self, start_us: i64, at_us: i64, micros: i64) {
+        match self {
+            Self::Plain { start_us: current, used_micros } if *current == start_us => {
+                *used_micros = used_micros.saturating_sub(micros).max(0);
+            }
+            Self::Plain { .. } => {}
+            Self::Rolling { charges, used_micros } => {
+                let charge = Charge { at_us, micros };
+                if let Some(index) = charges.iter().rposition(|held| *held == charge) {
+                    charges.remove(index);
+                    *used_micros -= micros;
+                }
+            }
+        }
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Plain { used_micros, .. } => *used_micros == 0,
+            Self::Rolling { charges, .. } => charges.is_empty(),
+        }
+    }
+
+    /// How many charges it remembers one by one.
+    pub fn charges(&self) -> u64 {
+        match self {
+            Self::Plain { .. } => 0,
+            Self::Rolling { charges, .. } => u64::try_from(charges.len()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// When something will leave the window.
+    pub fn next_change_us(&self, length_us: i64) -> i64 {
+        match self {
+            Self::Plain { start_us, .. } => start_us.saturating_add(length_us),
+            Self::Rolling { charges, .. } => {
+                charges.front().map_or(i64::MIN, |charge| charge.at_us.saturating_add(length_us))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+use super::*;
+
+fn id(letter: char) -> Option<CallId> {
+    (letter != '?').then_some(letter as CallId)
+}
+
+fn runs(calls: &str) -> Runs {
+    let mut runs = Runs::default();
+    calls.chars().for_each(|letter| runs.push(id(letter)));
+    runs
+}
+
+#[test]
+fn length_is_the_longest_suffix_with_that_period() {
+    // By definition: the longest suffix in which each call equals the one a period before.
+    for calls in ["aaaa", "abababa", "abcabcab", "xaab", "aabaabaab", "abcdefghabcdefgha", "", "a", "aa?aa", "????"] {
+        let letters: Vec<char> = calls.chars().collect();
+        for period in 1..=PERIOD_MAX {
+            let mut matches = 0;
+            while letters.len() > period + matches {
+                let at = letters.len() - 1 - matches;
+                if letters[at] == '?' || letters[at] != letters[at - period] {
+                    break;
+                }
+                matches += 1;
+            }
+            let expect = if matches == 0 { 0 } else { matches + period };
+            assert_eq!(runs(calls).length(period) as usize, expect, "{calls} period {period}");
+        }
+    }
+}
+
+#[track_caller]
+fn check(calls: &str, next: char, period: usize, repeats: u32, expect: bool) {
+    assert_eq!(
+        runs(calls).carried_on_by(id(next), period, repeats),
+        expect,
+        "{calls} then {next}, {repeats} x {period}"
+    );
+}
+
+#[test]
+fn a_call_carries_on_a_run_that_is_long_enough() {
+    check("aa", 'a', 1, 3, false);
+    check("aaa", 'a', 1, 3, true);
+    check("aaa", 'b', 1, 3, false);
+    check("baaa", 'a', 1, 3, true);
+    check("aabaa", 'a', 1, 3, false);
+    check("ababab", 'a', 2, 3, true);
+    check("ababab", 'b', 2, 3, false);
+    check("xababa", 'b', 2, 3, false);
+    check("abcabcabc", 'a', 3, 3, true);
+    check("a", 'a', 1, 1, true);
+}
+
+#[test]
+fn a_run_of_one_call_is_no_cycle_of_two() {
+    check("aaaaaa", 'a', 2, 3, false);
+    check("aaaaaa", 'a', 1, 3, true);
+    check("abababababab", 'a', 4, 3, false);
+    check("abababababab", 'a', 2, 3, true);
+    check("bababaaaaaa", 'a', 2, 3, false);
+}
+
+#[test]
+fn unknown_arguments_are_never_alike() {
+    check("???", '?', 1, 3, false);
+    check("a?a", 'a', 1, 2, false);
+}

@@ -1,0 +1,332 @@
+//! What the engine remembers between calls, bounded.
+//!
+//! Everything a decision depends on besides the policy and the call is here: counters, recent calls of
+//! sessions, open approvals, and what each call in flight would give back. The same events in the same
+//! order make the same state, so a replay ends where the live engine ended.
+//!
+//! Time never goes back in here: an event from before the latest one is taken at the latest one's time.
+//! That is what lets a window that has passed be forgotten for good.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use smallvec::SmallVec;
+use tollbook_policy::policy::Scope;
+
+use crate::approval::{Answer, Approvals};
+use crate::compile::{Engine, LimitPlan, Owner};
+use crate::history::History;
+use crate::keyed::{Handle, Keyed};
+use crate::limit::{Measure, Usage};
+use crate::record::{Bounds, End, Hash128, PolicyHash};
+
+/// What the engine remembers between calls.
+#[derive(Debug)]
+pub struct State {
+    pub(crate) bounds: Bounds,
+    latest_us: i64,
+    pub(crate) counters: Counters,
+    pub(crate) sessions: Keyed<History>,
+    sessions_swept: usize,
+    pub(crate) approvals: Approvals,
+    in_flight: VecDeque<InFlight>,
+    settled: usize,
+}
+
+/// Counters by what names them, and by key.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    names: BTreeMap<CounterName, u32>,
+    measures: Vec<Measure>,
+    bindings: Vec<Binding>,
+    usages: Keyed<Usage>,
+    charges: u64,
+    swept: usize,
+    /// No key's window ends before this instant, so that a full table isn't searched at each call.
+    full_until_us: i64,
+}
+
+/// What tells one counter from another, the scope's value aside.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct CounterName {
+    server: Box<str>,
+    owner: Owner,
+    name: Box<str>,
+    window_us: i64,
+    rolling: bool,
+    scope: u8,
+    /// Adds up an argument rather than counting calls.
+    amount: bool,
+    shadow: bool,
+}
+
+/// The counters of one engine's limits, in the order of its limits.
+#[derive(Debug)]
+struct Binding {
+    policy: PolicyHash,
+    server: Box<str>,
+    counters: Vec<u32>,
+}
+
+/// A call that was let through and hasn't ended.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    pub seq: u64,
+    pub at_us: i64,
+    pub charged: SmallVec<[Charged; 2]>,
+    pub session: Option<Handle>,
+    pub tool: u128,
+    pub settled: bool,
+}
+
+/// A charge that may be given back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Charged {
+    pub counter: Handle,
+    pub start_us: i64,
+    pub micros: i64,
+}
+
+/// Policies whose counters are looked up at once; beyond it the list is begun anew.
+const BINDINGS_MAX: usize = 4_096;
+
+/// Tables smaller than this aren't searched for what can be forgotten.
+const SWEEP_FROM: usize = 1_024;
+
+impl State {
+    /// An empty state. `seed` shuffles hash tables against chosen keys; it changes no decision.
+    #[must_use]
+    pub fn new(bounds: Bounds, seed: u64) -> Self {
+        Self {
+            bounds,
+            latest_us: i64::MIN,
+            counters: Counters::new(seed),
+            sessions: Keyed::new(seed),
+            sessions_swept: SWEEP_FROM,
+            approvals: Approvals::new(seed),
+            in_flight: VecDeque::new(),
+            settled: 0,
+        }
+    }
+
+    /// The instant at which something at `at_us` is taken: never before an earlier one.
+    pub(crate) fn advance(&mut self, at_us: i64) -> i64 {
+        self.latest_us = self.latest_us.max(at_us);
+        self.latest_us
+    }
+
+    /// Takes in how a call ended. Units go back, to the window that was charged, when the call surely
+    /// never reached the tool; runs of results and failures go on. A call that isn't in flight, or was
+    /// settled before, changes nothing.
+    pub fn settle(&mut self, call_seq: u64, end: End, result: Option<Hash128>) {
+        let Ok(index) = self.in_flight.binary_search_by_key(&call_seq, |call| call.seq) else { return };
+        let Some(call) = self.in_flight.get_mut(index).filter(|call| !call.settled) else { return };
+        call.settled = true;
+        let (charged, session) = (std::mem::take(&mut call.charged), call.session);
+        let (at_us, tool) = (call.at_us, call.tool);
+        self.settled += 1;
+        if matches!(end, End::RpcError | End::Unreachable) {
+            charged.iter().for_each(|charge| self.counters.give_back(*charge, at_us));
+        }
+        if let Some(history) = session.and_then(|session| self.sessions.get_mut(session)) {
+            history.settled(tool, at_us, end, result);
+        }
+        self.forget_settled();
+    }
+
+    /// Takes in what a person said of a held call, at `at_us`. False where no such approval is open.
+    pub fn answer(&mut self, approval: &str, approved: bool, at_us: i64) -> bool {
+        let now_us = self.advance(at_us);
+        self.approvals.answer(approval, if approved { Answer::Approved } else { Answer::Refused }, now_us)
+    }
+
+    /// Calls that were let through and haven't ended.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len() - self.settled
+    }
+
+    /// Counters that hold something, and those that haven't been forgotten yet.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.counters.usages.len()
+    }
+
+    pub(crate) fn put_in_flight(&mut self, call: InFlight) {
+        // Sequence numbers only grow; one that doesn't would be lost to the search.
+        if self.in_flight.back().is_some_and(|newest| newest.seq >= call.seq) {
+            return;
+        }
+        self.in_flight.push_back(call);
+        while u64::try_from(self.in_flight()).unwrap_or(u64::MAX) > self.bounds.in_flight_max {
+            let Some(oldest) = self.in_flight.iter_mut().find(|call| !call.settled) else { break };
+            oldest.settled = true;
+            self.settled += 1;
+            self.forget_settled();
+        }
+    }
+
+    fn forget_settled(&mut self) {
+        while self.in_flight.front().is_some_and(|call| call.settled) {
+            self.in_flight.pop_front();
+            self.settled -= 1;
+        }
+        if self.settled > 64 && self.settled > self.in_flight.len() / 2 {
+            self.in_flight.retain(|call| !call.settled);
+            self.settled = 0;
+        }
+    }
+
+    /// Whether the history of one more session may be kept.
+    pub(crate) fn has_room_for_session(&mut self, now_us: i64) -> bool {
+        let bound = usize::try_from(self.bounds.sessions_max).unwrap_or(usize::MAX);
+        if self.sessions.len() >= self.sessions_swept.min(bound) {
+            self.sessions.retain(|_, history| history.matters_until_us() > now_us);
+            self.sessions_swept = SWEEP_FROM.max(self.sessions.len().saturating_mul(2));
+        }
+        self.sessions.len() < bound
+    }
+}
+
+impl Counters {
+    fn new(seed: u64) -> Self {
+        Self {
+            names: BTreeMap::new(),
+            measures: Vec::new(),
+            bindings: Vec::new(),
+            usages: Keyed::new(seed),
+            charges: 0,
+            swept: SWEEP_FROM,
+            full_until_us: i64::MIN,
+        }
+    }
+
+    /// Place of the engine among those whose counters are known.
+    pub fn bind(&mut self, engine: &Engine) -> usize {
+        let known = |binding: &Binding| binding.policy == engine.hash && binding.server == engine.server;
+        if let Some(place) = self.bindings.iter().position(known) {
+            return place;
+        }
+        if self.bindings.len() >= BINDINGS_MAX {
+            self.bindings.clear();
+        }
+        let limits = engine.blocks.iter().flat_map(|block| &block.limits);
+        let counters = limits.map(|limit| self.counter(&engine.server, limit)).collect();
+        self.bindings.push(Binding { policy: engine.hash, server: engine.server.clone(), counters });
+        self.bindings.len() - 1
+    }
+
+    /// The counter of a bound engine's limit.
+    pub fn bound(&self, binding: usize, limit: usize) -> Option<u32> {
+        self.bindings.get(binding)?.counters.get(limit).copied()
+    }
+
+    fn counter(&mut self, server: &str, limit: &LimitPlan) -> u32 {
+        let name = CounterName {
+            server: server.into(),
+            owner: limit.owner.clone(),
+            name: limit.counter.clone(),
+            window_us: limit.measure.length_us,
+            rolling: limit.measure.rolling,
+            scope: scope_number(limit.scope),
+            amount: limit.of.is_some(),
+            shadow: limit.shadow,
+        };
+        let next = u32::try_from(self.measures.len()).unwrap_or(u32::MAX);
+        let counter = *self.names.entry(name).or_insert(next);
+        if counter == next {
+            self.measures.push(limit.measure);
+        }
+        counter
+    }
+
+    /// The usage of a key, with what has left its window forgotten.
+    pub fn find(&mut self, counter: u32, tool: &str, key: &str, measure: &Measure, now_us: i64) -> Option<Handle> {
+        let handle = self.usages.find((counter, tool, key))?;
+        if let Some(usage) = self.usages.get_mut(handle) {
+            let before = usage.charges();
+            measure.advance(usage, now_us);
+            self.charges -= before - usage.charges();
+        }
+        Some(handle)
+    }
+
+    pub fn get(&self, handle: Handle) -> Option<&Usage> {
+        self.usages.get(handle)
+    }
+
+    /// Whether `keys` more keys and `charges` more charges of rolling windows may be held.
+    pub fn has_room(&mut self, keys: usize, charges: u64, bounds: &Bounds, now_us: i64) -> bool {
+        let bound = usize::try_from(bounds.keys_max).unwrap_or(usize::MAX);
+        let full = |counters: &Self| {
+            counters.usages.len() + keys > bound || counters.charges + charges > bounds.rolling_charges_max
+        };
+        if full(self) && now_us >= self.full_until_us {
+            self.full_until_us = self.forget_idle(now_us);
+        } else if keys > 0 && self.usages.len() >= self.swept {
+            self.forget_idle(now_us);
+        }
+        !full(self)
+    }
+
+    /// Drops the keys whose windows have passed, which changes no answer. Returns when the next one will
+    /// have.
+    fn forget_idle(&mut self, now_us: i64) -> i64 {
+        let (measures, charges) = (&self.measures, &mut self.charges);
+        let mut next_end_us = i64::MAX;
+        self.usages.retain(|counter, usage| {
+            let Some(measure) = usize::try_from(counter).ok().and_then(|index| measures.get(index)) else {
+                return false;
+            };
+            let before = usage.charges();
+            measure.advance(usage, now_us);
+            *charges -= before - usage.charges();
+            if !usage.is_empty() {
+                next_end_us = next_end_us.min(usage.next_change_us(measure.length_us));
+            }
+            !usage.is_empty()
+        });
+        self.swept = SWEEP_FROM.max(self.usages.len().saturating_mul(2));
+        next_end_us
+    }
+
+    /// Adds a charge that was probed and fits, to the key's usage or to a new one.
+    pub fn charge(
+        &mut self,
+        held: Option<Handle>,
+        key: (u32, &str, &str),
+        measure: &Measure,
+        now_us: i64,
+        micros: i64,
+    ) -> Option<Charged> {
+        let handle = match held {
+            Some(handle) => handle,
+            None => self.usages.insert(key, measure.usage(now_us))?,
+        };
+        let usage = self.usages.get_mut(handle)?;
+        usage.charge(now_us, micros);
+        self.charges += u64::from(measure.rolling);
+        Some(Charged { counter: handle, start_us: measure.start_us(now_us), micros })
+    }
+
+    fn give_back(&mut self, charge: Charged, at_us: i64) {
+        let Some(usage) = self.usages.get_mut(charge.counter) else { return };
+        let before = usage.charges();
+        usage.give_back(charge.start_us, at_us, charge.micros);
+        self.charges -= before - usage.charges();
+        if usage.is_empty() {
+            self.usages.remove(charge.counter);
+            // A key has gone, so there is room again.
+            self.full_until_us = i64::MIN;
+        }
+    }
+}
+
+fn scope_number(scope: Scope) -> u8 {
+    match scope {
+        Scope::Grant => 0,
+        Scope::Session => 1,
+        Scope::Agent => 2,
+        Scope::Server => 3,
+        Scope::Everyone => 4,
+    }
+}
