@@ -4,10 +4,13 @@ pub mod json;
 pub mod policy;
 
 pub mod ast;
+mod check;
 mod code;
 mod decimal;
 pub mod diagnostic;
+mod draft;
 mod lexer;
+mod lower;
 mod parser;
 mod rule_id;
 mod version;

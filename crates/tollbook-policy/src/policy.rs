@@ -328,6 +328,34 @@ pub struct Approve {
     pub shadow: bool,
 }
 
+impl Day {
+    /// The days of a week, Monday first.
+    pub const WEEK: [Self; 7] = [Self::Mon, Self::Tue, Self::Wed, Self::Thu, Self::Fri, Self::Sat, Self::Sun];
+
+    /// From `first` to `last`, both included; over the week's end where `last` comes earlier in it.
+    pub fn range(first: Self, last: Self) -> impl Iterator<Item = Self> {
+        let inside = move |day: &Self| match first <= last {
+            true => (first..=last).contains(day),
+            false => *day >= first || *day <= last,
+        };
+        Self::WEEK.into_iter().filter(inside)
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mon => "mon",
+            Self::Tue => "tue",
+            Self::Wed => "wed",
+            Self::Thu => "thu",
+            Self::Fri => "fri",
+            Self::Sat => "sat",
+            Self::Sun => "sun",
+        })
+    }
+}
+
 impl Duration {
     /// Its length in seconds.
     #[must_use]
