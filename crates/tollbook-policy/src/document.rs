@@ -4,7 +4,9 @@
 //! are exact decimals, and parts that are empty are left out. The log names a policy by the hash of
 //! these bytes.
 
-use crate::policy::{Approve, Break, Condition, Count, Default, Limit, Literal, OnlyDuring, Path, Policy, Rule, Rules, Run, Selector};
+use crate::policy::{
+    Approve, Break, Condition, Count, Default, Limit, Literal, OnlyDuring, Path, Policy, Rule, Rules, Run, Selector,
+};
 use crate::rule_id::clock;
 use crate::version::VERSION_1;
 
@@ -43,9 +45,10 @@ impl Policy {
             rules(Json::object().with("of", selector(&pattern.of)), &pattern.rules)
         });
         if !self.tools.is_empty() {
-            let tools = self.tools.iter().fold(Json::object(), |tools, (name, entry)| {
-                tools.with(name, rules(Json::object(), entry))
-            });
+            let tools = self
+                .tools
+                .iter()
+                .fold(Json::object(), |tools, (name, entry)| tools.with(name, rules(Json::object(), entry)));
             document = document.with("tools", tools);
         }
         document.to_text()

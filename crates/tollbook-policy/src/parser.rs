@@ -64,6 +64,12 @@ pub fn parse(text: &str) -> (File, Vec<Diagnostic>) {
     (file, in_order(diagnostics))
 }
 
+/// Whether nothing of the file was read after this, so that nothing can be said to be missing.
+#[must_use]
+pub fn is_hopeless(code: Code) -> bool {
+    matches!(code, Code::TooLarge | Code::TooDeep)
+}
+
 /// The bracket that is nested too deep, if there is one.
 fn too_deep(text: &str, tokens: &[Token]) -> Option<Span> {
     let mut depth = 0_usize;

@@ -11,6 +11,7 @@ use crate::code::Code;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::draft::{Draft, DraftGroup, DraftRules, Places, too_many};
 use crate::json::{self, Fault};
+use crate::lower::Target;
 use crate::parser::FILE_BYTES_MAX;
 use crate::policy::{Default, Policy, Selector};
 use crate::version::{VERSION_1, VERSION_TOLLBOOK_1};
@@ -24,8 +25,8 @@ mod value;
 /// The policy of a document, where its rules stand, and what is wrong or doubtful. With errors, the
 /// policy is what could be made of the rest and not to be used.
 #[must_use]
-pub fn read(text: &str) -> (Policy, Places, Vec<Diagnostic>) {
-    let mut reader = Reader { draft: Draft::default(), told: Vec::new(), superset: true, full: false };
+pub fn read(text: &str, target: Target) -> (Policy, Places, Vec<Diagnostic>) {
+    let mut reader = Reader { draft: Draft::default(), told: Vec::new(), target, superset: true, full: false };
     if text.len() > FILE_BYTES_MAX {
         let label = format!("the file has {} bytes, and at most {FILE_BYTES_MAX} are read", text.len());
         reader.told.push(Diagnostic::error(Code::TooLarge, 0..0, label));
@@ -44,7 +45,11 @@ fn not_json(error: &json::Error, text: &str) -> Diagnostic {
     match error.fault {
         Fault::DuplicateKey => {
             let end = error.at + json::quote(&error.detail).len().min(rest.len());
-            Diagnostic::error(Code::DuplicateKey, error.at..end, format!("`{}` stands in this object already", error.detail))
+            Diagnostic::error(
+                Code::DuplicateKey,
+                error.at..end,
+                format!("`{}` stands in this object already", error.detail),
+            )
         }
         _ => {
             let end = error.at + rest.chars().next().map_or(0, char::len_utf8);
@@ -56,6 +61,7 @@ fn not_json(error: &json::Error, text: &str) -> Diagnostic {
 struct Reader {
     draft: Draft,
     told: Vec<Diagnostic>,
+    target: Target,
     /// Whether the document may use what only "tollbook/1" has.
     superset: bool,
     full: bool,
@@ -78,8 +84,12 @@ impl Reader {
                 self.draft.default = self.one_of(&place, &[("allow", Default::Allow), ("deny", Default::Deny)]);
             }
             None => self.told.push(
-                Diagnostic::error(Code::MissingDefault, root.opening(), "this says nothing of a tool that it doesn't name")
-                    .help("add `\"default\": \"deny\"`, or `\"default\": \"allow\"`"),
+                Diagnostic::error(
+                    Code::MissingDefault,
+                    root.opening(),
+                    "this says nothing of a tool that it doesn't name",
+                )
+                .help("add `\"default\": \"deny\"`, or `\"default\": \"allow\"`"),
             ),
         }
         for place in self.elements(root.get("hide")) {
@@ -115,7 +125,11 @@ impl Reader {
         };
         match place.node.as_str() {
             Some(VERSION_1) => self.superset = false,
-            Some(VERSION_TOLLBOOK_1) => {}
+            Some(VERSION_TOLLBOOK_1) if self.target == Target::Native => {}
+            Some(VERSION_TOLLBOOK_1) => {
+                let label = format!("the target reads \"{VERSION_1}\" and nothing else");
+                self.told.push(Diagnostic::error(Code::UnknownVersion, place.span(), label));
+            }
             _ => {
                 let label = format!("expected \"{VERSION_1}\" or \"{VERSION_TOLLBOOK_1}\"");
                 self.told.push(Diagnostic::error(Code::UnknownVersion, place.span(), label));
@@ -230,9 +244,13 @@ impl Reader {
             let Some(name) = counter.as_str() else { continue };
             match first.get(name) {
                 Some(earlier) => self.told.push(
-                    Diagnostic::warning(Code::CounterShared, counter.span.clone(), "this tool has a counter of its own")
-                        .label(earlier.clone(), "another tool names it here")
-                        .help("tools share a counter in a group of version \"tollbook/1\", with `\"count\": \"total\"`"),
+                    Diagnostic::warning(
+                        Code::CounterShared,
+                        counter.span.clone(),
+                        "this tool has a counter of its own",
+                    )
+                    .label(earlier.clone(), "another tool names it here")
+                    .help("tools share a counter in a group of version \"tollbook/1\", with `\"count\": \"total\"`"),
                 ),
                 None => {
                     first.insert(name.to_owned(), counter.span.clone());

@@ -75,7 +75,9 @@ impl Reader {
         };
         for entry in list(self, "require") {
             // A requirement without conditions is always met: canonical documents don't have it.
-            if let Some(rule) = self.rule(&entry, true).filter(|rule| *rule != never_refuses(rule)) {
+            if let Some(rule) =
+                self.rule(&entry, true).filter(|rule| !(rule.conditions.is_empty() && rule.any_of.is_empty()))
+            {
                 rules.require(rule, &entry.span());
             }
         }
@@ -356,11 +358,6 @@ impl Reader {
         });
         (on_deny, self.optional(place, "shadow", Self::truth).unwrap_or(false))
     }
-}
-
-/// The same rule with nothing that could be false.
-fn never_refuses(rule: &Rule) -> Rule {
-    Rule { conditions: Vec::new(), any_of: Vec::new(), ..rule.clone() }
 }
 
 fn literal(node: &Node<'_>) -> Option<Literal> {

@@ -107,7 +107,8 @@ impl Reader {
             let known: Vec<&str> = if self.superset { [plain, more].concat() } else { plain.to_vec() };
             let label = format!("expected one of: {}", known.join(", "));
             let mut told = Diagnostic::error(Code::UnknownKey, member.key_span.clone(), label);
-            let near = known.iter().filter(|_| key.len() <= 40).map(|name| (strsim::damerau_levenshtein(name, key), name));
+            let near =
+                known.iter().filter(|_| key.len() <= 40).map(|name| (strsim::damerau_levenshtein(name, key), name));
             if let Some((_, name)) = near.filter(|(distance, _)| *distance <= 2).min() {
                 told = told.help(format!("did you mean `{name}`?"));
             }
