@@ -13,6 +13,9 @@ use crate::rule_id::{ALL_TOOLS, tool_owner};
 /// Most names, rules and limits that a policy may hold, taken together.
 pub const ENTRIES_MAX: usize = 100_000;
 
+/// Most bytes of clauses, each counted for every tool that it is written out for.
+pub const WRITTEN_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Where each rule stands: its id and the place of its clause.
 pub type Places = BTreeMap<String, Span>;
 
@@ -79,6 +82,11 @@ impl DraftRules {
         Ok(())
     }
 
+    /// The names of the counters, with the places of their limits.
+    pub fn counters(&self) -> impl Iterator<Item = (&String, &Span)> {
+        self.counters.iter()
+    }
+
     fn places(&self, owner: &str, places: &mut Places) {
         let ids = self.rules.ids(owner);
         for (ids, spans) in [
@@ -125,6 +133,7 @@ pub struct Draft {
     patterns: Vec<(Selector, DraftRules)>,
     pattern_index: BTreeMap<Selector, usize>,
     entries: usize,
+    written_bytes: usize,
 }
 
 impl Draft {
@@ -170,10 +179,12 @@ impl Draft {
         }
     }
 
-    /// Counts names and rules against [`ENTRIES_MAX`]. False when there are too many of them.
-    pub fn has_room_for(&mut self, entries: usize) -> bool {
+    /// Counts names and rules against [`ENTRIES_MAX`], and what they say against
+    /// [`WRITTEN_BYTES_MAX`]. False when it is too much.
+    pub fn has_room_for(&mut self, entries: usize, written_bytes: usize) -> bool {
         self.entries = self.entries.saturating_add(entries);
-        self.entries <= ENTRIES_MAX
+        self.written_bytes = self.written_bytes.saturating_add(written_bytes);
+        self.entries <= ENTRIES_MAX && self.written_bytes <= WRITTEN_BYTES_MAX
     }
 
     /// The policy, and where its rules stand.
@@ -207,8 +218,9 @@ impl Draft {
     }
 }
 
-/// That the policy holds more than [`ENTRIES_MAX`].
+/// That the policy holds more than [`ENTRIES_MAX`] or [`WRITTEN_BYTES_MAX`].
 pub fn too_many(at: Span) -> Diagnostic {
-    let label = format!("from here on there are more than {ENTRIES_MAX} names, rules and limits, written out per tool");
-    Diagnostic::error(Code::TooManyItems, at, label)
+    let label = "from here on there are more than 100,000 names, rules and limits, or 64 MiB of clauses, \
+                 written out per tool";
+    Diagnostic::error(Code::TooManyItems, at, label).help("a group's rules are written once for all its members")
 }

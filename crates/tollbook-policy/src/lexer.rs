@@ -82,7 +82,7 @@ pub fn lex(text: &str) -> Vec<Token> {
 
 fn token(text: &str) -> IResult<&str, Kind> {
     alt((
-        value(Kind::Space, take_while1(char::is_whitespace)),
+        value(Kind::Space, take_while1(|c| " \t\r\n".contains(c))),
         value(Kind::Comment, (char('#'), take_while(|c| c != '\n'))),
         word,
         value(Kind::String, string),

@@ -5,7 +5,7 @@
 //! text and from the JSON. What the target can't carry is an error at its clause and is never left
 //! out in silence.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::ast::{Clause, File, Item, Name, Step, Test};
 use crate::check::{self, Checked};
@@ -63,7 +63,7 @@ impl Lowering {
             self.item(item);
         }
         if self.target == Target::PolicyLayer {
-            self.shared_counters(file);
+            self.shared_counters();
         }
     }
 
@@ -74,7 +74,7 @@ impl Lowering {
                 for name in names {
                     let all = matches!(&name.node, Selector::Glob(glob) if glob == "*");
                     self.name(name, all);
-                    if self.room(1, &name.span) {
+                    if self.room(1, 0, &name.span) {
                         self.draft.hide(&name.node);
                     }
                 }
@@ -84,7 +84,7 @@ impl Lowering {
             Item::AllTools(clauses) => {
                 let entries = Entries::of(clauses, Owner::AllTools, self.target, &mut self.told);
                 if let Some(span) = entries.first_span()
-                    && self.room(entries.len(), &span)
+                    && self.room(entries.len(), entries.written_bytes(), &span)
                 {
                     entries.add_to(&mut self.draft.all_tools, "all_tools", &mut self.told);
                 }
@@ -97,7 +97,8 @@ impl Lowering {
         let entries = Entries::of(clauses, Owner::Tools, self.target, &mut self.told);
         for name in names {
             self.name(name, false);
-            if !self.room(1 + entries.len(), &name.span) {
+            let names_bytes = (1 + entries.len()) * name.span.len();
+            if !self.room(1 + entries.len(), entries.written_bytes() + names_bytes, &name.span) {
                 return;
             }
             let owner = match &name.node {
@@ -119,7 +120,7 @@ impl Lowering {
         for member in names {
             self.name(member, true);
         }
-        if !self.room(names.len() + entries.len() + 1, at) {
+        if !self.room(names.len() + entries.len() + 1, entries.written_bytes(), at) {
             return;
         }
         let of = names.iter().map(|name| name.node.clone()).collect();
@@ -176,34 +177,27 @@ impl Lowering {
     }
 
     /// Under "1", whether two tools that name one counter share it is for each reader to guess.
-    fn shared_counters(&mut self, file: &File) {
-        let mut seen = BTreeSet::new();
-        let mut shared = BTreeSet::new();
+    fn shared_counters(&mut self) {
+        let mut first: BTreeMap<&String, &Span> = BTreeMap::new();
+        let mut told: BTreeMap<usize, Diagnostic> = BTreeMap::new();
         let owners = std::iter::once(&self.draft.all_tools).chain(self.draft.tools.values());
-        for limit in owners.flat_map(|owner| &owner.rules.limits) {
-            if !seen.insert(&limit.counter) {
-                shared.insert(limit.counter.clone());
-            }
+        for (counter, at) in owners.flat_map(|owner| owner.counters()) {
+            let Some(earlier) = first.get(counter) else {
+                first.insert(counter, at);
+                continue;
+            };
+            let label = format!("more than one tool has a counter `{counter}`");
+            let one = Diagnostic::error(Code::TargetCounterShared, at.clone(), label)
+                .help("leave `as` out, and each tool's counter is named for it");
+            let elsewhere = earlier.start != at.start;
+            let one = if elsewhere { one.label((*earlier).clone(), "and so has this one") } else { one };
+            told.entry(at.start).or_insert(one);
         }
-        let blocks = file.items.iter().flat_map(|item| match item {
-            Item::Tool(_, clauses) | Item::AllTools(clauses) => clauses.as_slice(),
-            _ => &[],
-        });
-        for clause in blocks {
-            if let crate::ast::ClauseKind::Limit(limit) = &clause.kind
-                && let Some(counter) = limit.counter.as_ref().filter(|counter| shared.contains(&counter.node))
-            {
-                let label = format!("more than one tool has a counter `{}`", counter.node);
-                self.told.push(
-                    Diagnostic::error(Code::TargetCounterShared, counter.span.clone(), label)
-                        .help("leave `as` out, and each tool's counter is named for it"),
-                );
-            }
-        }
+        self.told.extend(told.into_values());
     }
 
-    fn room(&mut self, entries: usize, at: &Span) -> bool {
-        let room = self.draft.has_room_for(entries);
+    fn room(&mut self, entries: usize, written_bytes: usize, at: &Span) -> bool {
+        let room = self.draft.has_room_for(entries, written_bytes);
         if !room && !self.full {
             self.full = true;
             self.told.push(too_many(at.clone()));

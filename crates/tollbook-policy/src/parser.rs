@@ -10,7 +10,7 @@
 
 use nom::Parser;
 use nom::branch::alt;
-use nom::combinator::{map, value};
+use nom::combinator::{cond, map, value};
 use nom::sequence::preceded;
 
 use crate::ast::{File, Item, Spanned};
@@ -104,22 +104,20 @@ fn file(input: Tokens<'_>) -> File {
     let mut clean = true;
     while !rest.is_at_end() {
         let start = rest;
-        match piece(rest) {
+        // What has been said already isn't wanted again, and so isn't listed as such.
+        let named = rest.index() > 0;
+        match piece(named, file.default.is_some())(rest) {
             Ok((after, piece)) => {
                 rest = after;
-                let first = file.items.is_empty() && file.default.is_none() && file.name.is_none();
                 match piece {
-                    Piece::Name(name) if first => file.name = Some(name),
-                    Piece::Default(default) if file.default.is_none() => {
+                    Piece::Name(name) => file.name = Some(name),
+                    Piece::Default(default) => {
                         if clean && !file.items.is_empty() {
                             start.misplaced("`default` stands before the first tool");
                         }
                         file.default = Some(default);
                     }
                     Piece::Item(item) => file.items.push(item),
-                    Piece::Name(_) if clean => start.misplaced("`policy` stands once, at the very beginning"),
-                    Piece::Default(_) if clean => start.misplaced("a policy has one `default`"),
-                    Piece::Name(_) | Piece::Default(_) => {}
                 }
             }
             Err(_) => {
@@ -139,9 +137,19 @@ fn file(input: Tokens<'_>) -> File {
     file
 }
 
-fn piece(input: Tokens<'_>) -> Parsed<'_, Piece> {
-    let name = map(preceded(word("policy"), spanned(string("the policy's name in quotation marks"))), Piece::Name);
-    alt((name, map(spanned(default), Piece::Default), map(item::item, Piece::Item))).parse(input)
+fn piece<'a>(named: bool, has_default: bool) -> impl FnMut(Tokens<'a>) -> Parsed<'a, Piece> {
+    let name = preceded(word("policy"), spanned(string("the policy's name in quotation marks")));
+    let mut name = map(cond(!named, name), |name| name.map(Piece::Name));
+    let mut default = map(cond(!has_default, spanned(default)), |default| default.map(Piece::Default));
+    move |input| {
+        if let Ok((rest, Some(piece))) = name.parse(input) {
+            return Ok((rest, piece));
+        }
+        if let Ok((rest, Some(piece))) = default.parse(input) {
+            return Ok((rest, piece));
+        }
+        map(item::item, Piece::Item).parse(input)
+    }
 }
 
 /// ```ebnf

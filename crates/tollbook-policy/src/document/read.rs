@@ -260,7 +260,7 @@ impl Reader {
     }
 
     fn room(&mut self, entries: usize, at: &Span) -> bool {
-        let room = self.draft.has_room_for(entries);
+        let room = self.draft.has_room_for(entries, 0);
         if !room && !self.full {
             self.full = true;
             self.told.push(too_many(at.clone()));

@@ -2,16 +2,16 @@
 
 use crate::Decimal;
 use crate::code::Code;
-use crate::diagnostic::{Diagnostic, Span};
+use crate::diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Span};
 use crate::policy::{Duration, Unit};
 
 use super::{Kind, Token};
 
-/// Judges each token by itself, whatever stands around it.
+/// Judges each token by itself, whatever stands around it; the first [`DIAGNOSTICS_MAX`] faults.
 #[must_use]
 pub fn check(text: &str, tokens: &[Token]) -> Vec<Diagnostic> {
     let of = |span: &Span| text.get(span.clone()).unwrap_or_default();
-    tokens.iter().filter_map(|token| fault(token.kind, of(&token.span), &token.span)).collect()
+    tokens.iter().filter_map(|token| fault(token.kind, of(&token.span), &token.span)).take(DIAGNOSTICS_MAX).collect()
 }
 
 fn fault(kind: Kind, written: &str, span: &Span) -> Option<Diagnostic> {

@@ -36,6 +36,17 @@ enum Entry {
     Limit(policy::Limit, Counter),
 }
 
+impl Entry {
+    /// How often it may say again what its clause says.
+    fn copies(&self) -> usize {
+        match self {
+            Self::Require(rule) => rule.any_of.len().max(1),
+            Self::Approve(approve) => approve.any_of.len().max(1),
+            _ => 1,
+        }
+    }
+}
+
 /// How a limit's counter is called.
 enum Counter {
     Given(String),
@@ -46,12 +57,14 @@ enum Counter {
 /// What the clauses of a block come to, in order, each with its clause's place.
 pub struct Entries {
     entries: Vec<(Entry, Span)>,
+    written_bytes: usize,
 }
 
 impl Entries {
     /// Lowers the clauses of a block.
     pub fn of(clauses: &[Clause], owner: Owner, target: Target, told: &mut Vec<Diagnostic>) -> Self {
         let mut entries = Vec::new();
+        let mut written_bytes = 0;
         for clause in clauses {
             if target == Target::PolicyLayer {
                 target::check(clause, owner, told);
@@ -60,14 +73,22 @@ impl Entries {
                 keep(check::text(&because.node, &because.span), told);
             }
             let span = target::head(clause);
-            entries.extend(lower(clause, owner, target, told).into_iter().map(|entry| (entry, span.clone())));
+            let lowered = lower(clause, owner, target, told);
+            let copies: usize = lowered.iter().map(Entry::copies).sum();
+            written_bytes += clause.span.len() * copies;
+            entries.extend(lowered.into_iter().map(|entry| (entry, span.clone())));
         }
-        Self { entries }
+        Self { entries, written_bytes }
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Bytes of the clauses that they come from, once for each alternative.
+    pub fn written_bytes(&self) -> usize {
+        self.written_bytes
     }
 
     /// Where the first of them stands.

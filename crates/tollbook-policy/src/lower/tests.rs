@@ -1,5 +1,8 @@
+use proptest::prelude::*;
+
 use super::*;
-use crate::policy::{Day, Literal, Op, Rules, Scope, Window};
+use crate::ast::{Comparison, Cond, Relation, Spanned, TestOp};
+use crate::policy::{Condition, Day, Literal, Op, Path, Rules, Scope, Window};
 
 fn lowered(text: &str, target: Target) -> (Policy, Places, Vec<Diagnostic>) {
     let (file, told) = crate::parser::parse(text);
@@ -160,4 +163,92 @@ fn what_is_written_out_per_tool_is_bounded() {
     let names: Vec<String> = (0..400).map(|n| format!("t{n}")).collect();
     let text = format!("default deny tool {} {{ {} }}", names.join(", "), "deny ".repeat(400));
     assert_eq!(codes(&text, Target::Native), ["P0215"]);
+}
+
+#[test]
+fn long_texts_are_bounded_as_they_are_written_out() {
+    let names: Vec<String> = (0..300).map(|n| format!("t{n}")).collect();
+    let deny = format!("deny because \"{}\" ", "x".repeat(4_000));
+    let text = format!("default deny tool {} {{ {} }}", names.join(", "), deny.repeat(300));
+    assert_eq!(codes(&text, Target::Native), ["P0215"]);
+}
+
+#[test]
+fn a_shared_counter_is_told_under_the_strict_target_however_it_got_its_name() {
+    let by_name = "default deny tool all_tools { limit 3 per minute } all tools { limit 3 per minute }";
+    assert_eq!(codes(by_name, Target::PolicyLayer), ["P0316"]);
+    assert_eq!(codes(by_name, Target::Native), [""; 0]);
+}
+
+// Three-valued logic: what a condition is on some arguments, and what its lists are on the same.
+
+/// True, false or unknown.
+type Truth = Option<bool>;
+
+fn and(all: impl Iterator<Item = Truth>) -> Truth {
+    let all: Vec<Truth> = all.collect();
+    if all.contains(&Some(false)) {
+        return Some(false);
+    }
+    (!all.contains(&None)).then_some(true)
+}
+
+fn not(truth: Truth) -> Truth {
+    truth.map(|truth| !truth)
+}
+
+fn or(any: impl Iterator<Item = Truth>) -> Truth {
+    not(and(any.map(not)))
+}
+
+fn key(path: &Path) -> usize {
+    path.keys[0].parse().unwrap()
+}
+
+fn of_cond(cond: &Cond, truths: &[Truth]) -> Truth {
+    match cond {
+        Cond::Test(one) => truths[key(&one.path.node)],
+        Cond::Not(inner) => not(of_cond(inner, truths)),
+        Cond::And(parts) => and(parts.iter().map(|part| of_cond(part, truths))),
+        Cond::Or(parts, _) => or(parts.iter().map(|part| of_cond(part, truths))),
+    }
+}
+
+fn of_condition(condition: &Condition, truths: &[Truth]) -> Truth {
+    let truth = truths[key(&condition.path)];
+    match condition.op {
+        Op::Lt => truth,
+        Op::Gte => not(truth),
+        other => panic!("{other}"),
+    }
+}
+
+fn any_cond() -> impl Strategy<Value = Cond> {
+    let test = (0..4_usize).prop_map(|key| {
+        let value = Literal::Number(crate::Decimal::zero());
+        let path = Spanned { span: 0..0, node: Path { keys: vec![key.to_string()] } };
+        let op = TestOp::Compare(Relation::Less, Spanned { span: 0..0, node: value });
+        Cond::Test(Comparison { span: 0..0, path, op })
+    });
+    test.prop_recursive(4, 12, 3, |inner| {
+        let parts = prop::collection::vec(inner.clone(), 2..4);
+        prop_oneof![
+            inner.prop_map(|inner| Cond::Not(Box::new(inner))),
+            parts.clone().prop_map(Cond::And),
+            parts.prop_map(|parts| Cond::Or(parts, 0..0)),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_lists_are_what_the_condition_is_in_three_values(
+        cond in any_cond(),
+        truths in prop::collection::vec(prop::option::of(any::<bool>()), 4),
+    ) {
+        if let Some(lists) = condition::lists(&cond, Target::Native, &mut Vec::new()) {
+            let found = or(lists.iter().map(|list| and(list.iter().map(|one| of_condition(one, &truths)))));
+            prop_assert_eq!(found, of_cond(&cond, &truths));
+        }
+    }
 }

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::ast::{ClauseKind, Cond};
 
+mod sentence;
+
 /// `line:column what` for each error.
 fn errors(text: &str) -> Vec<String> {
     parse(text)
