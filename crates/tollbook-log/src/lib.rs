@@ -1,12 +1,51 @@
 //! The log: canonical records while open, Parquet once sealed.
+//!
+//! ```text
+//! LOG/
+//!   open/<instance>.<n>.seg    framed canonical records                         segment
+//!   calls/date=…/….parquet     sealed records: one row for each call            schema, rows, seal
+//!   outcomes/….parquet         outcomes that came after their call was sealed
+//!   events/….parquet           everything else that a replay needs
+//!   manifests/<instance>.json  what is sealed; its rename is the switch         manifest
+//!   policies/<hash>.json       every policy that ever judged a call             policies
+//!   imports/                   what other logs were taken in, and what not      import
+//!   damaged/                   what recovery set aside                          recovery
+//!   lock                       held while a log is opened                       instance
+//! ```
+//!
+//! A process writes through one [`Log`], which first recovers what dead processes left. A [`Reader`]
+//! sees sealed and open events as one, each of them once, whatever is written or crashes meanwhile.
+//!
+//!
+//! What is *not* here: judging a call, SQL, and clocks, but for the name of an instance and the age of
+//! a segment.
 
 pub mod schema;
 pub mod segment;
 
+pub mod import;
+pub mod manifest;
+
+mod disk;
+mod instance;
 mod layout;
+mod policies;
+mod reader;
+mod recovery;
 mod rows;
+mod seal;
+mod writer;
 
 #[cfg(test)]
 mod testing;
 
+pub use disk::{DiskError, SegmentFile};
+pub use manifest::{Imported, Manifest, SealedFile, SealedRange};
+pub use policies::PolicyError;
+pub use reader::{Events, ReadError, Reader};
+pub use recovery::{RecoveredSegment, Recovery, RecoveryError, SetAside};
 pub use rows::RowsError;
+pub use seal::SealError;
+pub use writer::{
+    AppendError, BUFFER_BYTES_MAX, Clock, CloseError, Durability, FileSeam, Log, OpenError, Options, SYNC_WITHIN_MS,
+};

@@ -200,3 +200,28 @@ pub fn events(most: usize) -> impl Strategy<Value = Vec<Event>> {
     proptest::collection::vec((opt(any::<i64>()), body()), 0..=most)
         .prop_map(|all| (0_u64..).zip(all).map(|(seq, (ts_us, body))| Event { seq, ts_us, body }).collect())
 }
+
+/// All that a log holds, by instance.
+pub fn all_events(dir: &std::path::Path) -> Vec<(String, Vec<Event>)> {
+    let reader = crate::Reader::open(&[dir]).expect("a log");
+    let events = |name: &str| reader.events(name).expect("an instance").collect::<Result<Vec<_>, _>>().expect("events");
+    reader.instances().map(|name| (name.to_owned(), events(name))).collect()
+}
+
+/// Names of the files below a directory, sorted.
+pub fn files(dir: &std::path::Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(next) = dirs.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else {
+                found.push(path.strip_prefix(dir).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}

@@ -1,0 +1,90 @@
+//! Instances: who writes to a log directory, and whether they are still alive.
+//!
+//! Each process that records is an instance with a name of its own, and each file that it is still
+//! writing carries that name. For as long as it lives it holds a lock on `LOG/open/<instance>.lock`,
+//! which the system releases when it dies, however it dies. So recovery may touch the files of
+//! exactly those instances whose lock it can take. `LOG/lock` is held while a log is opened: without
+//! it, an instance could be taken for dead between making its lock's file and locking it.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use crate::disk::{self, DiskError};
+
+/// Directory of what is still being written.
+pub(crate) const OPEN_DIR: &str = "open";
+const LOCK: &str = ".lock";
+const SEGMENT: &str = ".seg";
+
+/// A name that no other process has, and that sorts by time: `20261123T064652Z-7f3a9c01`.
+pub(crate) fn new_name(now_us: i64) -> String {
+    let random = getrandom::u32().unwrap_or_else(|_| std::process::id());
+    let time = jiff::Timestamp::from_microsecond(now_us)
+        .map_or_else(|_| "00000000T000000Z".to_owned(), |now| now.strftime("%Y%m%dT%H%M%SZ").to_string());
+    format!("{time}-{random:08x}")
+}
+
+/// Waits until nobody else is opening the log. Given up when it is dropped.
+pub(crate) fn lock_log(log: &Path) -> Result<File, DiskError> {
+    let path = log.join("lock");
+    let file = File::options().create(true).append(true).open(&path).map_err(DiskError::at("create", &path))?;
+    file.lock().map_err(DiskError::at("lock", &path))?;
+    Ok(file)
+}
+
+/// An instance's lock, held.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    path: PathBuf,
+    /// Locked for as long as it is open.
+    _file: File,
+}
+
+impl Claim {
+    /// Takes an instance's lock; none where it is alive. The log's lock must be held.
+    pub fn take(log: &Path, instance: &str) -> Result<Option<Self>, DiskError> {
+        let path = log.join(OPEN_DIR).join(format!("{instance}{LOCK}"));
+        disk::create_dir(&log.join(OPEN_DIR))?;
+        let file = File::options().create(true).append(true).open(&path).map_err(DiskError::at("create", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { path, _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(DiskError::at("lock", &path)(error)),
+        }
+    }
+
+    /// Ends the instance: nothing of it is open any more.
+    pub fn end(self) -> Result<(), DiskError> {
+        fs::remove_file(&self.path).map_err(DiskError::at("delete", &self.path))
+    }
+}
+
+/// An open segment's file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SegmentName {
+    pub instance: String,
+    pub number: u64,
+    pub path: PathBuf,
+}
+
+pub(crate) fn segment_path(log: &Path, instance: &str, number: u64) -> PathBuf {
+    log.join(OPEN_DIR).join(format!("{instance}.{number}{SEGMENT}"))
+}
+
+/// The open segments, by instance and number.
+pub(crate) fn segments(log: &Path) -> Result<Vec<SegmentName>, DiskError> {
+    let dir = log.join(OPEN_DIR);
+    let named = |name: String| {
+        let (instance, number) = name.strip_suffix(SEGMENT)?.rsplit_once('.')?;
+        Some(SegmentName { instance: instance.to_owned(), number: number.parse().ok()?, path: dir.join(&name) })
+    };
+    let mut segments: Vec<_> = disk::names(&dir)?.into_iter().filter_map(named).collect();
+    segments.sort_unstable();
+    Ok(segments)
+}
+
+/// Instances that left a lock's file, sorted.
+pub(crate) fn locked(log: &Path) -> Result<Vec<String>, DiskError> {
+    let names = disk::names(&log.join(OPEN_DIR))?;
+    Ok(names.iter().filter_map(|name| name.strip_suffix(LOCK)).map(str::to_owned).collect())
+}

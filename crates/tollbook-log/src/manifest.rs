@@ -1,0 +1,196 @@
+//! What is sealed: one manifest for each instance, `LOG/manifests/<instance>.json`.
+//!
+//! A sealed file counts because the manifest names it, not because it is there. So the manifest's
+//! rename is the one instant at which records pass from the open segment to Parquet: a reader takes
+//! the manifest's files and, of the open segments, what lies beyond the manifest's last sequence
+//! number. Whatever the crash, nothing is counted twice and nothing is lost.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::disk::{self, DiskError};
+use crate::schema::Kind;
+
+/// The format that this version writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
+/// Directory of the manifests.
+pub(crate) const DIR: &str = "manifests";
+
+/// The sealed records of one instance.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Manifest {
+    /// Format of the manifest.
+    pub format: u32,
+    /// The process that recorded.
+    pub instance: String,
+    /// Where the records come from another log: from which file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Imported>,
+    /// The sealed ranges, in order of sequence.
+    pub ranges: Vec<SealedRange>,
+}
+
+/// A range of sequence numbers and the files that hold its records.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SealedRange {
+    /// First sequence number.
+    pub first_seq: u64,
+    /// Last sequence number. A gap before the next range was lost with a damaged segment.
+    pub last_seq: u64,
+    /// The files.
+    pub files: Vec<SealedFile>,
+}
+
+/// One Parquet file.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SealedFile {
+    /// The table whose rows it holds.
+    pub kind: Kind,
+    /// Path within the log directory, with `/` between its parts.
+    pub path: String,
+    /// Number of rows.
+    pub rows: u64,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// SHA-256 of the file, hexadecimal.
+    pub sha256: String,
+}
+
+/// The file that an import read.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Imported {
+    /// SHA-256 of the file as it came, hexadecimal.
+    pub sha256: String,
+    /// The format that it was read as.
+    pub format: String,
+    /// Its name, without directories.
+    pub name: String,
+    /// The grant that its calls were given.
+    pub grant: String,
+    /// Calls that were taken in.
+    pub calls: u64,
+    /// Calls among them without a time.
+    pub calls_without_time: u64,
+    /// Outcomes that were taken in.
+    pub outcomes: u64,
+    /// Conversations.
+    pub sessions: u64,
+    /// Lines that couldn't be read.
+    pub rejected: u64,
+}
+
+/// Why a manifest can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// The file system refused.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// It isn't a manifest.
+    #[error("`{}` isn't a manifest", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// It was written by a newer version.
+    #[error("`{}` has format {found}; this version reads formats up to {FORMAT}", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The format that it states.
+        found: u32,
+    },
+    /// It says something that can't be so.
+    #[error("`{}` is damaged: {what}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What can't be so.
+        what: String,
+    },
+}
+
+#[derive(serde::Deserialize)]
+struct Versioned {
+    format: u32,
+}
+
+impl Manifest {
+    /// A manifest that names nothing.
+    #[must_use]
+    pub fn new(instance: &str) -> Self {
+        Self { format: FORMAT, instance: instance.to_owned(), imported: None, ranges: Vec::new() }
+    }
+
+    /// The sequence number after the last sealed one.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.ranges.last().map_or(0, |range| range.last_seq.saturating_add(1))
+    }
+
+    /// The files of all ranges.
+    pub fn files(&self) -> impl Iterator<Item = &SealedFile> {
+        self.ranges.iter().flat_map(|range| &range.files)
+    }
+
+    /// Reads the manifest of an instance; none where it has sealed nothing.
+    pub(crate) fn load(log: &Path, instance: &str) -> Result<Option<Self>, ManifestError> {
+        let path = path(log, instance);
+        let Some(bytes) = disk::read_if_there(&path)? else { return Ok(None) };
+        let malformed = |source| ManifestError::Malformed { path: path.clone(), source };
+        let Versioned { format } = serde_json::from_slice(&bytes).map_err(malformed)?;
+        if format > FORMAT {
+            return Err(ManifestError::Newer { path, found: format });
+        }
+        let manifest: Self = serde_json::from_slice(&bytes).map_err(malformed)?;
+        match manifest.fault(instance) {
+            Some(what) => Err(ManifestError::Damaged { path, what }),
+            None => Ok(Some(manifest)),
+        }
+    }
+
+    /// Switches the manifest in.
+    pub(crate) fn store(&self, log: &Path) -> Result<(), ManifestError> {
+        let path = path(log, &self.instance);
+        let mut json = serde_json::to_vec_pretty(self)
+            .map_err(|source| ManifestError::Malformed { path: path.clone(), source })?;
+        json.push(b'\n');
+        Ok(disk::write_whole(&path, &self.instance, &json)?)
+    }
+
+    /// A manifest is a file that anybody may have touched: it mustn't lead a reader out of the log.
+    fn fault(&self, instance: &str) -> Option<String> {
+        if self.instance != instance {
+            return Some(format!("it is of the instance `{}`", self.instance));
+        }
+        if let Some(file) = self.files().find(|file| !stays_inside(&file.path)) {
+            return Some(format!("the path `{}` leads out of the log", file.path));
+        }
+        let mut next = 0;
+        for range in &self.ranges {
+            if range.first_seq < next || range.last_seq < range.first_seq || range.last_seq == u64::MAX {
+                return Some(format!("the range {} to {} is out of order", range.first_seq, range.last_seq));
+            }
+            next = range.last_seq + 1;
+        }
+        None
+    }
+}
+
+fn path(log: &Path, instance: &str) -> PathBuf {
+    log.join(DIR).join(format!("{instance}.json"))
+}
+
+fn stays_inside(path: &str) -> bool {
+    !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// Instances that have a manifest, sorted.
+pub(crate) fn instances(log: &Path) -> Result<Vec<String>, DiskError> {
+    let names = disk::names(&log.join(DIR))?;
+    Ok(names.iter().filter_map(|name| name.strip_suffix(".json")).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,313 @@
+//! The reading end of a log: a snapshot of what is sealed and what is open.
+//!
+//! A reader changes nothing and waits for nobody, so it can look at a log that others write. Its
+//! snapshot is taken in an order that makes it consistent: the manifests, then the open segments,
+//! then the manifests once more; where one of them changed meanwhile, all of it again. Of the open
+//! segments only what lies beyond the manifest counts, so that no event is ever seen twice.
+
+mod events;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use parquet::errors::ParquetError;
+use tollbook_engine::{Event, PolicyHash};
+
+use crate::disk::{self, DiskError};
+use crate::instance;
+use crate::layout::Layout;
+use crate::manifest::{self, Manifest, ManifestError, SealedFile};
+use crate::policies::{self, PolicyError};
+use crate::rows::RowsError;
+use crate::schema::Kind;
+use crate::segment::{self, HeaderError, SegmentEnd};
+
+pub use events::Events;
+
+/// How often a snapshot is begun anew because the log changed meanwhile.
+const TRIES_MAX: u32 = 100;
+
+/// Why a log can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// There is no log.
+    #[error("there is no log in `{}`", .0.display())]
+    NoLog(PathBuf),
+    /// The file system refused.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A manifest can't be read.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// An open segment can't be read.
+    #[error("cannot read the open segment `{}`: {what}", path.display())]
+    Segment {
+        /// The segment.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A sealed file isn't there.
+    #[error("the sealed file `{}` is missing", .0.display())]
+    MissingFile(PathBuf),
+    /// A sealed file isn't as it was written.
+    #[error("the sealed file `{}` is damaged: {what}", path.display())]
+    DamagedFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A sealed file isn't Parquet.
+    #[error("cannot read the sealed file `{}`", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: ParquetError,
+    },
+    /// Rows or records can't be read.
+    #[error("cannot read the records of `{}`", path.display())]
+    Rows {
+        /// The file, or the directory where they come from several.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: RowsError,
+    },
+    /// The sealed files of a range don't hold what the manifest says.
+    #[error("the sealed files of `{instance}` from {first_seq} to {last_seq} don't hold event {seq} in its place")]
+    Sequence {
+        /// The process.
+        instance: String,
+        /// The range's first sequence number.
+        first_seq: u64,
+        /// The range's last sequence number.
+        last_seq: u64,
+        /// The event that is missing, or stands elsewhere.
+        seq: u64,
+    },
+    /// No instance has the name.
+    #[error("the log holds no instance `{0}`")]
+    NoInstance(String),
+    /// No consistent snapshot could be taken.
+    #[error("`{}` changed each time that it was read", .0.display())]
+    Restless(PathBuf),
+}
+
+/// A snapshot of one log, or of several.
+#[derive(Debug)]
+pub struct Reader {
+    dirs: Vec<PathBuf>,
+    instances: Vec<Instance>,
+}
+
+#[derive(Debug)]
+struct Instance {
+    dir: PathBuf,
+    manifest: Manifest,
+    segments: Vec<OpenSegment>,
+}
+
+#[derive(Debug)]
+struct OpenSegment {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl Reader {
+    /// Takes a snapshot of the logs in these directories.
+    ///
+    /// The open segments are held in memory.
+    ///
+    /// # Errors
+    /// Where a directory holds no log, or something in it can't be read.
+    pub fn open<P: AsRef<Path>>(dirs: &[P]) -> Result<Self, ReadError> {
+        let dirs: Vec<PathBuf> = dirs.iter().map(|dir| dir.as_ref().to_owned()).collect();
+        let mut instances = Vec::new();
+        for dir in &dirs {
+            let is_log = dir.join(instance::OPEN_DIR).is_dir() || dir.join(manifest::DIR).is_dir();
+            if !is_log {
+                return Err(ReadError::NoLog(dir.clone()));
+            }
+            instances.extend(snapshot(dir)?);
+        }
+        instances.sort_by(|a, b| a.manifest.instance.cmp(&b.manifest.instance));
+        Ok(Self { dirs, instances })
+    }
+
+    /// The instances, by name, which is by the time that they began.
+    pub fn instances(&self) -> impl Iterator<Item = &str> {
+        self.instances.iter().map(|instance| instance.manifest.instance.as_str())
+    }
+
+    /// What each instance has sealed.
+    pub fn manifests(&self) -> impl Iterator<Item = &Manifest> {
+        self.instances.iter().map(|instance| &instance.manifest)
+    }
+
+    /// The sealed files of a table, in order of instance and sequence.
+    #[must_use]
+    pub fn sealed_files(&self, kind: Kind) -> Vec<(PathBuf, &SealedFile)> {
+        let files = |instance: &'_ Instance| instance.dir.clone();
+        self.instances
+            .iter()
+            .flat_map(|instance| instance.manifest.files().map(move |file| (files(instance).join(&file.path), file)))
+            .filter(|(_, file)| file.kind == kind)
+            .collect()
+    }
+
+    /// The rows of a table that aren't sealed yet, with the schema of the sealed ones. An outcome whose call
+    /// is sealed is a row of `outcomes`.
+    ///
+    /// # Errors
+    /// Where a record can't be made a row.
+    pub fn open_batches(&self, kind: Kind) -> Result<Vec<RecordBatch>, ReadError> {
+        let mut batches = Vec::new();
+        for instance in &self.instances {
+            let records = instance.open_records()?;
+            let rows = Layout::of(records).and_then(|layout| layout.batches(kind, &instance.manifest.instance));
+            batches.extend(rows.map_err(|source| ReadError::Rows { path: instance.dir.clone(), source })?);
+        }
+        Ok(batches)
+    }
+
+    /// The outcomes, sealed and open, that aren't in their call's row, each with its instance's name. They
+    /// are few: outcomes that came after their call's segment was sealed.
+    ///
+    /// # Errors
+    /// Where a file can't be read.
+    pub fn late_outcomes(&self) -> Result<Vec<(String, Event)>, ReadError> {
+        let mut late = Vec::new();
+        for instance in &self.instances {
+            let name = &instance.manifest.instance;
+            for file in instance.manifest.files().filter(|file| file.kind == Kind::Outcomes) {
+                for event in events::file_events(&instance.dir, file)? {
+                    late.push((name.clone(), event?));
+                }
+            }
+            let rows_error = |source| ReadError::Rows { path: instance.dir.clone(), source };
+            let layout = Layout::of(instance.open_records()?).map_err(rows_error)?;
+            for record in layout.outcomes {
+                let event = Event::from_bytes(record).map_err(RowsError::Record).map_err(rows_error)?;
+                late.push((name.clone(), event));
+            }
+        }
+        Ok(late)
+    }
+
+    /// All events of an instance in order of sequence. Sealed files are streamed; a file that is missing or
+    /// doesn't hold what its manifest says is an error. The sequence jumps only where recovery had to set a
+    /// damaged segment aside.
+    ///
+    /// # Errors
+    /// Where no instance has the name, or its open segments can't be read.
+    pub fn events(&self, instance: &str) -> Result<Events<'_>, ReadError> {
+        let named = self.instances.iter().find(|known| known.manifest.instance == instance);
+        let found = named.ok_or_else(|| ReadError::NoInstance(instance.to_owned()))?;
+        Ok(Events::new(&found.dir, &found.manifest, found.open_records()?))
+    }
+
+    /// Reads a policy and checks it against its hash.
+    ///
+    /// # Errors
+    /// Where none of the logs holds it as it was.
+    pub fn policy(&self, hash: PolicyHash) -> Result<String, PolicyError> {
+        let mut outcome = Err(PolicyError::Missing(hash));
+        for dir in &self.dirs {
+            outcome = policies::read(dir, hash);
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    }
+}
+
+impl Instance {
+    /// Records in the open segments that aren't sealed.
+    fn open_records(&self) -> Result<Vec<&[u8]>, ReadError> {
+        let mut next_seq = self.manifest.next_seq();
+        let mut records = Vec::new();
+        for OpenSegment { path, bytes } in &self.segments {
+            let wrong = |what| ReadError::Segment { path: path.clone(), what };
+            let segment = match segment::read(bytes) {
+                Ok(segment) => segment,
+                // It is being begun, or its process died at that.
+                Err(HeaderError::Short(_)) => continue,
+                Err(error) => return Err(wrong(error.to_string())),
+            };
+            if let SegmentEnd::Damaged { at, why, good_at } = &segment.end {
+                return Err(wrong(format!("{why} at byte {at}, with a good record at byte {good_at}")));
+            }
+            let sealed = usize::try_from(next_seq.saturating_sub(segment.first_seq)).unwrap_or(usize::MAX);
+            records.extend(segment.records.get(sealed..).unwrap_or_default());
+            next_seq = next_seq.max(segment.next_seq());
+        }
+        Ok(records)
+    }
+}
+
+fn snapshot(dir: &Path) -> Result<Vec<Instance>, ReadError> {
+    for _ in 0..TRIES_MAX {
+        let before = manifests(dir)?;
+        let Some(segments) = open_segments(dir)? else { continue };
+        if manifests(dir)? != before {
+            continue;
+        }
+        let mut instances: Vec<Instance> = before
+            .into_iter()
+            .map(|manifest| Instance { dir: dir.to_owned(), manifest, segments: Vec::new() })
+            .collect();
+        for (name, segment) in segments {
+            match instances.iter_mut().find(|instance| instance.manifest.instance == name) {
+                Some(instance) => instance.segments.push(segment),
+                None => instances.push(Instance {
+                    dir: dir.to_owned(),
+                    manifest: Manifest::new(&name),
+                    segments: vec![segment],
+                }),
+            }
+        }
+        return Ok(instances);
+    }
+    Err(ReadError::Restless(dir.to_owned()))
+}
+
+fn manifests(dir: &Path) -> Result<Vec<Manifest>, ReadError> {
+    let names = manifest::instances(dir)?;
+    names.iter().filter_map(|name| Manifest::load(dir, name).transpose()).map(|read| Ok(read?)).collect()
+}
+
+/// The bytes of the open segments by instance and number; none where one was sealed meanwhile. They are read
+/// in order: a segment is whole before the next one begins.
+fn open_segments(dir: &Path) -> Result<Option<Vec<(String, OpenSegment)>>, ReadError> {
+    let mut segments = Vec::new();
+    for name in instance::segments(dir)? {
+        match disk::read_if_there(&name.path)? {
+            Some(bytes) => segments.push((name.instance, OpenSegment { path: name.path, bytes })),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(segments))
+}
+
+/// Opens a sealed file that should have this size.
+fn open_sealed(dir: &Path, file: &SealedFile) -> Result<std::fs::File, ReadError> {
+    let path = dir.join(&file.path);
+    let opened = std::fs::File::open(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => ReadError::MissingFile(path.clone()),
+        _ => DiskError::at("open", &path)(error).into(),
+    })?;
+    let bytes = opened.metadata().map_err(DiskError::at("read", &path))?.len();
+    if bytes == file.bytes {
+        Ok(opened)
+    } else {
+        Err(ReadError::DamagedFile { path, what: format!("it has {bytes} bytes instead of {}", file.bytes) })
+    }
+}
+
+#[cfg(test)]
+mod tests;

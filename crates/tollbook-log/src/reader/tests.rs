@@ -1,0 +1,120 @@
+use std::fs;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::{self, decided, ended};
+use crate::{Log, Options, seal};
+
+/// A log whose events 0 to 4 are sealed and 5 to 8 are open.
+fn log(dir: &Path) -> Log {
+    let (log, _) = Log::open(dir, Options { seal_events_max: 5, ..Options::default() }).expect("a log");
+    for n in 0..9 {
+        let body = if n % 2 == 1 { ended(n - 1) } else { decided("a") };
+        log.append(1_763_880_412_000_000, body).unwrap();
+        // The seal of the first five is done before more than five others come.
+        while n == 5 && Reader::open(&[dir]).unwrap().sealed_files(Kind::Calls).is_empty() {
+            std::thread::yield_now();
+        }
+    }
+    log
+}
+
+#[test]
+fn open_and_sealed_rows_have_one_schema_and_meet_without_overlap() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = log(dir.path());
+    let reader = Reader::open(&[dir.path()]).unwrap();
+    let sealed = reader.sealed_files(Kind::Calls);
+    assert_eq!(sealed.iter().map(|(_, file)| file.rows).collect::<Vec<_>>(), [3]);
+    let open = reader.open_batches(Kind::Calls).unwrap();
+    assert_eq!(open.iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
+    let file = fs::File::open(&sealed[0].0).unwrap();
+    let builder = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    assert_eq!(builder.schema().fields(), open[0].schema().fields());
+    // The outcome of call 4 came when that was sealed.
+    let late = reader.late_outcomes().unwrap();
+    assert_eq!(late.iter().map(|(_, event)| event.seq).collect::<Vec<_>>(), [5]);
+    let seqs: Vec<u64> = reader.events(log.instance()).unwrap().map(|event| event.unwrap().seq).collect();
+    assert_eq!(seqs, (0..9).collect::<Vec<_>>());
+    assert!(matches!(reader.events("nobody").map(drop), Err(ReadError::NoInstance(_))));
+}
+
+#[test]
+fn parquet_is_sorted_with_bloom_filters_and_a_page_index() {
+    let dir = tempfile::tempdir().unwrap();
+    log(dir.path()).close().unwrap();
+    let reader = Reader::open(&[dir.path()]).unwrap();
+    let file = fs::File::open(&reader.sealed_files(Kind::Calls)[0].0).unwrap();
+    let builder = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let group = builder.metadata().row_group(0);
+    assert_eq!(group.sorting_columns().unwrap()[0].column_idx, 1);
+    for column in group.columns() {
+        let path = column.column_path().string();
+        let has_filter = path == "session" || path == "args_hash";
+        assert_eq!(column.bloom_filter_offset().is_some(), has_filter, "{path}");
+        assert!(column.statistics().is_some() && column.column_index_offset().is_some(), "{path}");
+    }
+}
+
+#[test]
+fn a_missing_or_damaged_sealed_file_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    log(dir.path()).close().unwrap();
+    let reader = Reader::open(&[dir.path()]).unwrap();
+    let name = reader.instances().next().unwrap().to_owned();
+    let path = reader.sealed_files(Kind::Calls)[0].0.clone();
+    let bytes = fs::read(&path).unwrap();
+    let failure = || {
+        let events: Result<Vec<_>, _> = reader.events(&name).unwrap().collect();
+        let error = events.expect_err("the file isn't as it was");
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+        error
+    };
+    fs::write(&path, &bytes[1..]).unwrap();
+    assert!(matches!(failure(), ReadError::DamagedFile { .. }));
+    fs::write(&path, vec![0; bytes.len()]).unwrap();
+    assert!(matches!(failure(), ReadError::Parquet { .. }));
+    fs::remove_file(&path).unwrap();
+    assert!(matches!(failure(), ReadError::MissingFile(_)));
+}
+
+#[test]
+fn a_file_that_lacks_rows_of_its_range_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    log(dir.path()).close().unwrap();
+    let manifest_path = fs::read_dir(dir.path().join("manifests")).unwrap().next().unwrap().unwrap().path();
+    let mut manifest: Manifest = serde_json::from_slice(&fs::read(&manifest_path).unwrap()).unwrap();
+    manifest.ranges[0].last_seq -= 1;
+    fs::write(&manifest_path, serde_json::to_vec(&manifest).unwrap()).unwrap();
+    let reader = Reader::open(&[dir.path()]).unwrap();
+    let events: Result<Vec<_>, _> = reader.events(&manifest.instance).unwrap().collect();
+    assert!(matches!(events, Err(ReadError::Sequence { seq: 4, .. })), "{events:?}");
+}
+
+#[test]
+fn a_directory_without_a_log_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = Reader::open(&[dir.path()]).map(drop).unwrap_err().to_string();
+    assert_eq!(error, format!("there is no log in `{}`", dir.path().display()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn sealed_events_come_back_exactly(events in testing::events(30), cut in 0_usize..30) {
+        let dir = tempfile::tempdir().unwrap();
+        let records: Vec<Vec<u8>> = events.iter().map(Event::to_bytes).collect();
+        let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+        let cut = cut.min(records.len());
+        seal::seal(dir.path(), "i", 0, &records[..cut]).unwrap();
+        // What is sealed already isn't sealed again.
+        let newly = seal::seal(dir.path(), "i", 0, &records).unwrap();
+        prop_assert_eq!(newly, (records.len() - cut) as u64);
+        if !records.is_empty() {
+            let back = testing::all_events(dir.path()).remove(0).1;
+            prop_assert_eq!(back.iter().map(Event::to_bytes).collect::<Vec<_>>(), records);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What is done about the processes that died: on opening a log, their segments are sealed.
+//!
+//! Only the files of dead instances are touched (see [`crate::instance`]). A torn end is cut and
+//! reported. Whatever else isn't as a live process would have left it is moved to `LOG/damaged/` and
+//! reported, never deleted: a segment that is damaged before its end (the records before the damage
+//! are sealed all the same), a temporary file, and Parquet that no manifest names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::disk::{self, DiskError};
+use crate::instance::{self, Claim, SegmentName};
+use crate::manifest::{self, Manifest};
+use crate::schema::Kind;
+use crate::seal::{self, SealError};
+use crate::segment::{self, HeaderError, SegmentEnd};
+
+/// Directory of what was set aside.
+pub(crate) const DAMAGED_DIR: &str = "damaged";
+
+/// What was found on opening a log. Empty where every process before had closed it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Open segments of processes that died.
+    pub segments: Vec<RecoveredSegment>,
+    /// Files that were moved to `damaged/`.
+    pub set_aside: Vec<SetAside>,
+    /// Instances whose manifest can't be read, with the reason. Their files were left alone.
+    pub unreadable: Vec<(String, String)>,
+}
+
+/// An open segment of a process that died.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecoveredSegment {
+    /// The process.
+    pub instance: String,
+    /// Its file, which is gone now.
+    pub path: PathBuf,
+    /// Whole records in it.
+    pub events: u64,
+    /// Those among them that weren't sealed before.
+    pub newly_sealed: u64,
+    /// How it ended.
+    pub end: SegmentEnd,
+    /// Bytes from the bad frame on, which aren't sealed.
+    pub bytes_lost: u64,
+}
+
+/// A file that was moved to `damaged/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    /// Where it lay.
+    pub from: PathBuf,
+    /// Where it lies now.
+    pub to: PathBuf,
+    /// Why.
+    pub why: String,
+}
+
+/// Why a log can't be recovered. Nothing is lost: opening it again tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// The file system refused.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The records of a segment couldn't be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// A segment was written by a newer version.
+    #[error("cannot read `{}`", path.display())]
+    Newer {
+        /// The segment.
+        path: PathBuf,
+        /// Its format.
+        #[source]
+        source: HeaderError,
+    },
+}
+
+/// Seals what dead instances left. The log's lock must be held.
+pub(crate) fn recover(log: &Path) -> Result<Recovery, RecoveryError> {
+    let mut recovery = Recovery::default();
+    let mut open: BTreeMap<String, Vec<SegmentName>> = BTreeMap::new();
+    for name in instance::locked(log)? {
+        open.entry(name).or_default();
+    }
+    for segment in instance::segments(log)? {
+        open.entry(segment.instance.clone()).or_default().push(segment);
+    }
+    let mut untouchable = BTreeSet::new();
+    for name in manifest::instances(log)?.iter().chain(open.keys()) {
+        if let Err(error) = Manifest::load(log, name)
+            && untouchable.insert(name.clone())
+        {
+            recovery.unreadable.push((name.clone(), error.to_string()));
+        }
+    }
+    for (name, segments) in open {
+        if untouchable.contains(&name) {
+            continue;
+        }
+        let Some(claim) = Claim::take(log, &name)? else {
+            untouchable.insert(name);
+            continue;
+        };
+        for segment in segments {
+            recover_segment(log, &segment, &mut recovery)?;
+        }
+        claim.end()?;
+    }
+    set_aside_strays(log, &untouchable, &mut recovery)?;
+    Ok(recovery)
+}
+
+fn recover_segment(log: &Path, name: &SegmentName, recovery: &mut Recovery) -> Result<(), RecoveryError> {
+    let path = &name.path;
+    let bytes = fs::read(path).map_err(DiskError::at("read", path))?;
+    let segment = match segment::read(&bytes) {
+        Ok(segment) if segment.instance == name.instance => segment,
+        Ok(segment) => {
+            let why = format!("it is a segment of the instance `{}`", segment.instance);
+            return Ok(set_aside(log, path, why, recovery)?);
+        }
+        Err(source @ HeaderError::Newer { .. }) => return Err(RecoveryError::Newer { path: path.clone(), source }),
+        Err(error) => return Ok(set_aside(log, path, error.to_string(), recovery)?),
+    };
+    let newly_sealed = seal::seal(log, &segment.instance, segment.first_seq, &segment.records)?;
+    let bytes_lost = match &segment.end {
+        SegmentEnd::Clean => 0,
+        SegmentEnd::Torn { at, .. } | SegmentEnd::Damaged { at, .. } => (bytes.len() - at) as u64,
+    };
+    let events = segment.records.len() as u64;
+    match &segment.end {
+        SegmentEnd::Damaged { at, why, .. } => {
+            set_aside(log, path, format!("{why} at byte {at}, with good records behind it"), recovery)?;
+        }
+        SegmentEnd::Clean | SegmentEnd::Torn { .. } => disk::remove(path)?,
+    }
+    if events > 0 || bytes_lost > 0 {
+        let (instance, path, end) = (segment.instance, path.clone(), segment.end);
+        recovery.segments.push(RecoveredSegment { instance, path, events, newly_sealed, end, bytes_lost });
+    }
+    Ok(())
+}
+
+/// Temporary files, and Parquet that no manifest names.
+fn set_aside_strays(log: &Path, untouchable: &BTreeSet<String>, recovery: &mut Recovery) -> Result<(), DiskError> {
+    let mut named: BTreeSet<PathBuf> = BTreeSet::new();
+    for name in manifest::instances(log)? {
+        if let Ok(Some(manifest)) = Manifest::load(log, &name) {
+            named.extend(manifest.files().map(|file| log.join(&file.path)));
+        }
+    }
+    for dir in dirs(log)? {
+        for name in disk::names(&dir)? {
+            let path = dir.join(&name);
+            let (owner, why) = match (disk::writer_of(&name), sealer_of(&name)) {
+                (Some(owner), _) => (owner, "it was never finished"),
+                (None, Some(owner)) if !named.contains(&path) => (owner, "no manifest names it"),
+                _ => continue,
+            };
+            if !untouchable.contains(owner) {
+                set_aside(log, &path, why.to_owned(), recovery)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The directories that instances write to.
+fn dirs(log: &Path) -> Result<Vec<PathBuf>, DiskError> {
+    let mut dirs: Vec<PathBuf> =
+        [instance::OPEN_DIR, manifest::DIR, "policies", "imports"].iter().map(|name| log.join(name)).collect();
+    for kind in Kind::ALL {
+        let dir = log.join(kind.name());
+        let partitions = disk::names(&dir)?.into_iter().filter(|name| name.contains('='));
+        dirs.extend(partitions.map(|name| dir.join(name)));
+        dirs.push(dir);
+    }
+    Ok(dirs)
+}
+
+/// The instance that a Parquet file is named for: `<instance>-<first>-<last>.parquet`.
+fn sealer_of(name: &str) -> Option<&str> {
+    let mut parts = name.strip_suffix(".parquet")?.rsplitn(3, '-');
+    let digits = |part: Option<&str>| part?.parse::<u64>().ok();
+    digits(parts.next())?;
+    digits(parts.next())?;
+    parts.next()
+}
+
+fn set_aside(log: &Path, path: &Path, why: String, recovery: &mut Recovery) -> Result<(), DiskError> {
+    let to = disk::move_into(path, &log.join(DAMAGED_DIR))?;
+    recovery.set_aside.push(SetAside { from: path.to_owned(), to, why });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

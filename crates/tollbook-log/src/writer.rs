@@ -1,0 +1,497 @@
+//! The writing end of a log: one [`Log`] for each process.
+//!
+//! [`Log::append`] numbers an event, frames it and hands it over in one write, under one lock, so
+//! that sequence order is the order of the calls. One thread syncs for everybody: while it waits for
+//! the disk, others append, and the next sync serves them all. Sealing happens in another thread,
+//! one segment at a time; meanwhile the log goes on in a new segment.
+//!
+//! After a write or a sync failed, what the disk holds isn't known, so every later append is refused
+//! until the log is opened again.
+
+mod sync;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use tollbook_engine::{Body, Event, PolicyHash};
+
+use crate::disk::{self, DiskError, SegmentFile};
+use crate::instance::{self, Claim};
+use crate::policies::{self, PolicyError};
+use crate::recovery::{self, Recovery, RecoveryError};
+use crate::seal::{self, SealError};
+use crate::segment;
+
+/// What "recorded" means once [`Log::append`] has returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// On stable storage once [`Log::wait_recorded`] has returned: survives a power cut.
+    Fsync,
+    /// Handed to the operating system once [`Log::append`] has returned, and synced within
+    /// [`SYNC_WITHIN_MS`]: survives a killed process, and loses that much to a power cut.
+    #[default]
+    Write,
+    /// In this process's memory for up to [`SYNC_WITHIN_MS`] or [`BUFFER_BYTES_MAX`]: a killed process
+    /// loses that much.
+    Relaxed,
+}
+
+/// Longest time between an append and the sync that follows it.
+pub const SYNC_WITHIN_MS: u64 = 50;
+/// Most bytes that [`Durability::Relaxed`] keeps in memory.
+pub const BUFFER_BYTES_MAX: usize = 64 << 10;
+
+/// The time, in microseconds since 1970.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+/// Stands between the log and the file of each open segment; for tests of failing disks.
+pub type FileSeam = Arc<dyn Fn(std::fs::File) -> Arc<dyn SegmentFile> + Send + Sync>;
+
+/// How a log is written.
+#[derive(Clone)]
+pub struct Options {
+    /// What "recorded" means.
+    pub durability: Durability,
+    /// Events in a segment before it is sealed. While another seal is running, a segment may hold twice
+    /// as many; then appending waits for it.
+    pub seal_events_max: u64,
+    /// Bytes in a segment before it is sealed; the same holds for them. A segment is read into memory
+    /// when it is sealed.
+    pub seal_bytes_max: u64,
+    /// Age of a segment's first record before it is sealed, in seconds.
+    pub seal_age_max_s: u64,
+    /// Read for the instance's name and for the age of a segment, for nothing else.
+    pub clock: Clock,
+    /// Called with the file of each new segment.
+    pub file_seam: FileSeam,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            durability: Durability::default(),
+            seal_events_max: 1_000_000,
+            seal_bytes_max: 256 << 20,
+            seal_age_max_s: 3600,
+            clock: Arc::new(|| jiff::Timestamp::now().as_microsecond()),
+            file_seam: Arc::new(|file| Arc::new(file)),
+        }
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { durability, seal_events_max, seal_bytes_max, seal_age_max_s, .. } = self;
+        write!(f, "Options({durability:?}, {seal_events_max} events, {seal_bytes_max} bytes, {seal_age_max_s} s)")
+    }
+}
+
+/// Why a log can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is something else where the directory should be.
+    #[error("`{}` is not a directory", .0.display())]
+    NotADirectory(PathBuf),
+    /// The file system refused.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// What an earlier process left couldn't be recovered.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// The new segment couldn't be begun.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// No thread could be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Why an event isn't recorded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// A write, a sync or the start of a new segment failed, now or before. Nothing more is recorded until
+    /// the log is opened again.
+    #[error("the log failed and must be opened again: {0}")]
+    Failed(String),
+    /// The event is too large. The log is as before.
+    #[error("the record has {bytes} bytes, and at most {} are possible", segment::FRAME_BYTES_MAX)]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// It was never appended.
+    #[error("event {0} was not appended")]
+    NotAppended(u64),
+}
+
+/// Why a log wasn't closed as it should be. What it holds is recovered when it is opened again.
+#[derive(Debug, thiserror::Error)]
+pub enum CloseError {
+    /// A write or a sync failed.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The last segments couldn't be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The file system refused.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// A log that this process writes. Shared by reference between threads.
+///
+/// Dropped without [`Log::close`], it leaves its segment for recovery.
+pub struct Log {
+    shared: Arc<Shared>,
+    syncer: Option<JoinHandle<()>>,
+    claim: Option<Claim>,
+}
+
+struct Shared {
+    dir: PathBuf,
+    instance: String,
+    options: Options,
+    state: Mutex<State>,
+    /// There is something to sync, or the log is closing.
+    wake: Condvar,
+    /// Something was synced or sealed, or the log failed.
+    progress: Condvar,
+}
+
+struct State {
+    file: Arc<dyn SegmentFile>,
+    path: PathBuf,
+    number: u64,
+    segment_events: u64,
+    segment_bytes: u64,
+    /// When the segment's first record came.
+    begun_us: Option<i64>,
+    next_seq: u64,
+    last_ts_us: i64,
+    /// Framed records that aren't handed over yet; see [`Durability::Relaxed`].
+    buffer: Vec<u8>,
+    /// All events below are on stable storage.
+    synced_seq: u64,
+    sync_wanted: bool,
+    failure: Option<String>,
+    closing: bool,
+    /// Whole segments, oldest first.
+    unsealed: Vec<PathBuf>,
+    sealer: Option<JoinHandle<()>>,
+    /// The sealing thread will look at `unsealed` again before it ends.
+    sealing: bool,
+    seal_failure: Option<String>,
+}
+
+impl Log {
+    /// Opens the log in `dir`, which is created where it isn't there, after recovering what processes
+    /// that died left there. Other live processes may be writing to the same directory.
+    ///
+    /// # Errors
+    /// Where the directory can't be created or written, or what is there can't be recovered.
+    pub fn open(dir: &Path, options: Options) -> Result<(Self, Recovery), OpenError> {
+        if dir.exists() && !dir.is_dir() {
+            return Err(OpenError::NotADirectory(dir.to_owned()));
+        }
+        disk::create_dir(dir)?;
+        let opening = instance::lock_log(dir)?;
+        let recovery = recovery::recover(dir)?;
+        let instance = instance::new_name((options.clock)());
+        let claim = Claim::take(dir, &instance)?;
+        drop(opening);
+        let (file, path, bytes) = new_segment(dir, &instance, 0, 0, &options)?;
+        let state = State {
+            file,
+            path,
+            number: 0,
+            segment_events: 0,
+            segment_bytes: bytes,
+            begun_us: None,
+            next_seq: 0,
+            last_ts_us: i64::MIN,
+            buffer: Vec::new(),
+            synced_seq: 0,
+            sync_wanted: false,
+            failure: None,
+            closing: false,
+            unsealed: Vec::new(),
+            sealer: None,
+            sealing: false,
+            seal_failure: None,
+        };
+        let shared = Arc::new(Shared {
+            dir: dir.to_owned(),
+            instance,
+            options,
+            state: Mutex::new(state),
+            wake: Condvar::new(),
+            progress: Condvar::new(),
+        });
+        let syncer = sync::start(&shared).map_err(OpenError::Thread)?;
+        Ok((Self { shared, syncer: Some(syncer), claim }, recovery))
+    }
+
+    /// This process's name in the log.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.shared.instance
+    }
+
+    /// The log's directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.shared.dir
+    }
+
+    /// Records an event and returns its sequence number. Its time is `ts_us` or that of the event before,
+    /// whichever is later. What is durable when this returns is said at [`Durability`].
+    ///
+    /// # Errors
+    /// Where the event isn't recorded; it has no sequence number then.
+    pub fn append(&self, ts_us: i64, body: Body) -> Result<u64, AppendError> {
+        let mut state = self.shared.seal_if_due(self.shared.lock())?;
+        let ts_us = ts_us.max(state.last_ts_us);
+        let seq = state.next_seq;
+        let record = Event { seq, ts_us: Some(ts_us), body }.to_bytes();
+        let before = state.buffer.len();
+        segment::frame_into(&mut state.buffer, &record).ok_or(AppendError::TooLarge { bytes: record.len() })?;
+        state.segment_bytes += (state.buffer.len() - before) as u64;
+        if self.shared.options.durability != Durability::Relaxed || state.buffer.len() >= BUFFER_BYTES_MAX {
+            state.hand_over().inspect_err(|_| self.shared.progress.notify_all())?;
+        }
+        let clean = state.synced_seq == seq;
+        state.next_seq += 1;
+        state.last_ts_us = ts_us;
+        state.segment_events += 1;
+        if state.begun_us.is_none() {
+            state.begun_us = Some((self.shared.options.clock)());
+        }
+        drop(state);
+        // The syncing thread looks again by itself, as long as there is anything to sync.
+        if clean || self.shared.options.durability == Durability::Fsync {
+            self.shared.wake.notify_one();
+        }
+        Ok(seq)
+    }
+
+    /// Returns once the event is as durable as [`Options::durability`] says: with [`Durability::Fsync`] that
+    /// means waiting for the next sync, with the others it is so already. Blocks.
+    ///
+    /// # Errors
+    /// Where the log failed before, so that the event may be lost.
+    pub fn wait_recorded(&self, seq: u64) -> Result<(), AppendError> {
+        if self.shared.options.durability == Durability::Fsync { self.wait_synced(seq) } else { Ok(()) }
+    }
+
+    /// Returns once the event is on stable storage, whatever the durability. One sync serves all that wait.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// Where the log failed before, so that the event may be lost.
+    pub fn wait_synced(&self, seq: u64) -> Result<(), AppendError> {
+        let mut state = self.shared.lock();
+        if seq >= state.next_seq {
+            return Err(AppendError::NotAppended(seq));
+        }
+        while state.synced_seq <= seq {
+            state.usable()?;
+            state.sync_wanted = true;
+            self.shared.wake.notify_one();
+            state = self.shared.progress.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(())
+    }
+
+    /// All events with a smaller sequence number are on stable storage. Doesn't block.
+    #[must_use]
+    pub fn synced_below(&self) -> u64 {
+        self.shared.lock().synced_seq
+    }
+
+    /// Why the log refuses appends, if it does.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.shared.lock().failure.clone()
+    }
+
+    /// Seals the open segment if it is old or large enough; for a timer to call while no calls come. The
+    /// sealing itself happens in a thread of its own.
+    ///
+    /// # Errors
+    /// Where the log failed.
+    pub fn maybe_seal(&self) -> Result<(), AppendError> {
+        self.shared.seal_if_due(self.shared.lock()).map(drop)
+    }
+
+    /// Why the last segment couldn't be sealed, if it couldn't. Its records are safe in the segment, and
+    /// sealing is tried again with the next one, on closing and on opening.
+    #[must_use]
+    pub fn seal_failure(&self) -> Option<String> {
+        self.shared.lock().seal_failure.clone()
+    }
+
+    /// Keeps a policy under its hash. It is on stable storage when this returns.
+    ///
+    /// # Errors
+    /// Where the text isn't what the hash names, or can't be written.
+    pub fn store_policy(&self, hash: PolicyHash, json: &str) -> Result<(), PolicyError> {
+        policies::store(&self.shared.dir, &self.shared.instance, hash, json)
+    }
+
+    /// Reads a policy and checks it against its hash.
+    ///
+    /// # Errors
+    /// Where the log doesn't hold it, or not as it was.
+    pub fn policy(&self, hash: PolicyHash) -> Result<String, PolicyError> {
+        policies::read(&self.shared.dir, hash)
+    }
+
+    /// Seals everything and ends the instance. All events are on stable storage when this returns.
+    ///
+    /// # Errors
+    /// Where they can't be sealed. They are recovered when the log is opened again.
+    pub fn close(mut self) -> Result<(), CloseError> {
+        self.stop()?;
+        let unsealed = {
+            let mut state = self.shared.lock();
+            let mut unsealed = std::mem::take(&mut state.unsealed);
+            unsealed.push(state.path.clone());
+            unsealed
+        };
+        for path in unsealed {
+            seal::seal_segment(&self.shared.dir, &path)?;
+        }
+        match self.claim.take() {
+            Some(claim) => Ok(claim.end()?),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the threads and syncs what there is.
+    fn stop(&mut self) -> Result<(), AppendError> {
+        self.shared.lock().closing = true;
+        self.shared.wake.notify_all();
+        // A thread that panicked has nothing left to say.
+        let _ = self.syncer.take().map(JoinHandle::join);
+        let sealer = self.shared.lock().sealer.take();
+        let _ = sealer.map(JoinHandle::join);
+        let mut state = self.shared.lock();
+        state.usable()?;
+        state.hand_over()?;
+        state.sync()
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if self.syncer.is_some()
+            && let Err(error) = self.stop()
+        {
+            tracing::error!(instance = self.instance(), %error, "closed a log that failed");
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes on in a new segment where the open one is full or old.
+    fn seal_if_due<'a>(
+        self: &'a Arc<Self>,
+        mut state: MutexGuard<'a, State>,
+    ) -> Result<MutexGuard<'a, State>, AppendError> {
+        state.usable()?;
+        let Options { seal_events_max, seal_bytes_max, seal_age_max_s, clock, .. } = &self.options;
+        let full = |state: &State, times: u64| {
+            state.segment_events / times >= *seal_events_max || state.segment_bytes / times >= *seal_bytes_max
+        };
+        let Some(begun_us) = state.begun_us else { return Ok(state) };
+        let age_max_us = i64::try_from(seal_age_max_s.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+        if !full(&state, 1) && clock().saturating_sub(begun_us) < age_max_us {
+            return Ok(state);
+        }
+        while state.sealing {
+            if !full(&state, 2) {
+                return Ok(state);
+            }
+            state = self.progress.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.usable()?;
+        }
+        match self.rotate(&mut state) {
+            Ok(()) => Ok(state),
+            Err(error) => {
+                state.failure.get_or_insert_with(|| error.to_string());
+                self.progress.notify_all();
+                Err(error)
+            }
+        }
+    }
+
+    fn rotate(self: &Arc<Self>, state: &mut State) -> Result<(), AppendError> {
+        state.hand_over()?;
+        state.sync()?;
+        self.progress.notify_all();
+        let number = state.number + 1;
+        let (file, path, bytes) = new_segment(&self.dir, &self.instance, number, state.next_seq, &self.options)?;
+        let whole = std::mem::replace(&mut state.path, path);
+        state.unsealed.push(whole);
+        state.file = file;
+        state.number = number;
+        state.segment_bytes = bytes;
+        state.segment_events = 0;
+        state.begun_us = None;
+        self.start_sealer(state);
+        Ok(())
+    }
+}
+
+impl State {
+    fn usable(&self) -> Result<(), AppendError> {
+        self.failure.as_ref().map_or(Ok(()), |failure| Err(AppendError::Failed(failure.clone())))
+    }
+
+    /// Hands the buffer to the operating system.
+    fn hand_over(&mut self) -> Result<(), AppendError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let written = self.file.append(&self.buffer);
+        self.buffer.clear();
+        written.map_err(|error| self.fail("write", &error))
+    }
+
+    fn sync(&mut self) -> Result<(), AppendError> {
+        self.file.sync().map_err(|error| self.fail("sync", &error))?;
+        self.synced_seq = self.next_seq;
+        Ok(())
+    }
+
+    fn fail(&mut self, act: &str, error: &std::io::Error) -> AppendError {
+        let failure = format!("cannot {act} `{}`: {error}", self.path.display());
+        tracing::error!(%failure, "the log failed");
+        AppendError::Failed(self.failure.get_or_insert(failure).clone())
+    }
+}
+
+/// Begins a segment: header written and synced, directory synced.
+fn new_segment(
+    log: &Path,
+    instance: &str,
+    number: u64,
+    first_seq: u64,
+    options: &Options,
+) -> Result<(Arc<dyn SegmentFile>, PathBuf, u64), AppendError> {
+    let path = instance::segment_path(log, instance, number);
+    let header = segment::header(instance, first_seq);
+    let failed = |error: DiskError| AppendError::Failed(format!("{error}: {}", error.source));
+    let file = (options.file_seam)(disk::create_new(&path).map_err(failed)?);
+    file.append(&header).map_err(DiskError::at("write", &path)).map_err(failed)?;
+    file.sync().map_err(DiskError::at("sync", &path)).map_err(failed)?;
+    path.parent().map_or(Ok(()), disk::sync_dir).map_err(failed)?;
+    Ok((file, path, header.len() as u64))
+}
+
+#[cfg(test)]
+mod tests;
