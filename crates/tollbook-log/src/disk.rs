@@ -167,6 +167,11 @@ impl Aside {
         Ok((self.bytes, hex(&self.sum.finalize())))
     }
 
+    /// Gives up the file.
+    pub fn discard(self) -> Result<(), DiskError> {
+        remove(&self.temporary)
+    }
+
     /// Where it is written for now.
     pub fn temporary(&self) -> &Path {
         &self.temporary

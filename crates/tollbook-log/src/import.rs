@@ -1,1 +1,366 @@
-//! x
+//! Taking in the logs of others, so that history can be questioned without ever having run a gateway.
+//!
+//! An imported file becomes an instance of its own, named for the SHA-256 of its bytes and sealed at
+//! once. Its manifest is switched in when everything else is written, and is itself the mark that the
+//! file was taken in: a crash before leaves nothing that counts, and a second import of the same file
+//! finds the manifest and adds nothing. `imports/<sha256>.json` says the same for people; it is
+//! written afterwards, from the manifest.
+//!
+//! Nobody judged these calls, and nothing is made up about them: a time that the source lacks stays
+//! unknown, and so do arguments. Times are the source's own, so that within an imported instance
+//! they may go back; the rule that they don't is for live logs.
+//!
+//! The records are held in memory to be ordered, [`RECORDS_MAX`] of them at most.
+
+mod order;
+mod trace;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::MultiGzDecoder;
+use sha2::{Digest, Sha256};
+use tollbook_engine::{Body, Bounds, Event, Opened};
+
+use crate::disk::{self, Aside, DiskError};
+use crate::instance::{self, Claim};
+use crate::manifest::{Imported, Manifest, ManifestError};
+use crate::seal::{self, SealError};
+use crate::segment::FRAME_BYTES_MAX;
+
+/// Most records of one file.
+pub const RECORDS_MAX: usize = 10_000_000;
+/// Most bytes of one line. A longer one is rejected.
+pub const LINE_BYTES_MAX: usize = FRAME_BYTES_MAX;
+/// Rejected lines that a report names. All of them are in the side file.
+pub const REJECTED_NAMED_MAX: usize = 5;
+
+/// Directory of what is known of imports.
+const DIR: &str = "imports";
+/// The one format that is read as yet.
+const FORMAT: &str = "jsonl";
+
+/// How a file is taken in.
+#[derive(Debug, Clone)]
+pub struct ImportOptions {
+    /// The grant of all its calls.
+    pub grant: String,
+    /// Events in one sealed range.
+    pub seal_events_max: usize,
+}
+
+impl Default for ImportOptions {
+    fn default() -> Self {
+        Self { grant: "import".to_owned(), seal_events_max: 1_000_000 }
+    }
+}
+
+/// What became of an import.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportReport {
+    /// The name under which the calls are in the log.
+    pub instance: String,
+    /// What was taken in: now, or when the same file was imported before.
+    pub imported: Imported,
+    /// The same file was taken in before, and nothing was added.
+    pub already: bool,
+    /// The first few lines that couldn't be read.
+    pub rejected: Vec<Rejected>,
+    /// Where all such lines are kept.
+    pub rejected_file: Option<PathBuf>,
+}
+
+/// A line that couldn't be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its number, from 1.
+    pub line: u64,
+    /// Why.
+    pub why: String,
+}
+
+/// Why a file can't be taken in. Nothing of it is in the log then.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file can't be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It has no lines.
+    #[error("`{}` holds no records", .0.display())]
+    Empty(PathBuf),
+    /// None of its lines is a record.
+    #[error("`{}` holds no tool-call records: none of its {lines} lines is one; line {}: {}", path.display(), first.line, first.why)]
+    NoRecords {
+        /// The file.
+        path: PathBuf,
+        /// Its lines.
+        lines: u64,
+        /// The first of them.
+        first: Rejected,
+    },
+    /// It has too many.
+    #[error("`{}` holds more than {RECORDS_MAX} records; import it in parts", .0.display())]
+    TooMany(PathBuf),
+    /// Another process is at it.
+    #[error("`{}` is being imported by another process", .0.display())]
+    Busy(PathBuf),
+    /// The log's file system refused.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The manifest couldn't be read or switched.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The records couldn't be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
+/// Takes a file into the log in `log`, which is created where it isn't there. The file has one JSON
+/// object a line, and may be gzipped.
+///
+/// # Errors
+/// Where the file can't be read or the log can't be written. Lines that can't be read are no error, as
+/// long as there are others.
+pub fn import(log: &Path, path: &Path, options: &ImportOptions) -> Result<ImportReport, ImportError> {
+    let (file, bytes, sha256) = open_hashed(path).map_err(read_error(path))?;
+    let name: String = sha256.chars().take(32).collect();
+    let instance = format!("import-{name}");
+    disk::create_dir(log)?;
+    let opening = instance::lock_log(log)?;
+    let Some(claim) = Claim::take(log, &instance)? else { return Err(ImportError::Busy(path.to_owned())) };
+    drop(opening);
+    let taken = Import { log, path, options, instance, sha256 }.run(file.take(bytes));
+    claim.end()?;
+    taken
+}
+
+fn read_error(path: &Path) -> impl Fn(io::Error) -> ImportError {
+    move |source| ImportError::Read { path: path.to_owned(), source }
+}
+
+/// The file, its size, and the SHA-256 of that many bytes: it may be growing.
+fn open_hashed(path: &Path) -> io::Result<(File, u64, String)> {
+    let mut file = File::open(path)?;
+    let mut sum = Sha256::new();
+    let bytes = io::copy(&mut file, &mut HashWriter(&mut sum))?;
+    file.rewind()?;
+    Ok((file, bytes, disk::hex(&sum.finalize())))
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// One import, its instance claimed.
+struct Import<'a> {
+    log: &'a Path,
+    path: &'a Path,
+    options: &'a ImportOptions,
+    instance: String,
+    sha256: String,
+}
+
+/// What the lines of a file gave.
+struct Lines {
+    calls: order::Calls,
+    rejected: Vec<Rejected>,
+    rejected_count: u64,
+    rejected_file: Option<Aside>,
+}
+
+impl Import<'_> {
+    fn run(&self, file: impl Read) -> Result<ImportReport, ImportError> {
+        if let Some(imported) = Manifest::load(self.log, &self.instance)?.and_then(|manifest| manifest.imported) {
+            self.mark(&imported)?;
+            let rejected_file = Some(self.rejected_path()).filter(|path| path.exists());
+            let instance = self.instance.clone();
+            return Ok(ImportReport { instance, imported, already: true, rejected: Vec::new(), rejected_file });
+        }
+        let mut lines = self.read(file)?;
+        let rejected_file = lines.rejected_file.take();
+        if lines.calls.is_empty() {
+            if let Some(file) = rejected_file {
+                file.discard()?;
+            }
+            return Err(match lines.rejected.into_iter().next() {
+                Some(first) => {
+                    ImportError::NoRecords { path: self.path.to_owned(), lines: lines.rejected_count, first }
+                }
+                None => ImportError::Empty(self.path.to_owned()),
+            });
+        }
+        let rejected_file = match rejected_file {
+            Some(file) => file.finish().map(|_| Some(self.rejected_path()))?,
+            None => None,
+        };
+        let imported = self.seal(lines.calls, lines.rejected_count)?;
+        self.mark(&imported)?;
+        let instance = self.instance.clone();
+        Ok(ImportReport { instance, imported, already: false, rejected: lines.rejected, rejected_file })
+    }
+
+    fn read(&self, file: impl Read) -> Result<Lines, ImportError> {
+        let mut file = BufReader::new(file);
+        let is_gzip = file.fill_buf().map_err(read_error(self.path))?.starts_with(&[0x1f, 0x8b]);
+        if is_gzip { self.read_lines(BufReader::new(MultiGzDecoder::new(file))) } else { self.read_lines(file) }
+    }
+
+    fn read_lines(&self, mut text: impl BufRead) -> Result<Lines, ImportError> {
+        let mut lines =
+            Lines { calls: order::Calls::default(), rejected: Vec::new(), rejected_count: 0, rejected_file: None };
+        let mut line = Vec::new();
+        for number in 1.. {
+            line.clear();
+            // One byte more than fits tells that a line is too long.
+            let most = LINE_BYTES_MAX as u64 + 1;
+            let read = (&mut text).take(most).read_until(b'\n', &mut line).map_err(read_error(self.path))?;
+            if read == 0 {
+                break;
+            }
+            if line.len() > LINE_BYTES_MAX && line.last() != Some(&b'\n') {
+                let rest =
+                    self.reject(&mut lines, number, &line, format!("it is longer than {LINE_BYTES_MAX} bytes"))?;
+                copy_line(&mut text, rest).map_err(read_error(self.path))?;
+                continue;
+            }
+            let record = line.trim_ascii();
+            if record.is_empty() {
+                continue;
+            }
+            match trace::read(record, &self.options.grant) {
+                Ok(call) => lines.calls.push(call),
+                Err(why) => self
+                    .reject(&mut lines, number, record, why)
+                    .map(|file| file.write_all(b"\n"))?
+                    .map_err(|source| DiskError { act: "write", path: self.rejected_path(), source })?,
+            }
+            if lines.calls.len() > RECORDS_MAX {
+                return Err(ImportError::TooMany(self.path.to_owned()));
+            }
+        }
+        Ok(lines)
+    }
+
+    /// Counts a line, names it if it is one of the first, and keeps it.
+    fn reject<'l>(
+        &self,
+        lines: &'l mut Lines,
+        line: u64,
+        text: &[u8],
+        why: String,
+    ) -> Result<&'l mut Aside, DiskError> {
+        lines.rejected_count += 1;
+        if lines.rejected.len() < REJECTED_NAMED_MAX {
+            lines.rejected.push(Rejected { line, why });
+        }
+        let path = self.rejected_path();
+        let file = match lines.rejected_file.take() {
+            Some(file) => file,
+            None => Aside::create(&path, &self.instance)?,
+        };
+        let file = lines.rejected_file.insert(file);
+        file.write_all(text).map_err(DiskError::at("write", &path))?;
+        Ok(file)
+    }
+
+    /// Writes the calls and their outcomes in order, and switches the manifest in.
+    fn seal(&self, calls: order::Calls, rejected: u64) -> Result<Imported, ImportError> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut manifest = Manifest::new(&self.instance);
+        let mut imported = Imported {
+            sha256: self.sha256.clone(),
+            format: FORMAT.to_owned(),
+            name: name.clone(),
+            grant: self.options.grant.clone(),
+            calls: 0,
+            calls_without_time: 0,
+            outcomes: 0,
+            sessions: calls.sessions() as u64,
+            rejected,
+        };
+        let opened = Body::Opened(Opened {
+            engine: env!("CARGO_PKG_VERSION").to_owned(),
+            bounds: Bounds::default(),
+            imported_from: Some(format!("{FORMAT} {name}")),
+        });
+        let mut records = vec![Event { seq: 0, ts_us: None, body: opened }.to_bytes()];
+        let mut first_seq = 0;
+        let mut flush = |records: &mut Vec<Vec<u8>>| -> Result<(), SealError> {
+            let range: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+            manifest.ranges.extend(seal::write_range(self.log, &self.instance, first_seq, &range)?);
+            first_seq += records.len() as u64;
+            records.clear();
+            Ok(())
+        };
+        for event in calls.into_events(1) {
+            match event.body {
+                Body::Decision(_) => imported.calls += 1,
+                _ => imported.outcomes += 1,
+            }
+            if event.ts_us.is_none() && matches!(event.body, Body::Decision(_)) {
+                imported.calls_without_time += 1;
+            }
+            records.push(event.to_bytes());
+            if records.len() >= self.options.seal_events_max {
+                flush(&mut records)?;
+            }
+        }
+        flush(&mut records)?;
+        manifest.imported = Some(imported.clone());
+        manifest.store(self.log)?;
+        Ok(imported)
+    }
+
+    /// Says for people what the manifest says.
+    fn mark(&self, imported: &Imported) -> Result<(), ImportError> {
+        let path = self.log.join(DIR).join(format!("{}.json", self.sha256));
+        if path.exists() {
+            return Ok(());
+        }
+        let mut json = serde_json::to_vec_pretty(imported)
+            .map_err(|source| ManifestError::Malformed { path: path.clone(), source })?;
+        json.push(b'\n');
+        Ok(disk::write_whole(&path, &self.instance, &json)?)
+    }
+
+    fn rejected_path(&self) -> PathBuf {
+        let short: String = self.sha256.chars().take(8).collect();
+        self.log.join(DIR).join(format!("{short}.rejected.jsonl"))
+    }
+}
+
+/// Copies what is left of a line, its end included.
+fn copy_line(text: &mut impl BufRead, to: &mut impl Write) -> io::Result<()> {
+    loop {
+        let chunk = text.fill_buf()?;
+        let end = chunk.iter().position(|byte| *byte == b'\n');
+        let taken = end.map_or(chunk.len(), |end| end + 1);
+        to.write_all(chunk.get(..taken).unwrap_or_default())?;
+        text.consume(taken);
+        if end.is_some() {
+            return Ok(());
+        }
+        if taken == 0 {
+            return to.write_all(b"\n");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

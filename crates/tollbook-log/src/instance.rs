@@ -7,6 +7,7 @@
 //! it, an instance could be taken for dead between making its lock's file and locking it.
 
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::disk::{self, DiskError};
@@ -55,7 +56,11 @@ impl Claim {
 
     /// Ends the instance: nothing of it is open any more.
     pub fn end(self) -> Result<(), DiskError> {
-        fs::remove_file(&self.path).map_err(DiskError::at("delete", &self.path))
+        match fs::remove_file(&self.path) {
+            // The process that was taken for dead was just ending itself.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(DiskError::at("delete", &self.path)),
+        }
     }
 }
 

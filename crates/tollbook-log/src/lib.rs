@@ -15,7 +15,7 @@
 //!
 //! A process writes through one [`Log`], which first recovers what dead processes left. A [`Reader`]
 //! sees sealed and open events as one, each of them once, whatever is written or crashes meanwhile.
-//!
+//! [`import::import`] takes in the logs of others.
 //!
 //! What is *not* here: judging a call, SQL, and clocks, but for the name of an instance and the age of
 //! a segment.

@@ -5,7 +5,7 @@
 //! reported, never deleted: a segment that is damaged before its end (the records before the damage
 //! are sealed all the same), a temporary file, and Parquet that no manifest names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -81,22 +81,17 @@ pub enum RecoveryError {
 /// Seals what dead instances left. The log's lock must be held.
 pub(crate) fn recover(log: &Path) -> Result<Recovery, RecoveryError> {
     let mut recovery = Recovery::default();
-    let mut open: BTreeMap<String, Vec<SegmentName>> = BTreeMap::new();
-    for name in instance::locked(log)? {
-        open.entry(name).or_default();
-    }
-    for segment in instance::segments(log)? {
-        open.entry(segment.instance.clone()).or_default().push(segment);
-    }
+    let mut open: BTreeSet<String> = instance::locked(log)?.into_iter().collect();
+    open.extend(instance::segments(log)?.into_iter().map(|segment| segment.instance));
     let mut untouchable = BTreeSet::new();
-    for name in manifest::instances(log)?.iter().chain(open.keys()) {
+    for name in manifest::instances(log)?.iter().chain(&open) {
         if let Err(error) = Manifest::load(log, name)
             && untouchable.insert(name.clone())
         {
             recovery.unreadable.push((name.clone(), error.to_string()));
         }
     }
-    for (name, segments) in open {
+    for name in open {
         if untouchable.contains(&name) {
             continue;
         }
@@ -104,8 +99,9 @@ pub(crate) fn recover(log: &Path) -> Result<Recovery, RecoveryError> {
             untouchable.insert(name);
             continue;
         };
-        for segment in segments {
-            recover_segment(log, &segment, &mut recovery)?;
+        // Listed anew: until just now the process may have been alive, sealing them.
+        for segment in instance::segments(log)?.iter().filter(|segment| segment.instance == name) {
+            recover_segment(log, segment, &mut recovery)?;
         }
         claim.end()?;
     }
