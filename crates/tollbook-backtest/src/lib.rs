@@ -1,1 +1,37 @@
-//! Replays recorded calls under candidate policies and tells what changes.
+//! Replays recorded calls: first under the policies that judged them, then under others.
+//!
+//! The engine that judges live calls is the engine that replays them. [`Fidelity`] is the proof: the
+//! recorded policies are replayed over the recorded events, and every decision must come out again, the
+//! facts of its limits included. Only then is it worth asking what a [`Candidate`] would have done.
+//!
+//! Nothing here reads a file or a clock: events go in one by one, in the order of their instance, and
+//! memory grows with the rules, tools and live keys, not with the calls.
+
+mod candidate;
+mod fidelity;
+
+pub use candidate::{Candidate, Change, Report, Tally};
+pub use fidelity::{DIFFERENCES_MAX, Difference, Fidelity};
+
+use tollbook_engine::{Args, Call, Event, Record};
+use tollbook_policy::json::{self, Node};
+
+/// What a record kept of its arguments, read as JSON. None where nothing was kept.
+fn parsed_args(record: &Record) -> Option<Node<'_>> {
+    record.args.json.as_ref().and_then(|text| json::parse(text.as_bytes()).ok())
+}
+
+/// A recorded call as the engine sees it. None for a frame that was too broken to name a tool.
+fn recorded_call<'a>(event: &Event, record: &'a Record, args: Option<&'a Node<'a>>) -> Option<Call<'a>> {
+    Some(Call {
+        at_us: event.ts_us,
+        session: record.session.as_deref(),
+        grant: record.grant.as_deref(),
+        agent: record.agent.as_deref(),
+        tool: record.tool.as_deref()?,
+        args: Args::recorded(&record.args, args),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -79,24 +79,34 @@ impl<'a> Args<'a> {
     }
 }
 
+/// Most bytes of values that are kept of one call. Of a call with more, none are, so that every record
+/// fits into a frame of the log; a replay tells such calls as unknown where a policy reads them.
+pub const KEPT_BYTES_MAX: usize = 4 << 20;
+
+/// Most bytes of top-level keys that are kept of one call. Of a call with more, none are.
+pub const KEYS_BYTES_MAX: usize = 1 << 20;
+
 impl RecordedArgs {
     /// What is kept of a live call's arguments: `args` as they came, the paths that the policy `reads`.
     #[must_use]
     pub fn keep(kept: Kept, args: Option<&Node<'_>>, reads: &[&Path]) -> Self {
         let canonical = args.map_or_else(|| "{}".to_owned(), canonical);
-        let mut keys: Vec<String> =
-            args.and_then(Node::members).unwrap_or_default().iter().map(|member| member.key.to_string()).collect();
+        let members = args.and_then(Node::members).unwrap_or_default();
+        let mut keys: Vec<String> = members.iter().map(|member| member.key.to_string()).collect();
         keys.sort_unstable();
+        let hash = Some(hash128(canonical.as_bytes()));
+        let json = match kept {
+            Kept::None => None,
+            Kept::Read => Some(values_at(args, reads)),
+            Kept::Full => Some(canonical),
+        };
+        let json = json.filter(|json| json.len() <= KEPT_BYTES_MAX);
         Self {
-            kept,
-            hash: Some(hash128(canonical.as_bytes())),
+            kept: if json.is_some() { kept } else { Kept::None },
+            json,
+            keys: Some(keys).filter(|keys| keys.iter().map(String::len).sum::<usize>() <= KEYS_BYTES_MAX),
+            hash,
             bytes: Some(args.map_or(0, |args| u64::try_from(args.span.len()).unwrap_or(u64::MAX))),
-            json: match kept {
-                Kept::None => None,
-                Kept::Read => Some(values_at(args, reads)),
-                Kept::Full => Some(canonical),
-            },
-            keys: Some(keys),
         }
     }
 }

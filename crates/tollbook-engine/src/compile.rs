@@ -170,7 +170,7 @@ impl Engine {
 
         let mut engine = Self {
             server: server.into(),
-            hash: policy_hash(&format!("{policy:?}")),
+            hash: policy_hash(&policy.to_json()),
             default: policy.default,
             look_back: compiler.look_back,
             within_max_us: compiler.within_max_us,

@@ -30,6 +30,12 @@ pub struct Decision<'a> {
 }
 
 impl Decision<'_> {
+    /// What the agent is told: the policy's own text, or else the reason's.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.message.unwrap_or(self.reason.text())
+    }
+
     /// The call with this decision, as it is recorded. What only the edge knows is left for it to fill
     /// in: the request's id, the time the decision took, the mode, the trace.
     #[must_use]
@@ -49,7 +55,7 @@ impl Decision<'_> {
             verdict: Some(self.verdict),
             reason: Some(self.reason.code().to_owned()),
             rule: owned(self.rule),
-            message: owned(self.message),
+            message: (self.verdict != Verdict::Allow).then(|| self.text().to_owned()),
             limits: self.limits.iter().map(Fact::to_record).collect(),
             decide_ns: None,
             trace_id: None,

@@ -25,7 +25,7 @@ mod limit;
 mod record;
 mod state;
 
-pub use argument::{Args, Found, follow};
+pub use argument::{Args, Found, KEPT_BYTES_MAX, KEYS_BYTES_MAX, follow};
 pub use canonical::{canonical, hash128, policy_hash};
 pub use compile::{CompileError, Engine, LOOK_BACK_MAX};
 pub use decide::Call;

@@ -1,1 +1,14 @@
 //! MCP in, MCP out: the one decision loop between an agent and its server.
+//!
+//! [`stdio::run`] relays frames byte for byte; [`Desk`] judges and records each `tools/call` on its way.
+//! Frames are never re-written: a typed SDK was measured to drop unknown fields and to change large
+//! integers, and what was judged must be what the server sees.
+
+pub mod stdio;
+
+mod catalog;
+mod desk;
+mod frame;
+mod refusal;
+
+pub use desk::{Clock, Connection, Desk, End, Manner, PENDING_MAX, Step, Unrecorded};

@@ -1,0 +1,151 @@
+//! Does the replay give back every decision?
+
+use std::collections::BTreeMap;
+
+use tollbook_engine::{Body, Bounds, Engine, Event, Judge, PolicyHash, Record, State, Verdict};
+use tollbook_policy::Policy;
+
+use crate::{parsed_args, recorded_call};
+
+/// Most differences that are kept to be shown; all are counted.
+pub const DIFFERENCES_MAX: usize = 20;
+
+/// The replay of the recorded policies over the recorded events.
+#[derive(Debug)]
+pub struct Fidelity<'p> {
+    policies: &'p BTreeMap<PolicyHash, Policy>,
+    instance: String,
+    state: State,
+    active: BTreeMap<(String, Option<String>), Option<Engine>>,
+    /// Decisions of the engine that came out as recorded.
+    pub same: u64,
+    /// Decisions of the engine that came out otherwise.
+    pub different: u64,
+    /// Decisions of the engine that can't be replayed: the log lacks the policy, or what it reads.
+    pub unknown: u64,
+    /// Calls that the gateway refused by itself, which no policy was asked about.
+    pub by_gateway: u64,
+    /// Calls that nobody's engine judged.
+    pub imported: u64,
+    /// The first differences.
+    pub differences: Vec<Difference>,
+}
+
+/// A decision that the replay didn't give back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The instance.
+    pub instance: String,
+    /// The call.
+    pub seq: u64,
+    /// What was recorded.
+    pub recorded: String,
+    /// What the replay says.
+    pub replayed: String,
+}
+
+impl<'p> Fidelity<'p> {
+    /// A replay that hasn't seen an event. `policies` are all that judged a call of the log.
+    #[must_use]
+    pub fn new(policies: &'p BTreeMap<PolicyHash, Policy>) -> Self {
+        Self {
+            policies,
+            instance: String::new(),
+            state: State::new(Bounds::default(), 0),
+            active: BTreeMap::new(),
+            same: 0,
+            different: 0,
+            unknown: 0,
+            by_gateway: 0,
+            imported: 0,
+            differences: Vec::new(),
+        }
+    }
+
+    /// The events of another instance follow: it has counters of its own.
+    pub fn begin(&mut self, instance: &str) {
+        instance.clone_into(&mut self.instance);
+        self.state = State::new(Bounds::default(), 0);
+        self.active.clear();
+    }
+
+    /// The next event of the instance.
+    pub fn event(&mut self, event: &Event) {
+        match &event.body {
+            Body::Opened(opened) => self.state = State::new(opened.bounds, 0),
+            Body::Activated(activated) => {
+                let policy = self.policies.get(&activated.policy);
+                let engine = policy.and_then(|policy| Engine::compile(policy, &activated.server).ok());
+                self.active.insert((activated.server.clone(), activated.grant.clone()), engine);
+            }
+            Body::Decision(record) => match record.judged_by {
+                Judge::Engine => self.decision(event, record),
+                Judge::Gateway => self.by_gateway += 1,
+                Judge::Import => self.imported += 1,
+            },
+            Body::Outcome(outcome) => self.state.settle(outcome.call_seq, outcome.end, outcome.result_hash),
+            Body::Gap(_) => {}
+        }
+    }
+
+    /// Share of the engine's decisions that came out as recorded, of those that could be replayed. None
+    /// where there was none.
+    #[must_use]
+    pub fn share(&self) -> Option<(u64, u64)> {
+        let judged = self.same + self.different;
+        (judged > 0).then_some((self.same, judged))
+    }
+
+    /// Whether the engine judged anything at all in this log.
+    #[must_use]
+    pub fn applies(&self) -> bool {
+        self.same + self.different + self.unknown > 0
+    }
+
+    fn decision(&mut self, event: &Event, record: &Record) {
+        let by_grant = (record.server.clone(), record.grant.clone());
+        let engine = self.active.get(&by_grant).or_else(|| self.active.get(&(by_grant.0, None)));
+        let parsed = parsed_args(record);
+        let (Some(Some(engine)), Some(call)) = (engine, recorded_call(event, record, parsed.as_ref())) else {
+            self.unknown += 1;
+            return;
+        };
+        let decision = engine.decide(&mut self.state, event.seq, &call);
+        if decision.verdict == Verdict::Unknown {
+            self.unknown += 1;
+            return;
+        }
+        let replayed = Record {
+            request_id: record.request_id.clone(),
+            mode: record.mode,
+            decide_ns: record.decide_ns,
+            trace_id: record.trace_id.clone(),
+            label: record.label.clone(),
+            ..decision.to_record(engine, &call, record.args.clone())
+        };
+        if replayed == *record {
+            self.same += 1;
+            return;
+        }
+        self.different += 1;
+        if self.differences.len() < DIFFERENCES_MAX {
+            self.differences.push(Difference {
+                instance: self.instance.clone(),
+                seq: event.seq,
+                recorded: told(record),
+                replayed: told(&replayed),
+            });
+        }
+    }
+}
+
+/// A decision in one line.
+fn told(record: &Record) -> String {
+    let verdict = record.verdict.map_or("none", Verdict::as_str);
+    let mut told = format!("{verdict} by {}", record.rule.as_deref().or(record.reason.as_deref()).unwrap_or("nothing"));
+    for limit in &record.limits {
+        let (used, max) = (limit.used_before_micros / 1_000_000, limit.max_micros / 1_000_000);
+        told.push_str(&format!(", {}[{}] {used} of {max}", limit.counter, limit.key));
+    }
+    told
+}

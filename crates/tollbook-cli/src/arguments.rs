@@ -1,0 +1,223 @@
+//! What can be typed.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Judges, records and replays the tool calls of AI agents.
+#[derive(Debug, Parser)]
+#[command(name = "tollbook", version, max_term_width = 100)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show all of Tollbook at work, on a log of its own, in under a minute
+    Demo(Demo),
+    /// Look for errors in policies
+    Check(Check),
+    /// Compile a policy to JSON
+    Compile(Compile),
+    /// Stand between an agent and an MCP server on standard input and output
+    Run(Run),
+    /// Read recorded tool calls into a log
+    Import(Import),
+    /// Answer a SQL query about a log
+    #[cfg(feature = "query")]
+    Query(Query),
+    /// Answer a question that is asked often
+    #[cfg(feature = "query")]
+    Report(Report),
+    /// Replay a log under the policies that wrote it, and under another
+    Backtest(Backtest),
+    /// The small MCP server that the demo runs
+    #[command(hide = true)]
+    DemoServer,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Where the log goes [default: a new directory among the system's temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub log: Option<PathBuf>,
+    /// Seed of the made-up sessions
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Policies, `.toll` or `.json`
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Errors for people, or for programs
+    #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
+    pub format: CheckFormat,
+}
+
+/// How errors are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// Drawn into the policy's text
+    Text,
+    /// One JSON array
+    Json,
+}
+
+/// Arguments of `compile`.
+#[derive(Debug, Args)]
+pub struct Compile {
+    /// A policy, `.toll` or `.json`
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// What the JSON is for
+    #[arg(long, value_enum, default_value_t = Target::Native)]
+    pub target: Target,
+}
+
+/// What compiled JSON is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// The JSON policy format, version "1", and nothing else
+    Policylayer,
+    /// Tollbook's own engine: version "1" where that is enough, otherwise "tollbook/1"
+    Native,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The policy, `.toll` or `.json`
+    #[arg(long, value_name = "FILE")]
+    pub policy: PathBuf,
+    /// The log's directory; it is made if it isn't there
+    #[arg(long, value_name = "DIR")]
+    pub log: PathBuf,
+    /// Whose calls these are
+    #[arg(long, value_name = "NAME", default_value = "local")]
+    pub grant: String,
+    /// What the server is called in the log [default: the policy's name, or else the command's]
+    #[arg(long, value_name = "NAME")]
+    pub server: Option<String>,
+    /// Judge and record everything, refuse nothing
+    #[arg(long)]
+    pub shadow: bool,
+    /// What must have happened to a record before its call goes on
+    #[arg(long, value_enum, default_value_t = Durability::Write)]
+    pub durability: Durability,
+    /// How much of the arguments is kept in the log
+    #[arg(long, value_enum, default_value_t = RecordArgs::Read)]
+    pub record_args: RecordArgs,
+    /// The server's command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// What must have happened to a record before its call goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Durability {
+    /// It is on the disk: survives a power cut
+    Fsync,
+    /// The system has it, and syncs it within 50 ms: survives a killed process
+    Write,
+    /// It is in memory: for load that must not wait
+    Relaxed,
+}
+
+/// How much of the arguments is kept in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RecordArgs {
+    /// The values that the policy reads
+    Read,
+    /// All values
+    Full,
+    /// No value
+    None,
+}
+
+/// Arguments of `import`.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The log's directory; it is made if it isn't there
+    #[arg(long, value_name = "DIR")]
+    pub log: PathBuf,
+    /// Whose calls these are taken to be
+    #[arg(long, value_name = "NAME", default_value = "import")]
+    pub grant: String,
+    /// Records, one JSON object a line, gzipped or not
+    #[arg(required = true, value_name = "TRACE")]
+    pub traces: Vec<PathBuf>,
+}
+
+/// Arguments of `query`.
+#[cfg(feature = "query")]
+#[derive(Debug, Args)]
+pub struct Query {
+    /// The log's directory
+    #[arg(long, value_name = "DIR")]
+    pub log: PathBuf,
+    /// How the answer is written
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// A SQL query, such as `SELECT tool, count(*) FROM calls GROUP BY tool`
+    #[arg(value_name = "SQL")]
+    pub sql: String,
+}
+
+/// How an answer is written.
+#[cfg(feature = "query")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Aligned columns
+    Table,
+    /// One array of objects
+    Json,
+    /// Comma-separated values with a header
+    Csv,
+}
+
+/// Arguments of `report`.
+#[cfg(feature = "query")]
+#[derive(Debug, Args)]
+pub struct Report {
+    /// Which
+    #[arg(value_enum)]
+    pub report: ReportName,
+    /// The log's directory
+    #[arg(long, value_name = "DIR")]
+    pub log: PathBuf,
+    /// How the answer is written
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// Print the SQL behind the report instead of its answer
+    #[arg(long)]
+    pub sql: bool,
+}
+
+/// A report's name.
+#[cfg(feature = "query")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportName {
+    /// Peak and typical calls a minute, by tool
+    Rates,
+    /// What was refused, by rule and tool
+    Denials,
+}
+
+/// Arguments of `backtest`.
+#[derive(Debug, Args)]
+pub struct Backtest {
+    /// The log's directory
+    #[arg(long, value_name = "DIR")]
+    pub log: PathBuf,
+    /// The policy to try, `.toll` or `.json`
+    #[arg(value_name = "CANDIDATE")]
+    pub candidate: PathBuf,
+}

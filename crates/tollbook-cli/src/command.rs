@@ -1,0 +1,30 @@
+//! One file for each command.
+
+pub mod backtest;
+mod check;
+mod compile;
+#[cfg(feature = "query")]
+pub mod query;
+pub mod run;
+
+use std::process::ExitCode;
+
+use crate::arguments::Command;
+use crate::demo;
+
+/// Does what was typed.
+pub fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Demo(arguments) => demo::show(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Compile(arguments) => compile::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
+        #[cfg(feature = "query")]
+        Command::Query(arguments) => query::run(&arguments),
+        #[cfg(feature = "query")]
+        Command::Report(arguments) => query::report(&arguments),
+        Command::Import(_) => anyhow::bail!("soon"),
+        Command::Backtest(arguments) => backtest::run(&arguments),
+        Command::DemoServer => demo::serve(),
+    }
+}

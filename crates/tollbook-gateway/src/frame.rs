@@ -1,0 +1,221 @@
+//! One frame from a client: what it is, or why it can't be trusted to be one thing.
+//!
+//! What was judged must be what the server will see. Two readers of the same bytes can disagree: on
+//! which of two equal keys counts, on whether `Name` is `name`, on what follows the first value. So a
+//! frame that isn't one clean JSON-RPC object is refused whole, before anybody reads a meaning into it.
+
+use tollbook_policy::Decimal;
+use tollbook_policy::json::{self, Fault, Node, Value};
+use tollbook_policy::policy::Path;
+
+/// Keys of a JSON-RPC object.
+const ENVELOPE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
+
+/// Keys of the params of a `tools/call` that are read here.
+const CALL_PARAMS: [&str; 3] = ["name", "arguments", "_meta"];
+
+/// Longest tool name, in bytes; real logs have some of 10,010.
+const TOOL_BYTES_MAX: usize = 64 << 10;
+
+/// Longest id of a request, in bytes of its JSON text.
+const ID_BYTES_MAX: usize = 4 << 10;
+
+/// Longest name of a client, in bytes; more is cut off.
+const AGENT_BYTES_MAX: usize = 1 << 10;
+
+/// What a client's frame asks for.
+#[derive(Debug)]
+pub(crate) enum Asked<'n> {
+    /// `tools/call`
+    Call(CallFrame<'n>),
+    /// `tools/list`
+    List(Option<RequestId>),
+    /// `initialize`, with the client's own name for itself.
+    Initialize {
+        /// `name/version`
+        agent: Option<String>,
+    },
+    /// `notifications/cancelled`
+    Cancelled(RequestId),
+    /// Anything else, which passes through.
+    Other,
+}
+
+/// A `tools/call`.
+#[derive(Debug)]
+pub(crate) struct CallFrame<'n> {
+    /// None in a notification, which no answer goes to.
+    pub id: Option<RequestId>,
+    pub tool: &'n str,
+    pub args: Option<&'n Node<'n>>,
+}
+
+/// The id of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RequestId {
+    /// The JSON text as it came.
+    pub text: String,
+    /// The same for equal ids, however they are written.
+    pub key: String,
+}
+
+/// Why a frame is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// Stable code.
+    pub code: &'static str,
+    /// In words, with the place.
+    pub why: String,
+}
+
+fn refused<T>(code: &'static str, why: impl Into<String>) -> Result<T, Refused> {
+    Err(Refused { code, why: why.into() })
+}
+
+/// Reads a client's frame as JSON.
+pub(crate) fn read(frame: &[u8]) -> Result<Node<'_>, Refused> {
+    json::parse(frame).map_err(|error| {
+        let code = match error.fault {
+            Fault::Syntax | Fault::Truncated => "frame_not_json",
+            Fault::DuplicateKey => "frame_duplicate_key",
+            Fault::TooDeep => "frame_too_deep",
+            Fault::InvalidUtf8 => "frame_invalid_utf8",
+            Fault::TrailingData => "frame_trailing_data",
+            Fault::NotFinite => "frame_not_finite",
+            Fault::LoneSurrogate => "frame_lone_surrogate",
+        };
+        Refused { code, why: error.to_string() }
+    })
+}
+
+/// Tells what a client's frame asks for.
+pub(crate) fn ask<'n>(frame: &'n Node<'n>) -> Result<Asked<'n>, Refused> {
+    let Some(members) = frame.members() else {
+        return match frame.value {
+            Value::Array(_) => refused("frame_batch", "a batch; expected one JSON-RPC object"),
+            _ => refused("frame_not_jsonrpc", "not an object; expected one JSON-RPC object"),
+        };
+    };
+    exact_keys(frame, &ENVELOPE)?;
+    if frame.get("jsonrpc").and_then(Node::as_str) != Some("2.0") {
+        return refused("frame_not_jsonrpc", "`jsonrpc` isn't \"2.0\"");
+    }
+    let answer = members.iter().any(|member| member.key == "result" || member.key == "error");
+    let id = frame.get("id").map(request_id).transpose()?;
+    let Some(method) = frame.get("method") else {
+        return if answer { Ok(Asked::Other) } else { refused("frame_not_jsonrpc", "neither a request nor an answer") };
+    };
+    let Some(method) = method.as_str().filter(|_| !answer) else {
+        return refused("frame_not_jsonrpc", "`method` isn't a string, or stands beside an answer");
+    };
+    match method {
+        "tools/call" => call(frame, id).map(Asked::Call),
+        "tools/list" => Ok(Asked::List(id)),
+        "initialize" => Ok(Asked::Initialize { agent: client(frame) }),
+        "notifications/cancelled" => match frame.get("params").and_then(|params| params.get("requestId")) {
+            Some(node) => Ok(Asked::Cancelled(request_id(node)?)),
+            None => Ok(Asked::Other),
+        },
+        _ if fold(method.trim()) == "tools/call" => refused(
+            "frame_method_case",
+            format!("the method `{method}` differs from `tools/call` only in its letters' case"),
+        ),
+        _ => Ok(Asked::Other),
+    }
+}
+
+fn call<'n>(frame: &'n Node<'n>, id: Option<RequestId>) -> Result<CallFrame<'n>, Refused> {
+    let Some(params) = frame.get("params").filter(|params| params.members().is_some()) else {
+        return refused("call_invalid", "`params` isn't an object");
+    };
+    exact_keys(params, &CALL_PARAMS)?;
+    let Some(tool) = params.get("name").and_then(Node::as_str) else {
+        return refused("call_invalid", "`params.name` isn't a string");
+    };
+    if tool.len() > TOOL_BYTES_MAX {
+        return refused(
+            "call_invalid",
+            format!("a tool name of {} bytes; at most {TOOL_BYTES_MAX} are taken", tool.len()),
+        );
+    }
+    let args = params.get("arguments").filter(|args| args.value != Value::Null);
+    if args.is_some_and(|args| args.members().is_none()) {
+        return refused("call_invalid", "`params.arguments` isn't an object");
+    }
+    Ok(CallFrame { id, tool, args })
+}
+
+/// Refuses arguments with a key that differs only by letter case from one that the policy reads.
+pub(crate) fn exact_arguments(args: Option<&Node<'_>>, reads: &[&Path]) -> Result<(), Refused> {
+    for path in reads {
+        let mut node = args;
+        for key in &path.keys {
+            let Some(object) = node else { break };
+            exact_keys(object, &[key])?;
+            node = object.get(key);
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a key that a reader which ignores letter case would take for one of these.
+fn exact_keys(object: &Node<'_>, read: &[&str]) -> Result<(), Refused> {
+    for member in object.members().unwrap_or_default() {
+        let key = &*member.key;
+        if let Some(meant) = read.iter().find(|meant| **meant != key && fold(meant) == fold(key)) {
+            let at = member.key_span.start;
+            return refused(
+                "frame_key_case",
+                format!("the key `{key}` at byte {at} differs from `{meant}` only in its letters' case"),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Letter case gone, as the most lenient readers have it: up and down, so that `ſ` is `s` and the Kelvin
+/// sign is `k`.
+fn fold(text: &str) -> String {
+    text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+}
+
+fn request_id(node: &Node<'_>) -> Result<RequestId, Refused> {
+    if node.span.len() > ID_BYTES_MAX {
+        return refused(
+            "frame_not_jsonrpc",
+            format!("an id of {} bytes; at most {ID_BYTES_MAX} are taken", node.span.len()),
+        );
+    }
+    match &node.value {
+        Value::String(text) => {
+            let quoted = json::quote(text);
+            Ok(RequestId { text: quoted.clone(), key: quoted })
+        }
+        Value::Number(text) => {
+            let key = Decimal::parse(text).map_or_else(|| (*text).to_owned(), |number| number.to_string());
+            Ok(RequestId { text: (*text).to_owned(), key })
+        }
+        _ => refused("frame_not_jsonrpc", "`id` is neither a string nor a number"),
+    }
+}
+
+/// The id that an answer carries, if it carries a usable one.
+pub(crate) fn answered_id(frame: &Node<'_>) -> Option<RequestId> {
+    if frame.get("method").is_some() {
+        return None;
+    }
+    frame.get("id").and_then(|id| request_id(id).ok())
+}
+
+fn client(frame: &Node<'_>) -> Option<String> {
+    let info = frame.get("params")?.get("clientInfo")?;
+    let name = info.get("name")?.as_str()?;
+    let told = match info.get("version").and_then(Node::as_str) {
+        Some(version) => format!("{name}/{version}"),
+        None => name.to_owned(),
+    };
+    Some(told.get(..told.floor_char_boundary(AGENT_BYTES_MAX))?.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

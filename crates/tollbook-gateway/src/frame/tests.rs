@@ -1,0 +1,87 @@
+use super::*;
+
+/// The code for which a frame is refused, or what it asks for.
+fn told(frame: &[u8]) -> String {
+    let node = match read(frame) {
+        Ok(node) => node,
+        Err(refused) => return refused.code.to_owned(),
+    };
+    match ask(&node) {
+        Ok(Asked::Call(call)) => format!("call {} {}", call.tool, call.id.map_or("-".to_owned(), |id| id.key)),
+        Ok(Asked::List(_)) => "list".to_owned(),
+        Ok(Asked::Initialize { agent }) => format!("initialize {}", agent.unwrap_or_default()),
+        Ok(Asked::Cancelled(id)) => format!("cancelled {}", id.key),
+        Ok(Asked::Other) => "other".to_owned(),
+        Err(refused) => refused.code.to_owned(),
+    }
+}
+
+#[track_caller]
+fn check(frame: &str, expect: &str) {
+    assert_eq!(told(frame.as_bytes()), expect, "{frame}");
+}
+
+#[test]
+fn clean_frames_say_what_they_ask() {
+    check(
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"a":1}}}"#,
+        "call echo 1",
+    );
+    check(r#"{"jsonrpc":"2.0","id":"x","method":"tools/call","params":{"name":"echo"}}"#, "call echo \"x\"");
+    check(r#"{"jsonrpc":"2.0","method":"tools\/call","params":{"name":"echo"}}"#, "call echo -");
+    check(r#"{"jsonrpc":"2.0","id":1e0,"method":"tools/call","params":{"name":"e","arguments":null}}"#, "call e 1");
+    check(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#, "list");
+    check(
+        r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"clientInfo":{"name":"c","version":"2"}}}"#,
+        "initialize c/2",
+    );
+    check(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}}"#, "cancelled 7");
+    check(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, "other");
+    check(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#, "other");
+}
+
+#[test]
+fn an_ambiguous_frame_is_refused() {
+    check(r#"[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo"}}]"#, "frame_batch");
+    check(r#"{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}"#, "frame_duplicate_key");
+    check(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"rm","Name":"echo"}}"#, "frame_key_case");
+    check(r#"{"jsonrpc":"2.0","id":1,"method":"ping","Method":"tools/call"}"#, "frame_key_case");
+    check(
+        "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"rm\",\"argument\u{17f}\":{}}}",
+        "frame_key_case",
+    );
+    check(
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"rm","arguments":{"a":{"b":1,"b":2}}}}"#,
+        "frame_duplicate_key",
+    );
+    check(r#"{"jsonrpc":"2.0","id":1,"method":"Tools/Call","params":{"name":"rm"}}"#, "frame_method_case");
+    check(r#"{"jsonrpc":"2.0","id":1,"method":"ping"} {"x":1}"#, "frame_trailing_data");
+    check(r#"{"jsonrpc":"2.0","id":NaN,"method":"ping"}"#, "frame_not_finite");
+    check(r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#, "frame_duplicate_key");
+    check("{\"jsonrpc\":\"2.0\",", "frame_not_json");
+    assert_eq!(told(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}"), "frame_invalid_utf8");
+}
+
+#[test]
+fn what_is_not_json_rpc_is_refused() {
+    check("3", "frame_not_jsonrpc");
+    check("{}", "frame_not_jsonrpc");
+    check(r#"{"jsonrpc":"2.0","id":1}"#, "frame_not_jsonrpc");
+    check(r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, "frame_not_jsonrpc");
+    check(r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#, "frame_not_jsonrpc");
+    check(r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, "frame_not_jsonrpc");
+    check(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#, "call_invalid");
+    check(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":5}}"#, "call_invalid");
+    check(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":[1]}}"#, "call_invalid");
+}
+
+#[test]
+fn an_argument_that_the_policy_reads_has_one_spelling() {
+    let args = json::parse(br#"{"Amount":1,"meta":{"TEST":true}}"#).unwrap();
+    let path = |keys: &[&str]| Path { keys: keys.iter().map(|key| (*key).to_owned()).collect() };
+    let code = |path: &Path| exact_arguments(Some(&args), &[path]).map_err(|refused| refused.code);
+    assert_eq!(code(&path(&["amount"])), Err("frame_key_case"));
+    assert_eq!(code(&path(&["meta", "test"])), Err("frame_key_case"));
+    assert_eq!(code(&path(&["Amount"])), Ok(()));
+    assert_eq!(code(&path(&["other", "amount"])), Ok(()));
+}

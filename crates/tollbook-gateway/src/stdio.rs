@@ -1,0 +1,232 @@
+//! The gateway on standard input and output, in front of a server that it starts.
+//!
+//! Two threads, one for each direction, because that is what a pipe costs least with: each reads a line,
+//! takes it to the desk and writes what becomes of it. Signals are passed on to the server, and the
+//! gateway ends as the server ends.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::desk::{Connection, Desk, End, Step};
+
+/// Longest line that is taken from a client, in bytes. A longer one is refused and recorded.
+pub const FRAME_BYTES_MAX: usize = 16 << 20;
+
+/// Why the gateway could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The server's command could not be started.
+    #[error("cannot start the server `{command}`")]
+    Spawn {
+        /// The command as it was given.
+        command: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The operating system refused something that the gateway can't do without.
+    #[error("cannot {what}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// A desk that several connections share.
+pub type SharedDesk = Arc<Mutex<Desk>>;
+
+/// Starts the server and relays until it ends. Returns how it ended.
+///
+/// # Errors
+/// Where the server can't be started.
+pub async fn run(
+    desk: SharedDesk,
+    connection: Connection,
+    mut command: Command,
+    client_in: impl Read + Send + 'static,
+    client_out: impl Write + Send + 'static,
+) -> Result<ExitStatus, RunError> {
+    let shown = command.as_std().get_program().to_string_lossy().into_owned();
+    command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().map_err(|source| RunError::Spawn { command: shown, source })?;
+    let (server_in, server_out) = pipes(&mut child)?;
+    let relay =
+        Arc::new(Relay { desk, connection: Mutex::new(connection), client_out: Mutex::new(Box::new(client_out)) });
+    let upward = Arc::clone(&relay);
+    // Reading from a client can't be interrupted, so this thread is never waited for.
+    std::thread::spawn(move || upward.client_to_server(BufReader::new(client_in), server_in));
+    let downward = Arc::clone(&relay);
+    let answers = std::thread::spawn(move || downward.server_to_client(BufReader::new(server_out)));
+    let status = wait_and_pass_signals(&mut child).await?;
+    // What the server still said before it ended is read to its end.
+    if tokio::task::spawn_blocking(move || answers.join()).await.is_err() {
+        tracing::error!("the thread that relays answers failed");
+    }
+    relay.server_gone();
+    Ok(status)
+}
+
+type Pipes = (Box<dyn Write + Send>, Box<dyn Read + Send>);
+
+fn pipes(child: &mut Child) -> Result<Pipes, RunError> {
+    let system = |what| move |source| RunError::System { what, source };
+    let missing = || io::Error::other("the pipe is missing");
+    let input = child.stdin.take().ok_or_else(missing).and_then(|input| input.into_owned_fd());
+    let output = child.stdout.take().ok_or_else(missing).and_then(|output| output.into_owned_fd());
+    let input = input.map_err(system("write to the server"))?;
+    let output = output.map_err(system("read from the server"))?;
+    Ok((Box::new(std::fs::File::from(input)), Box::new(std::fs::File::from(output))))
+}
+
+async fn wait_and_pass_signals(child: &mut Child) -> Result<ExitStatus, RunError> {
+    let listen = |kind| signal(kind).map_err(|source| RunError::System { what: "listen for signals", source });
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    let (mut hangup, mut quit) = (listen(SignalKind::hangup())?, listen(SignalKind::quit())?);
+    loop {
+        let passed = tokio::select! {
+            status = child.wait() => return status.map_err(|source| RunError::System { what: "wait for the server", source }),
+            _ = interrupt.recv() => rustix::process::Signal::INT,
+            _ = terminate.recv() => rustix::process::Signal::TERM,
+            _ = hangup.recv() => rustix::process::Signal::HUP,
+            _ = quit.recv() => rustix::process::Signal::QUIT,
+        };
+        let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+        if let Some(Err(error)) = pid.map(|pid| rustix::process::kill_process(pid, passed)) {
+            tracing::warn!(%error, "a signal was not passed on");
+        }
+    }
+}
+
+struct Relay {
+    desk: SharedDesk,
+    connection: Mutex<Connection>,
+    client_out: Mutex<Box<dyn Write + Send>>,
+}
+
+/// A lock that outlives a panic elsewhere: what it guards is changed in single steps.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Relay {
+    fn client_to_server(&self, mut client: impl BufRead, mut server: Box<dyn Write + Send>) {
+        let mut frame = Vec::new();
+        loop {
+            frame.clear();
+            let step = match read_frame(&mut client, &mut frame) {
+                Ok(Line::End) => return,
+                Ok(Line::Frame) => lock(&self.desk).from_client(&mut lock(&self.connection), &frame),
+                Ok(Line::TooLong { bytes }) => {
+                    lock(&self.desk).too_large(&lock(&self.connection), bytes, FRAME_BYTES_MAX)
+                }
+                Err(error) => {
+                    tracing::error!(%error, "reading from the client failed");
+                    return;
+                }
+            };
+            match step {
+                Step::Forward { seq } => self.forward(&mut server, &frame, seq),
+                Step::Answer(answer) => self.tell_client(&answer),
+                Step::Drop => {}
+            }
+        }
+    }
+
+    fn forward(&self, server: &mut impl Write, frame: &[u8], seq: Option<u64>) {
+        if let Some(seq) = seq {
+            let recorded = lock(&self.desk).recorded(seq);
+            if let Err(error) = recorded() {
+                tracing::error!(%error, seq, "a call was not forwarded because its record is not safe");
+                self.not_forwarded(seq, End::Unreachable);
+                return;
+            }
+        }
+        let mut written = 0;
+        let sent = write_counted(server, frame, &mut written).and_then(|()| server.flush());
+        let (Err(error), Some(seq)) = (sent, seq) else { return };
+        tracing::warn!(%error, seq, "a call did not reach the server");
+        self.not_forwarded(seq, if written == 0 { End::Unreachable } else { End::Lost });
+    }
+
+    fn not_forwarded(&self, seq: u64, end: End) {
+        let answer = lock(&self.desk).not_forwarded(&mut lock(&self.connection), seq, end);
+        if let Some(answer) = answer {
+            self.tell_client(&answer);
+        }
+    }
+
+    fn server_to_client(&self, mut server: impl BufRead) {
+        let mut frame = Vec::new();
+        loop {
+            frame.clear();
+            match server.read_until(b'\n', &mut frame) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!(%error, "reading from the server failed");
+                    return;
+                }
+            }
+            let answer = lock(&self.desk).from_server(&mut lock(&self.connection), &frame);
+            self.tell_client(&answer);
+        }
+    }
+
+    fn server_gone(&self) {
+        let answers = lock(&self.desk).server_gone(&mut lock(&self.connection));
+        answers.iter().for_each(|answer| self.tell_client(answer));
+    }
+
+    fn tell_client(&self, line: &[u8]) {
+        let mut client = lock(&self.client_out);
+        if let Err(error) = client.write_all(line).and_then(|()| client.flush()) {
+            tracing::warn!(%error, "the client no longer listens");
+        }
+    }
+}
+
+enum Line {
+    Frame,
+    /// More than [`FRAME_BYTES_MAX`]; it was read to its end and dropped.
+    TooLong {
+        bytes: usize,
+    },
+    End,
+}
+
+/// Reads one line, its end included, into `frame`.
+fn read_frame(client: &mut impl BufRead, frame: &mut Vec<u8>) -> io::Result<Line> {
+    let most = u64::try_from(FRAME_BYTES_MAX + 1).unwrap_or(u64::MAX);
+    let read = client.by_ref().take(most).read_until(b'\n', frame)?;
+    if read == 0 {
+        return Ok(Line::End);
+    }
+    if read <= FRAME_BYTES_MAX || frame.ends_with(b"\n") {
+        return Ok(Line::Frame);
+    }
+    frame.clear();
+    Ok(Line::TooLong { bytes: read + client.skip_until(b'\n')? })
+}
+
+fn write_counted(to: &mut impl Write, mut bytes: &[u8], written: &mut usize) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match to.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                *written += count;
+                bytes = bytes.get(count..).unwrap_or_default();
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

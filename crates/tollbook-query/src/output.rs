@@ -1,0 +1,89 @@
+//! Answers as text: a table for people, JSON and CSV for programs.
+
+use std::io::{self, Write};
+
+use arrow::error::ArrowError;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use comfy_table::{CellAlignment, Table, presets};
+
+use crate::session::Answer;
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Aligned columns.
+    Table,
+    /// An array of objects.
+    Json,
+    /// Comma-separated values with a header; lists and structures as they are shown in a table.
+    Csv,
+}
+
+/// Writes an answer.
+///
+/// # Errors
+/// Where writing fails, or a value has no text.
+pub fn write(answer: &Answer, format: Format, to: &mut impl Write) -> io::Result<()> {
+    match format {
+        Format::Table => table(answer, to),
+        Format::Json => json(answer, to),
+        Format::Csv => csv(answer, to),
+    }
+}
+
+fn table(answer: &Answer, to: &mut impl Write) -> io::Result<()> {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.set_header(answer.schema.fields().iter().map(|field| field.name().as_str()));
+    rows(answer, "", |row| {
+        table.add_row(row);
+        Ok(())
+    })?;
+    for (index, field) in answer.schema.fields().iter().enumerate() {
+        let is_number = field.data_type().is_numeric();
+        if let (true, Some(column)) = (is_number, table.column_mut(index)) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    writeln!(to, "{table}")?;
+    let count: usize = answer.batches.iter().map(arrow::record_batch::RecordBatch::num_rows).sum();
+    writeln!(to, "{count} {}", if count == 1 { "row" } else { "rows" })
+}
+
+fn json(answer: &Answer, to: &mut impl Write) -> io::Result<()> {
+    let mut writer = arrow::json::WriterBuilder::new()
+        .with_explicit_nulls(true)
+        .build::<_, arrow::json::writer::JsonArray>(&mut *to);
+    answer.batches.iter().try_for_each(|batch| writer.write(batch)).map_err(other)?;
+    writer.finish().map_err(other)?;
+    writeln!(to)
+}
+
+fn csv(answer: &Answer, to: &mut impl Write) -> io::Result<()> {
+    let mut writer = csv::Writer::from_writer(to);
+    writer.write_record(answer.schema.fields().iter().map(|field| field.name()))?;
+    rows(answer, "", |row| Ok(writer.write_record(row)?))?;
+    writer.flush()
+}
+
+/// Each row as texts.
+fn rows(answer: &Answer, null: &str, mut row: impl FnMut(Vec<String>) -> io::Result<()>) -> io::Result<()> {
+    let options = FormatOptions::default().with_null(null).with_display_error(false);
+    for batch in &answer.batches {
+        let columns = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(other)?;
+        for index in 0..batch.num_rows() {
+            let texts = columns.iter().map(|column| column.value(index).try_to_string());
+            row(texts.collect::<Result<_, _>>().map_err(other)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn other(error: ArrowError) -> io::Error {
+    io::Error::other(error)
+}
