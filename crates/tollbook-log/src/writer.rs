@@ -196,8 +196,12 @@ impl Log {
         disk::create_dir(dir)?;
         let opening = instance::lock_log(dir)?;
         let recovery = recovery::recover(dir)?;
-        let instance = instance::new_name((options.clock)());
-        let claim = Claim::take(dir, &instance)?;
+        let (instance, claim) = loop {
+            let name = instance::new_name((options.clock)());
+            if let Some(claim) = Claim::take(dir, &name)? {
+                break (name, claim);
+            }
+        };
         drop(opening);
         let (file, path, bytes) = new_segment(dir, &instance, 0, 0, &options)?;
         let state = State {
@@ -228,7 +232,7 @@ impl Log {
             progress: Condvar::new(),
         });
         let syncer = sync::start(&shared).map_err(OpenError::Thread)?;
-        Ok((Self { shared, syncer: Some(syncer), claim }, recovery))
+        Ok((Self { shared, syncer: Some(syncer), claim: Some(claim) }, recovery))
     }
 
     /// This process's name in the log.
@@ -495,3 +499,6 @@ fn new_segment(
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod kill_test;

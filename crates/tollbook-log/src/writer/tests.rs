@@ -160,6 +160,39 @@ fn segments_are_sealed_by_size_and_by_age() {
 }
 
 #[test]
+fn readers_see_all_that_was_recorded_once_while_segments_are_sealed() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), Options { seal_events_max: 20, ..options() });
+    let recorded = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..600 {
+                let body = if n % 3 == 2 { ended(n - 2) } else { decided("a") };
+                assert_eq!(log.append(NOW, body), Ok(n));
+                recorded.store(n + 1, Ordering::SeqCst);
+            }
+        });
+        while recorded.load(Ordering::SeqCst) < 600 {
+            let before = recorded.load(Ordering::SeqCst);
+            let reader = Reader::open(&[dir.path()]).unwrap();
+            let events = reader.events(log.instance()).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
+            assert!(events.len() as u64 >= before);
+            assert!(events.iter().zip(0..).all(|(event, seq)| event.seq == seq));
+            // The rows of the three tables are the same events, each of them once.
+            let sealed: u64 =
+                Kind::ALL.iter().flat_map(|kind| reader.sealed_files(*kind)).map(|(_, file)| file.rows).sum();
+            let batches = |kind| reader.open_batches(kind).unwrap();
+            let open: usize = Kind::ALL.iter().flat_map(|kind| batches(*kind)).map(|batch| batch.num_rows()).sum();
+            let ends = events.iter().filter(|event| matches!(event.body, Body::Outcome(_))).count();
+            let merged = ends - reader.late_outcomes().unwrap().len();
+            assert_eq!(sealed + (open + merged) as u64, events.len() as u64);
+        }
+    });
+    log.close().expect("closed");
+    assert_eq!(seqs(dir.path()), (0..600).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_failed_write_poisons_the_log_and_loses_nothing_recorded() {
     let dir = tempfile::tempdir().unwrap();
     let seam = Seam::default();
