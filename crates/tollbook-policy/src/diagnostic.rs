@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 
 pub use crate::code::Code;
@@ -17,6 +17,9 @@ pub const DIAGNOSTICS_MAX: usize = 1_000;
 
 /// Labels further apart than this many lines aren't drawn in one picture.
 const LINES_MAX: usize = 200;
+
+/// Lines longer than this, taken together, aren't drawn: a file may be one line of 10 MiB.
+const PICTURE_BYTES_MAX: usize = 16 * 1024;
 
 /// A byte range in the text that was read.
 pub type Span = Range<usize>;
@@ -129,7 +132,7 @@ pub fn render(name: &str, text: &str, diagnostics: &[Diagnostic], colour: bool) 
         let title = level.primary_title(diagnostic.message.as_str()).id(diagnostic.code.as_str());
         let mut groups = vec![match picture(name, text, &lines, &diagnostic.labels) {
             Some(snippet) => title.element(snippet),
-            None => Group::with_title(title),
+            None => without_picture(name, text, &lines, title, &diagnostic.labels),
         }];
         groups.extend(diagnostic.help.iter().map(|help| Group::with_title(Level::HELP.secondary_title(help.as_str()))));
         out.push_str(&renderer.render(&groups));
@@ -160,6 +163,9 @@ fn picture<'a>(
     let start = lines.start(first);
     let last = near.iter().map(|(_, span, _)| lines.number(span.end.max(span.start))).max()?;
     let end = lines.start(last.min(first + LINES_MAX) + 1).min(text.len());
+    if end - start > PICTURE_BYTES_MAX {
+        return None;
+    }
     let mut snippet = Snippet::source(text.get(start..end)?).path(name).line_start(first + 1);
     for (index, (_, span, label)) in near.into_iter().enumerate() {
         let kind = if index == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
@@ -167,6 +173,19 @@ fn picture<'a>(
         snippet = snippet.annotation(kind.span(span).label(Some(label.text.as_str()).filter(|text| !text.is_empty())));
     }
     Some(snippet)
+}
+
+/// The place in figures and what is to be said of it, for lines that are too long to be drawn.
+fn without_picture<'a>(
+    name: &'a str,
+    text: &str,
+    lines: &Lines,
+    title: annotate_snippets::Title<'a>,
+    labels: &'a [Label],
+) -> Group<'a> {
+    let Some(label) = labels.first() else { return Group::with_title(title) };
+    let (line, column) = place(text, lines, label.span.start);
+    title.element(Origin::path(name).line(line).char_column(column)).element(Level::NOTE.message(label.text.as_str()))
 }
 
 /// The span moved to whole characters of the text.

@@ -63,3 +63,17 @@ fn every_code_stands_once_and_in_its_range() {
     codes.dedup();
     assert_eq!(codes.len(), count);
 }
+
+#[test]
+fn a_line_that_is_too_long_is_named_and_not_drawn() {
+    let text = format!("\n{}$", "é ".repeat(10_000));
+    let at = text.len() - 1;
+    let told = Diagnostic::error(Code::UnknownCharacter, at..at + 1, "this one").help("leave it out");
+    let expected = "\
+error[P0101]: unknown character
+--> long.toll:2:20001
+ = note: this one
+help: leave it out
+";
+    assert_eq!(render("long.toll", &text, &[told], false), expected);
+}
