@@ -69,7 +69,7 @@ impl Segment<'_> {
     /// The sequence number after the last record.
     #[must_use]
     pub fn next_seq(&self) -> u64 {
-        self.first_seq + self.records.len() as u64
+        self.first_seq.saturating_add(self.records.len() as u64)
     }
 }
 

@@ -116,3 +116,13 @@ fn a_record_beyond_the_bound_has_no_frame() {
     assert_eq!(frame_into(&mut out, &[]), None);
     assert!(out.is_empty());
 }
+
+#[test]
+fn a_segment_that_claims_the_last_numbers_is_read_without_overflow() {
+    let mut bytes = header("i", u64::MAX);
+    frame_into(&mut bytes, &Event { seq: u64::MAX, ..decision(0) }.to_bytes()).expect("a small record");
+    frame_into(&mut bytes, &decision(0).to_bytes()).expect("a small record");
+    let segment = read(&bytes).expect("a segment");
+    assert_eq!((segment.records.len(), segment.next_seq()), (1, u64::MAX));
+    assert!(matches!(segment.end, SegmentEnd::Damaged { why: FrameFault::Sequence { found: 0, .. }, .. }));
+}
