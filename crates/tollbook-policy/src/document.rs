@@ -99,13 +99,18 @@ fn condition(condition: &Condition) -> Json {
 
 /// Dots wherever version "1" would take them, which is in more places than in the language.
 fn path(path: &Path) -> String {
-    path.keys.iter().fold("args".to_owned(), |text, key| {
+    let mut text = "args".to_owned();
+    for key in &path.keys {
         if key.is_empty() || key.contains(['.', '[', ']', '"']) {
-            format!("{text}[{}]", crate::json::quote(key))
+            text.push('[');
+            crate::json::quote_into(&mut text, key);
+            text.push(']');
         } else {
-            format!("{text}.{key}")
+            text.push('.');
+            text.push_str(key);
         }
-    })
+    }
+    text
 }
 
 fn literal(value: &Literal) -> Json {
