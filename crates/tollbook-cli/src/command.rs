@@ -3,6 +3,7 @@
 pub mod backtest;
 mod check;
 mod compile;
+mod import;
 #[cfg(feature = "query")]
 pub mod query;
 pub mod run;
@@ -19,11 +20,11 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(arguments) => check::run(&arguments),
         Command::Compile(arguments) => compile::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
         #[cfg(feature = "query")]
         Command::Query(arguments) => query::run(&arguments),
         #[cfg(feature = "query")]
         Command::Report(arguments) => query::report(&arguments),
-        Command::Import(_) => anyhow::bail!("soon"),
         Command::Backtest(arguments) => backtest::run(&arguments),
         Command::DemoServer => demo::serve(),
     }

@@ -1,0 +1,60 @@
+//! `tollbook backtest` on logs that `tollbook run` wrote.
+
+use crate::program::{Client, Dir, tollbook};
+
+/// Makes this many update calls through a policy that allows all of them.
+fn log_of(dir: &Dir, calls: u64) -> String {
+    let (policy, log) = (dir.file("wrote.toll", "default allow\n"), dir.path("log"));
+    let mut client = Client::through_gateway(&policy, &log);
+    for id in 0..calls {
+        client.call(id, "update_invoice", r#"{"id":"in_1","amount":5}"#);
+    }
+    client.call(calls, "list_customers", "{}");
+    client.end();
+    log
+}
+
+#[test]
+fn it_says_what_changes_by_rule_and_by_tool() {
+    let dir = Dir::new();
+    let log = log_of(&dir, 10);
+    let candidate = dir.file("c.toll", "default deny\nallow list_customers\ntool update_invoice { limit 4 per day per grant }\n");
+    let out = tollbook(&["backtest", "--log", &log, &candidate]).ok();
+    for line in [
+        "fidelity 100.00 % (11 of 11)",
+        "  refused            0 before, 6 now",
+        "  newly refused      6 (54.54 %)",
+        "  sessions touched   1 of 1",
+        "| /tools/update_invoice/limits/calls-per-day |             6 |             0 |       |",
+        "| update_invoice |             6 |             0 |    10 |",
+    ] {
+        assert!(out.contains(line), "expected `{line}` in:\n{out}");
+    }
+}
+
+#[test]
+fn what_the_log_did_not_keep_is_unknown_and_never_guessed() {
+    let dir = Dir::new();
+    let log = log_of(&dir, 3);
+    // `amount` was an argument, but the policy of the day didn't read it; `nothing` surely was none.
+    let candidate = dir.file("c.toll", "default allow\ntool update_invoice { deny when args.amount > 100 }\n");
+    let out = tollbook(&["backtest", "--log", &log, &candidate]).ok();
+    assert!(out.contains("certainty          1 exact, 0 after a divergence, 3 unknown"), "{out}");
+    let candidate = dir.file("d.toll", "default allow\ntool update_invoice { deny when args.nothing missing }\n");
+    let out = tollbook(&["backtest", "--log", &log, &candidate]).ok();
+    assert!(out.contains("newly refused      3"), "{out}");
+}
+
+#[test]
+fn what_was_refused_and_would_pass_is_newly_allowed() {
+    let dir = Dir::new();
+    let (policy, log) = (dir.file("p.toll", "default deny\nallow list_customers\n"), dir.path("log"));
+    let mut client = Client::through_gateway(&policy, &log);
+    client.call(1, "list_customers", "{}");
+    client.call(2, "void_invoice", r#"{"id":"in_1"}"#);
+    client.end();
+    let candidate = dir.file("c.toll", "default allow\n");
+    let out = tollbook(&["backtest", "--log", &log, &candidate]).ok();
+    assert!(out.contains("refused            1 before, 0 now"), "{out}");
+    assert!(out.contains("newly allowed      1"), "{out}");
+}

@@ -1,0 +1,58 @@
+//! `tollbook import`, and questions to what was imported.
+
+use crate::program::{Dir, query, shared, tollbook};
+
+/// The figures of the MANIFEST.
+#[test]
+fn the_traces_are_imported_questioned_and_backtested() {
+    let Some(shared) = shared() else { return };
+    let dir = Dir::new();
+    let log = dir.path("log");
+    let trace = |name: &str| shared.join("traces").join(name).to_str().unwrap().to_owned();
+    for (name, told) in [
+        ("tau2_runs.jsonl.gz", "4389 calls in 353 sessions"),
+        ("taubench.jsonl.gz", "1164 calls in 182 sessions"),
+        ("openhands.jsonl.gz", "105 calls in 3 sessions"),
+        ("entire_dev.jsonl.gz", "7674 calls in 113 sessions"),
+    ] {
+        let out = tollbook(&["import", "--log", &log, &trace(name)]).ok();
+        assert!(out.contains(told), "{out}");
+    }
+    let again = tollbook(&["import", "--log", &log, &trace("openhands.jsonl.gz")]).ok();
+    assert!(again.contains("imported before"), "{again}");
+    let rows = query(&log, "SELECT count(*), count(ts), count(DISTINCT session), count(decision), min(grant) FROM calls");
+    assert_eq!(rows, ["13332,12168,651,0,import"]);
+    let rates = tollbook(&["report", "rates", "--log", &log]).ok();
+    assert!(rates.contains("| get_details_by_id "), "{rates}");
+    let denials = tollbook(&["report", "denials", "--log", &log]).ok();
+    assert!(denials.contains("0 rows"), "{denials}");
+}
+
+/// MANIFEST: a plain limit is a poor loop detector; 20 a minute per session touches 38 sessions.
+#[test]
+fn a_rolling_limit_touches_the_sessions_that_the_manifest_says() {
+    let Some(shared) = shared() else { return };
+    let dir = Dir::new();
+    let log = dir.path("log");
+    let trace = shared.join("traces/tau2_runs.jsonl.gz");
+    tollbook(&["import", "--log", &log, trace.to_str().unwrap()]).ok();
+    let candidate = dir.file("c.toll", "default allow\nall tools { limit 20 per rolling minute per session }\n");
+    let out = tollbook(&["backtest", "--log", &log, &candidate]).ok();
+    assert!(out.contains("fidelity not applicable"), "{out}");
+    assert!(out.contains("sessions touched   38 of 353"), "{out}");
+    assert!(out.contains(" 0 unknown"), "{out}");
+}
+
+#[test]
+fn calls_without_a_time_are_counted_and_not_guessed() {
+    let Some(shared) = shared() else { return };
+    let dir = Dir::new();
+    let log = dir.path("log");
+    let trace = shared.join("traces/taubench.jsonl.gz");
+    let out = tollbook(&["import", "--log", &log, trace.to_str().unwrap()]).ok();
+    assert!(out.contains("1164 calls have no time"), "{out}");
+    let candidate = dir.file("c.toll", "default allow\nall tools { limit 1 per day per grant }\n");
+    let out = tollbook(&["backtest", "--log", &log, &candidate]).ok();
+    assert!(out.contains("newly refused      0") && out.contains("1164 unknown"), "{out}");
+    assert!(out.contains("without a time     1164"), "{out}");
+}
