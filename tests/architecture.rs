@@ -10,7 +10,11 @@ use crate::program::root;
 fn the_dependency_table_is_what_the_crates_use() {
     let readme = fs::read_to_string(root().join("crates/README.md")).unwrap();
     let code = |cell: &str| -> Vec<String> {
-        cell.split('`').skip(1).step_by(2).map(|name| format!("tollbook-{}", name.trim_start_matches("tollbook-"))).collect()
+        cell.split('`')
+            .skip(1)
+            .step_by(2)
+            .map(|name| format!("tollbook-{}", name.trim_start_matches("tollbook-")))
+            .collect()
     };
     let mut told = BTreeMap::new();
     for line in readme.lines().filter(|line| line.starts_with("| `tollbook-")) {
@@ -71,7 +75,9 @@ fn no_file_is_too_long() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 visit(&path, long);
-            } else if path.extension().is_some_and(|extension| extension == "rs") && path.file_stem().unwrap() != "tests" {
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && path.file_stem().unwrap() != "tests"
+            {
                 let lines = fs::read_to_string(&path).unwrap().lines().count();
                 if lines > 600 {
                     long.push(format!("{}: {lines}", path.display()));

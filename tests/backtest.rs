@@ -18,7 +18,8 @@ fn log_of(dir: &Dir, calls: u64) -> String {
 fn it_says_what_changes_by_rule_and_by_tool() {
     let dir = Dir::new();
     let log = log_of(&dir, 10);
-    let candidate = dir.file("c.toll", "default deny\nallow list_customers\ntool update_invoice { limit 4 per day per grant }\n");
+    let candidate =
+        dir.file("c.toll", "default deny\nallow list_customers\ntool update_invoice { limit 4 per day per grant }\n");
     let out = tollbook(&["backtest", "--log", &log, &candidate]).ok();
     for line in [
         "fidelity 100.00 % (11 of 11)",

@@ -64,7 +64,12 @@ fn a_query_that_is_wrong_or_writes_is_refused() {
     Client::through_gateway(&policy, &log).end();
     tollbook(&["query", "--log", &log, "SELECT nonsense FROM calls"]).cannot("nonsense");
     tollbook(&["query", "--log", &log, "SELEC 1"]).cannot("SELEC");
-    for sql in ["DROP TABLE calls", "CREATE TABLE x AS SELECT 1", "COPY calls TO 'x.parquet'", "INSERT INTO calls SELECT * FROM calls"] {
+    for sql in [
+        "DROP TABLE calls",
+        "CREATE TABLE x AS SELECT 1",
+        "COPY calls TO 'x.parquet'",
+        "INSERT INTO calls SELECT * FROM calls",
+    ] {
         let ran = tollbook(&["query", "--log", &log, sql]);
         assert_eq!(ran.code, Some(2), "{sql}: {}", ran.out);
     }

@@ -36,7 +36,10 @@ fn allowed_calls_answer_byte_for_byte_and_refused_ones_never_reach_the_server() 
     assert!(refused.contains(r#""text":"[POLICY DENIED] Invoices over $1,000.00 need a person. (deny)""#), "{refused}");
     assert!(refused.contains(r#""isError":true"#) && refused.starts_with(r#"{"jsonrpc":"2.0","id":5,"#), "{refused}");
     let refused = client.call(6, "update_invoice", r#"{"id":"in_1","amount":7}"#);
-    assert!(refused.contains("(limit; retry_after_ms=") && refused.contains(r#""tollbook/retry_after_ms":"#), "{refused}");
+    assert!(
+        refused.contains("(limit; retry_after_ms=") && refused.contains(r#""tollbook/retry_after_ms":"#),
+        "{refused}"
+    );
     let hidden = client.call(8, "delete_customer", r#"{"customer":"a"}"#);
     assert_eq!(hidden, r#"{"jsonrpc":"2.0","id":8,"error":{"code":-32602,"message":"Unknown tool: delete_customer"}}"#);
     let refused = client.call(9, "void_invoice", r#"{"id":"in_1"}"#);
@@ -128,7 +131,8 @@ fn shadow_records_everything_and_refuses_nothing() {
 #[test]
 fn a_call_that_the_server_answers_with_an_rpc_error_gives_its_unit_back() {
     let dir = Dir::new();
-    let (policy, log) = (dir.file("p.toll", "default deny\ntool gone { limit 1 per day per grant }\n"), dir.path("log"));
+    let (policy, log) =
+        (dir.file("p.toll", "default deny\ntool gone { limit 1 per day per grant }\n"), dir.path("log"));
     let mut client = Client::through_gateway(&policy, &log);
     for id in 1..=3 {
         let answer = client.call(id, "gone", "{}");
@@ -146,7 +150,8 @@ fn the_gateway_ends_as_the_server_ends() {
     let policy = dir.file("p.toll", "default allow\n");
     for (script, code) in [("exit 7", 7), ("kill -9 $$", 137)] {
         let log = dir.path(&format!("log{code}"));
-        let ended = Client::start(TOLLBOOK, &["run", "--policy", &policy, "--log", &log, "--", "sh", "-c", script]).end();
+        let ended =
+            Client::start(TOLLBOOK, &["run", "--policy", &policy, "--log", &log, "--", "sh", "-c", script]).end();
         assert_eq!(ended.code, Some(code), "{}", ended.err);
     }
 }
@@ -171,7 +176,10 @@ fn a_server_that_dies_in_mid_call_is_told_and_recorded() {
     let args = ["run", "--policy", &policy, "--log", &log, "--", "sh", "-c", "read line; exit 5"];
     let mut client = Client::start(TOLLBOOK, &args);
     let answer = client.call(1, "slow", "{}");
-    assert_eq!(answer, r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"The server ended before it answered."}}"#);
+    assert_eq!(
+        answer,
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"The server ended before it answered."}}"#
+    );
     assert_eq!(client.end().code, Some(5));
     assert_eq!(query(&log, "SELECT tool, decision, outcome FROM calls"), ["slow,allow,lost"]);
 }

@@ -20,7 +20,8 @@ fn the_traces_are_imported_questioned_and_backtested() {
     }
     let again = tollbook(&["import", "--log", &log, &trace("openhands.jsonl.gz")]).ok();
     assert!(again.contains("imported before"), "{again}");
-    let rows = query(&log, "SELECT count(*), count(ts), count(DISTINCT session), count(decision), min(grant) FROM calls");
+    let rows =
+        query(&log, "SELECT count(*), count(ts), count(DISTINCT session), count(decision), min(grant) FROM calls");
     assert_eq!(rows, ["13332,12168,651,0,import"]);
     let rates = tollbook(&["report", "rates", "--log", &log]).ok();
     assert!(rates.contains("| get_details_by_id "), "{rates}");

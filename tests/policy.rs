@@ -56,7 +56,8 @@ fn three_mistakes_are_three_errors_at_their_places() {
 #[test]
 fn several_files_are_checked_at_once() {
     let dir = Dir::new();
-    let (good, bad) = (dir.file("good.toll", TELNYX), dir.file("bad.json", "{\"version\":\"1\",\"default\":\"maybe\"}"));
+    let (good, bad) =
+        (dir.file("good.toll", TELNYX), dir.file("bad.json", "{\"version\":\"1\",\"default\":\"maybe\"}"));
     let ran = tollbook(&["check", &good, &bad]);
     assert_eq!(ran.code, Some(1));
     assert!(ran.out.contains(&format!("{good}: ok, version \"1\", 1 tool")), "{}", ran.out);

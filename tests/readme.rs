@@ -21,13 +21,15 @@ fn the_console_blocks_are_what_happens() {
         let name = toll.lines().next().and_then(|line| line.strip_prefix("# ")).unwrap();
         dir.file(name, &toll);
     }
-    let path = format!("{}:{}", std::path::Path::new(TOLLBOOK).parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let path =
+        format!("{}:{}", std::path::Path::new(TOLLBOOK).parent().unwrap().display(), std::env::var("PATH").unwrap());
     let console = blocks(&readme, "console");
     assert!(!console.is_empty());
     for block in console {
         for step in block.split("$ ").skip(1) {
             let (command, expect) = step.split_once('\n').unwrap();
-            let ended = Command::new("bash").args(["-c", command]).env("PATH", &path).current_dir(dir.path("")).output();
+            let ended =
+                Command::new("bash").args(["-c", command]).env("PATH", &path).current_dir(dir.path("")).output();
             let ended = ran(ended.unwrap());
             let found = format!("{}{}", ended.out, ended.err);
             assert!(matches(&found, expect.trim_end()), "$ {command}\nexpected:\n{expect}\nfound:\n{found}");

@@ -35,7 +35,10 @@ fn a_real_server_answers_byte_for_byte_as_without_tollbook() {
     let files = std::fs::canonicalize(dir.path("files")).unwrap().to_str().unwrap().to_owned();
     std::fs::write(format!("{files}/a.txt"), "héllo\n").unwrap();
     let server = real.join("node_modules/.bin/mcp-server-filesystem").to_str().unwrap().to_owned();
-    let policy = dir.file("p.toll", "policy \"files\"\ndefault deny\nallow list_directory\ntool read_text_file { limit 3 per day per grant }\n");
+    let policy = dir.file(
+        "p.toll",
+        "policy \"files\"\ndefault deny\nallow list_directory\ntool read_text_file { limit 3 per day per grant }\n",
+    );
     let log = dir.path("log");
     let mut direct = Client::start(&server, &[&files]);
     let mut through = Client::start(TOLLBOOK, &["run", "--policy", &policy, "--log", &log, "--", &server, &files]);
@@ -56,7 +59,10 @@ fn a_real_server_answers_byte_for_byte_as_without_tollbook() {
         assert_eq!(through.call(id, tool, args), direct.call(id, tool, args), "{tool}");
     }
     let refused = through.ask(&call(6, "read_text_file", &path));
-    assert!(refused.contains("[POLICY DENIED] The limit for this call is reached. (limit; retry_after_ms="), "{refused}");
+    assert!(
+        refused.contains("[POLICY DENIED] The limit for this call is reached. (limit; retry_after_ms="),
+        "{refused}"
+    );
     let refused = through.ask(&call(7, "write_file", &format!(r#"{{"path":"{files}/b","content":"x"}}"#)));
     assert!(refused.contains("(default_deny)"), "{refused}");
     assert!(!std::path::Path::new(&files).join("b").exists());
@@ -65,7 +71,14 @@ fn a_real_server_answers_byte_for_byte_as_without_tollbook() {
     let rows = query(&log, "SELECT tool, decision, outcome FROM calls ORDER BY seq");
     assert_eq!(
         rows,
-        ["read_text_file,allow,ok", "list_directory,allow,ok", "read_text_file,allow,tool_error", "read_text_file,allow,ok", "read_text_file,deny,", "write_file,deny,"]
+        [
+            "read_text_file,allow,ok",
+            "list_directory,allow,ok",
+            "read_text_file,allow,tool_error",
+            "read_text_file,allow,ok",
+            "read_text_file,deny,",
+            "write_file,deny,"
+        ]
     );
     assert!(tollbook(&["backtest", "--log", &log, &policy]).ok().starts_with("fidelity 100.00 % (6 of 6)"));
 }
@@ -81,7 +94,10 @@ fn a_real_client_sees_a_limit_refuse_the_call_after_the_last_allowed_one() {
         assert!(std::env::var_os("CI").is_none(), "git must be there in CI");
         return eprintln!("skipped: no git");
     }
-    let policy = dir.file("git.toll", "policy \"git\"\ndefault deny\nhide git_reset\ntool git_status { limit 3 per day per grant }\n");
+    let policy = dir.file(
+        "git.toll",
+        "policy \"git\"\ndefault deny\nhide git_reset\ntool git_status { limit 3 per day per grant }\n",
+    );
     let log = dir.path("log");
     let status = format!(r#"["git_status",{{"repo_path":"{repository}"}}]"#);
     let plan = format!("[{}]", [status.as_str(); 5].join(","));
@@ -93,13 +109,23 @@ fn a_real_client_sees_a_limit_refuse_the_call_after_the_last_allowed_one() {
         ended.ok().lines().map(str::to_owned).collect::<Vec<_>>()
     };
     let direct = drive(&server);
-    let through = drive(&[&[TOLLBOOK, "run", "--policy", &policy, "--log", &log, "--grant", "ci", "--"], &server[..]].concat());
+    let through =
+        drive(&[&[TOLLBOOK, "run", "--policy", &policy, "--log", &log, "--grant", "ci", "--"], &server[..]].concat());
     assert!(direct[0].contains("git_reset") && !through[0].contains("git_reset"), "{}", through[0]);
     assert_eq!(direct[1..=3], through[1..=3], "allowed calls answer as without Tollbook");
     for refused in &through[4..] {
         assert!(refused.contains("[POLICY DENIED]") && refused.contains(r#""isError":true"#), "{refused}");
     }
     let rows = query(&log, "SELECT grant, tool, decision, outcome FROM calls ORDER BY seq");
-    assert_eq!(rows, ["ci,git_status,allow,ok", "ci,git_status,allow,ok", "ci,git_status,allow,ok", "ci,git_status,deny,", "ci,git_status,deny,"]);
+    assert_eq!(
+        rows,
+        [
+            "ci,git_status,allow,ok",
+            "ci,git_status,allow,ok",
+            "ci,git_status,allow,ok",
+            "ci,git_status,deny,",
+            "ci,git_status,deny,"
+        ]
+    );
     assert!(tollbook(&["backtest", "--log", &log, &policy]).ok().starts_with("fidelity 100.00 % (5 of 5)"));
 }

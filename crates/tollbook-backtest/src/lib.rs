@@ -33,5 +33,3 @@ fn recorded_call<'a>(event: &Event, record: &'a Record, args: Option<&'a Node<'a
     })
 }
 
-#[cfg(test)]
-mod tests;

@@ -20,7 +20,8 @@ fn tell(name: &str, report: &ImportReport) -> anyhow::Result<()> {
     if report.already {
         return crate::print(&format!("{name}: imported before, {} calls; nothing was added\n", taken.calls));
     }
-    let mut text = format!("{name}: {} calls in {} sessions, {} outcomes\n", taken.calls, taken.sessions, taken.outcomes);
+    let mut text =
+        format!("{name}: {} calls in {} sessions, {} outcomes\n", taken.calls, taken.sessions, taken.outcomes);
     if taken.calls_without_time > 0 {
         text.push_str(&format!("  {} calls have no time: no window can judge them\n", taken.calls_without_time));
     }
