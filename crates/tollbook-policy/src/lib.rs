@@ -31,6 +31,7 @@ pub mod diagnostic;
 
 // The language.
 pub mod ast;
+mod layout;
 mod lexer;
 mod lower;
 mod parser;
@@ -48,6 +49,7 @@ pub use check::CATEGORIES;
 pub use decimal::Decimal;
 pub use diagnostic::{Code, Diagnostic, Label, Severity, Span, render, render_json};
 pub use draft::Places;
+pub use layout::{FormatError, format, layout, same_tokens};
 pub use lower::Target;
 pub use policy::Policy;
 pub use rule_id::{ALL_TOOLS, RuleIds, clock, pointer_key, tool_owner};

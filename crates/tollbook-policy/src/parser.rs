@@ -26,6 +26,8 @@ mod recovery;
 mod test_block;
 mod tokens;
 
+pub use clause::CLAUSE_WORDS;
+pub use item::ITEM_WORDS;
 use recovery::{skip_to_item, steps_or_clauses};
 use tokens::{Parsed, Tokens, Trouble, spanned, string, word};
 
@@ -161,4 +163,4 @@ fn default(input: Tokens<'_>) -> Parsed<'_, Default> {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

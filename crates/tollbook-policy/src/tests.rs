@@ -11,6 +11,12 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// How many cases a law is tried on: `TOLLBOOK_CASES` of them, if it is set.
+#[expect(clippy::disallowed_methods, reason = "how long a test may take is said outside of it")]
+pub fn cases(usual: u32) -> u32 {
+    std::env::var("TOLLBOOK_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(usual)
+}
+
 fn fixtures(kind: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/policy")).join(kind)
 }
@@ -69,6 +75,16 @@ fn what_is_accepted_compiles_to_its_document_and_back() {
         assert!(again.policy.version() != VERSION_1 || super::read("x.json", &document, Target::PolicyLayer).is_ok());
     }
     assert!(seen.len() >= 12);
+}
+
+/// The three policies of the language's design are among them.
+#[test]
+fn what_is_accepted_is_in_the_one_style() {
+    for name in names("accept").iter().filter(|name| name.ends_with(".toll")) {
+        let path = fixtures("accept").join(name);
+        let formatted = format(&text_of(&path)).unwrap();
+        check_golden(&path, &formatted);
+    }
 }
 
 #[test]

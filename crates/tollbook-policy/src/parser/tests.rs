@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::ast::{ClauseKind, Cond};
 
-mod sentence;
+pub mod sentence;
 
 /// `line:column what` for each error.
 fn errors(text: &str) -> Vec<String> {

@@ -111,15 +111,22 @@ fn terminal(name: &str) -> &'static str {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
-
-    #[test]
-    fn every_sentence_of_the_grammar_is_read(mut choices in prop::collection::vec(any::<u8>(), 0..400)) {
-        let grammar = grammar();
+/// Sentences of the grammar, one space between two tokens.
+pub fn sentences() -> impl Strategy<Value = String> {
+    let grammar = grammar();
+    prop::collection::vec(any::<u8>(), 0..400).prop_map(move |mut choices| {
         let mut words = Vec::new();
         write(&Part::Named("file".to_owned()), &grammar, &mut choices, &mut words);
-        let text = words.join(" ");
+        words.join(" ")
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(crate::tests::cases(2_000)))]
+
+    /// Law 6.
+    #[test]
+    fn every_sentence_of_the_grammar_is_read(text in sentences()) {
         let told = parse(&text).1;
         let deep = told.iter().any(|one| one.code == crate::Code::TooDeep);
         prop_assert!(deep || told.is_empty(), "{:?} in {}", told.first(), text);
