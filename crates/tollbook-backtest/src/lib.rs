@@ -32,4 +32,3 @@ fn recorded_call<'a>(event: &Event, record: &'a Record, args: Option<&'a Node<'a
         args: Args::recorded(&record.args, args),
     })
 }
-

@@ -449,6 +449,3 @@ fn owner_text<'a>(owner: &'a Owner, tool: &'a str) -> &'a str {
         Owner::EachTool(_) => tool,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -35,3 +35,6 @@ pub use record::{
     Record, RecordedArgs, Verdict,
 };
 pub use state::State;
+
+#[cfg(test)]
+mod tests;
