@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -92,6 +92,30 @@ pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(DiskError::at("read", path)(error)),
+    }
+}
+
+/// Reads a file that should be small.
+pub(crate) fn read_small(path: &Path, bytes_max: u64) -> Result<Vec<u8>, DiskError> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes));
+    let read = read.and_then(|read| {
+        let fits = read as u64 <= bytes_max;
+        fits.then_some(()).ok_or_else(|| io::Error::other(format!("it has more than {bytes_max} bytes")))
+    });
+    read.map(|()| bytes).map_err(DiskError::at("read", path))
+}
+
+/// The SHA-256 of a file, in hexadecimal.
+pub(crate) fn sha256(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut sum = Sha256::new();
+    let mut chunk = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut chunk)? {
+            0 => return Ok(hex(&sum.finalize())),
+            read => sum.update(chunk.get(..read).unwrap_or_default()),
+        }
     }
 }
 

@@ -18,6 +18,7 @@ mod trace;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
@@ -25,9 +26,11 @@ use tollbook_engine::{Body, Bounds, Event, Opened};
 
 use crate::disk::{self, Aside, DiskError};
 use crate::instance::{self, Claim};
+use crate::key::Signer;
 use crate::manifest::{Imported, Manifest, ManifestError};
 use crate::seal::{self, SealError};
 use crate::segment::FRAME_BYTES_MAX;
+use crate::verify;
 
 /// Most records of one file.
 pub const RECORDS_MAX: usize = 10_000_000;
@@ -48,11 +51,13 @@ pub struct ImportOptions {
     pub grant: String,
     /// Events in one sealed range.
     pub seal_events_max: usize,
+    /// Signs the head and the manifest. Without it nothing is signed.
+    pub signer: Option<Arc<Signer>>,
 }
 
 impl Default for ImportOptions {
     fn default() -> Self {
-        Self { grant: "import".to_owned(), seal_events_max: 1_000_000 }
+        Self { grant: "import".to_owned(), seal_events_max: 1_000_000, signer: None }
     }
 }
 
@@ -187,6 +192,7 @@ struct Lines {
 impl Import<'_> {
     fn run(&self, file: impl Read) -> Result<ImportReport, ImportError> {
         if let Some(imported) = Manifest::load(self.log, &self.instance)?.and_then(|manifest| manifest.imported) {
+            self.vouch()?;
             self.mark(&imported)?;
             let rejected_file = Some(self.rejected_path()).filter(|path| path.exists());
             let instance = self.instance.clone();
@@ -210,6 +216,7 @@ impl Import<'_> {
             None => None,
         };
         let imported = self.seal(lines.calls, lines.rejected_count)?;
+        self.vouch()?;
         self.mark(&imported)?;
         let instance = self.instance.clone();
         Ok(ImportReport { instance, imported, already: false, rejected: lines.rejected, rejected_file })
@@ -323,8 +330,18 @@ impl Import<'_> {
         }
         flush(&mut records)?;
         manifest.imported = Some(imported.clone());
-        manifest.store(self.log)?;
+        manifest.store(self.log, self.options.signer.as_deref())?;
         Ok(imported)
+    }
+
+    /// Signs the head over what the manifest vouches for.
+    fn vouch(&self) -> Result<(), DiskError> {
+        let Some(signer) = &self.options.signer else { return Ok(()) };
+        let _numbering = instance::lock_log(self.log)?;
+        if let Err(why) = verify::vouch(self.log, &self.instance, signer)? {
+            tracing::warn!(instance = self.instance, why, "an import has no head");
+        }
+        Ok(())
     }
 
     /// Says for people what the manifest says.

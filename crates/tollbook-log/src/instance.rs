@@ -64,6 +64,12 @@ impl Claim {
     }
 }
 
+/// Whether a process holds the instance's lock. Changes nothing.
+pub(crate) fn is_alive(log: &Path, instance: &str) -> bool {
+    let path = log.join(OPEN_DIR).join(format!("{instance}{LOCK}"));
+    File::open(path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 /// An open segment's file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SegmentName {

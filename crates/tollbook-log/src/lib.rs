@@ -7,6 +7,7 @@
 //!   outcomes/….parquet         outcomes that came after their call was sealed
 //!   events/….parquet           everything else that a replay needs
 //!   manifests/<instance>.json  what is sealed; its rename is the switch         manifest
+//!   checkpoints/<instance>     the last signed head of its Merkle tree          checkpoint, tree, note, key
 //!   policies/<hash>.json       every policy that ever judged a call             policies
 //!   imports/                   what other logs were taken in, and what not      import
 //!   damaged/                   what recovery set aside                          recovery
@@ -15,7 +16,8 @@
 //!
 //! A process writes through one [`Log`], which first recovers what dead processes left. A [`Reader`]
 //! sees sealed and open events as one, each of them once, whatever is written or crashes meanwhile.
-//! [`import::import`] takes in the logs of others.
+//! [`import::import`] takes in the logs of others. [`verify::verify`] tells whether anything was changed
+//! since it was signed, and [`proof::prove`] proves one record to somebody who doesn't have the log.
 //!
 //! What is *not* here: judging a call, SQL, and clocks, but for the name of an instance and the age of
 //! a segment.
@@ -26,21 +28,30 @@ pub mod segment;
 pub mod import;
 pub mod manifest;
 
+pub mod proof;
+pub mod verify;
+
+mod checkpoint;
 mod disk;
 mod instance;
+mod key;
 mod layout;
+mod note;
 mod policies;
 mod reader;
 mod recovery;
 mod rows;
 mod seal;
+mod tree;
 mod writer;
 
 #[cfg(test)]
 mod testing;
 
+pub use checkpoint::Head;
 pub use disk::{DiskError, SegmentFile};
-pub use manifest::{Imported, Manifest, SealedFile, SealedRange};
+pub use key::{KeyError, PublicKey, Signer};
+pub use manifest::{Imported, Manifest, ManifestError, RetiredFile, SealedFile, SealedRange};
 pub use policies::PolicyError;
 pub use reader::{Events, ReadError, Reader};
 pub use recovery::{RecoveredSegment, Recovery, RecoveryError, SetAside};

@@ -4,10 +4,19 @@
 //! rename is the one instant at which records pass from the open segment to Parquet: a reader takes
 //! the manifest's files and, of the open segments, what lies beyond the manifest's last sequence
 //! number. Whatever the crash, nothing is counted twice and nothing is lost.
+//!
+//! Where the log has a key, the manifest carries its own signature: so it is signed at the very instant
+//! at which it counts, and no crash can leave one that isn't. Each file's SHA-256 is in it.
 
+use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
+use crate::checkpoint::Head;
 use crate::disk::{self, DiskError};
+use crate::key::{PublicKey, Signer};
+use crate::note;
 use crate::schema::Kind;
 
 /// The format that this version writes, and the newest that it reads.
@@ -27,6 +36,21 @@ pub struct Manifest {
     pub imported: Option<Imported>,
     /// The sealed ranges, in order of sequence.
     pub ranges: Vec<SealedRange>,
+    /// Files that compaction replaced and that readers at work may still hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retired: Vec<RetiredFile>,
+    /// A signed note over the SHA-256 of all the above, in the name of `tollbook/<instance>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+}
+
+/// A file that compaction replaced.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RetiredFile {
+    /// Path within the log directory, with `/` between its parts.
+    pub path: String,
+    /// When it was replaced, in microseconds since 1970.
+    pub since_us: i64,
 }
 
 /// A range of sequence numbers and the files that hold its records.
@@ -36,6 +60,9 @@ pub struct SealedRange {
     pub first_seq: u64,
     /// Last sequence number. A gap before the next range was lost with a damaged segment.
     pub last_seq: u64,
+    /// Root of the Merkle tree over the range's own records, hexadecimal; none in logs of before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
     /// The files.
     pub files: Vec<SealedFile>,
 }
@@ -120,7 +147,14 @@ impl Manifest {
     /// A manifest that names nothing.
     #[must_use]
     pub fn new(instance: &str) -> Self {
-        Self { format: FORMAT, instance: instance.to_owned(), imported: None, ranges: Vec::new() }
+        Self {
+            format: FORMAT,
+            instance: instance.to_owned(),
+            imported: None,
+            ranges: Vec::new(),
+            retired: Vec::new(),
+            signature: None,
+        }
     }
 
     /// The sequence number after the last sealed one.
@@ -150,13 +184,49 @@ impl Manifest {
         }
     }
 
-    /// Switches the manifest in.
-    pub(crate) fn store(&self, log: &Path) -> Result<(), ManifestError> {
+    /// Switches the manifest in, signed anew where there is a signer.
+    pub(crate) fn store(&mut self, log: &Path, signer: Option<&Signer>) -> Result<(), ManifestError> {
         let path = path(log, &self.instance);
-        let mut json = serde_json::to_vec_pretty(self)
-            .map_err(|source| ManifestError::Malformed { path: path.clone(), source })?;
+        let malformed = |source| ManifestError::Malformed { path: path.clone(), source };
+        self.signature = None;
+        if let Some(signer) = signer {
+            let name = Head::origin(&self.instance);
+            self.signature = Some(note::sign(&self.statement().map_err(malformed)?, &name, signer));
+        }
+        Ok(disk::write_whole(&path, &self.instance, &self.rendered().map_err(malformed)?)?)
+    }
+
+    /// Whether one of these keys signed the manifest as it stands.
+    #[must_use]
+    pub fn is_signed_by(&self, keys: &[PublicKey]) -> bool {
+        let opened = |note| note::open(note, &Head::origin(&self.instance), keys);
+        let stated = self.signature.as_deref().and_then(opened);
+        stated.is_some_and(|text| self.statement().is_ok_and(|statement| statement == text))
+    }
+
+    /// The signer that may sign what follows this manifest: it vouches only for what it had signed itself.
+    pub(crate) fn heir<'a>(&self, signer: Option<&'a Signer>) -> Option<&'a Signer> {
+        signer.filter(|signer| self.ranges.is_empty() || self.is_signed_by(&[signer.public()]))
+    }
+
+    /// What is signed: the name of the statement, and the SHA-256 of everything but the signature.
+    fn statement(&self) -> Result<String, serde_json::Error> {
+        let unsigned = Self { signature: None, ..self.clone() };
+        let sum = disk::hex(&Sha256::digest(serde_json::to_vec(&unsigned)?));
+        Ok(format!("tollbook/{}/manifest\n{sum}\n", self.instance))
+    }
+
+    /// Whether these bytes are this manifest as it is written, or another manifest altogether.
+    pub(crate) fn is_written(&self, bytes: &[u8]) -> bool {
+        let same = serde_json::from_slice::<Self>(bytes).is_ok_and(|read| read == *self);
+        !same || self.rendered().is_ok_and(|rendered| rendered == bytes)
+    }
+
+    /// The bytes of the manifest's file.
+    pub(crate) fn rendered(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut json = serde_json::to_vec_pretty(self)?;
         json.push(b'\n');
-        Ok(disk::write_whole(&path, &self.instance, &json)?)
+        Ok(json)
     }
 
     /// A manifest is a file that anybody may have touched: it mustn't lead a reader out of the log.
@@ -164,8 +234,9 @@ impl Manifest {
         if self.instance != instance {
             return Some(format!("it is of the instance `{}`", self.instance));
         }
-        if let Some(file) = self.files().find(|file| !stays_inside(&file.path)) {
-            return Some(format!("the path `{}` leads out of the log", file.path));
+        let paths = self.files().map(|file| &file.path).chain(self.retired.iter().map(|file| &file.path));
+        if let Some(path) = paths.into_iter().find(|path| !stays_inside(path)) {
+            return Some(format!("the path `{path}` leads out of the log"));
         }
         let mut next = 0;
         for range in &self.ranges {
@@ -178,12 +249,22 @@ impl Manifest {
     }
 }
 
-fn path(log: &Path, instance: &str) -> PathBuf {
+pub(crate) fn path(log: &Path, instance: &str) -> PathBuf {
     log.join(DIR).join(format!("{instance}.json"))
 }
 
 fn stays_inside(path: &str) -> bool {
     !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// Waits until nobody else is about to switch a manifest: a process seals while another compacts. Given up
+/// when it is dropped.
+pub(crate) fn lock(log: &Path) -> Result<File, DiskError> {
+    let dir = log.join(DIR);
+    disk::create_dir(&dir)?;
+    let file = File::open(&dir).map_err(DiskError::at("open", &dir))?;
+    file.lock().map_err(DiskError::at("lock", &dir))?;
+    Ok(file)
 }
 
 /// Instances that have a manifest, sorted.

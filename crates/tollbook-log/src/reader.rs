@@ -138,6 +138,11 @@ impl Reader {
         Ok(Self { dirs, instances })
     }
 
+    /// Takes a snapshot of one instance, whatever the state of the others.
+    pub(crate) fn open_one(dir: &Path, instance: &str) -> Result<Self, ReadError> {
+        Ok(Self { dirs: vec![dir.to_owned()], instances: snapshot_of(dir, |name| name == instance)? })
+    }
+
     /// The instances, by name, which is by the time that they began.
     pub fn instances(&self) -> impl Iterator<Item = &str> {
         self.instances.iter().map(|instance| instance.manifest.instance.as_str())
@@ -251,10 +256,14 @@ impl Instance {
 }
 
 fn snapshot(dir: &Path) -> Result<Vec<Instance>, ReadError> {
+    snapshot_of(dir, |_| true)
+}
+
+fn snapshot_of(dir: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Instance>, ReadError> {
     for _ in 0..TRIES_MAX {
-        let before = manifests(dir)?;
-        let Some(segments) = open_segments(dir)? else { continue };
-        if manifests(dir)? != before {
+        let before = manifests(dir, &wanted)?;
+        let Some(segments) = open_segments(dir, &wanted)? else { continue };
+        if manifests(dir, &wanted)? != before {
             continue;
         }
         let mut instances: Vec<Instance> = before
@@ -276,16 +285,21 @@ fn snapshot(dir: &Path) -> Result<Vec<Instance>, ReadError> {
     Err(ReadError::Restless(dir.to_owned()))
 }
 
-fn manifests(dir: &Path) -> Result<Vec<Manifest>, ReadError> {
+fn manifests(dir: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Manifest>, ReadError> {
     let names = manifest::instances(dir)?;
-    names.iter().filter_map(|name| Manifest::load(dir, name).transpose()).map(|read| Ok(read?)).collect()
+    names
+        .iter()
+        .filter(|name| wanted(name))
+        .filter_map(|name| Manifest::load(dir, name).transpose())
+        .map(|read| Ok(read?))
+        .collect()
 }
 
 /// The bytes of the open segments by instance and number; none where one was sealed meanwhile. They are read
 /// in order: a segment is whole before the next one begins.
-fn open_segments(dir: &Path) -> Result<Option<Vec<(String, OpenSegment)>>, ReadError> {
+fn open_segments(dir: &Path, wanted: impl Fn(&str) -> bool) -> Result<Option<Vec<(String, OpenSegment)>>, ReadError> {
     let mut segments = Vec::new();
-    for name in instance::segments(dir)? {
+    for name in instance::segments(dir)?.into_iter().filter(|name| wanted(&name.instance)) {
         match disk::read_if_there(&name.path)? {
             Some(bytes) => segments.push((name.instance, OpenSegment { path: name.path, bytes })),
             None => return Ok(None),
@@ -294,7 +308,8 @@ fn open_segments(dir: &Path) -> Result<Option<Vec<(String, OpenSegment)>>, ReadE
     Ok(Some(segments))
 }
 
-/// Opens a sealed file that should have this size.
+/// Opens a sealed file, its size and SHA-256 as they were written. Parquet that was damaged, even by one bit,
+/// can do worse than fail to decode.
 fn open_sealed(dir: &Path, file: &SealedFile) -> Result<std::fs::File, ReadError> {
     let path = dir.join(&file.path);
     let opened = std::fs::File::open(&path).map_err(|error| match error.kind() {
@@ -302,11 +317,13 @@ fn open_sealed(dir: &Path, file: &SealedFile) -> Result<std::fs::File, ReadError
         _ => DiskError::at("open", &path)(error).into(),
     })?;
     let bytes = opened.metadata().map_err(DiskError::at("read", &path))?.len();
-    if bytes == file.bytes {
-        Ok(opened)
-    } else {
-        Err(ReadError::DamagedFile { path, what: format!("it has {bytes} bytes instead of {}", file.bytes) })
+    if bytes != file.bytes {
+        return Err(ReadError::DamagedFile { path, what: format!("it has {bytes} bytes instead of {}", file.bytes) });
     }
+    if disk::sha256(&path).map_err(DiskError::at("read", &path))? != file.sha256 {
+        return Err(ReadError::DamagedFile { path, what: "its SHA-256 isn't the manifest's".to_owned() });
+    }
+    Ok(opened)
 }
 
 #[cfg(test)]

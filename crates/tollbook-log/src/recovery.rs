@@ -9,12 +9,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::checkpoint;
 use crate::disk::{self, DiskError};
 use crate::instance::{self, Claim, SegmentName};
+use crate::key::Signer;
 use crate::manifest::{self, Manifest};
 use crate::schema::Kind;
 use crate::seal::{self, SealError};
 use crate::segment::{self, HeaderError, SegmentEnd};
+use crate::verify;
 
 /// Directory of what was set aside.
 pub(crate) const DAMAGED_DIR: &str = "damaged";
@@ -28,6 +31,9 @@ pub struct Recovery {
     pub set_aside: Vec<SetAside>,
     /// Instances whose manifest can't be read, with the reason. Their files were left alone.
     pub unreadable: Vec<(String, String)>,
+    /// Instances whose last records no head covers because they don't follow from the last head, with what
+    /// doesn't fit. `tollbook log verify` says more.
+    pub not_vouched: Vec<(String, String)>,
 }
 
 /// An open segment of a process that died.
@@ -79,7 +85,7 @@ pub enum RecoveryError {
 }
 
 /// Seals what dead instances left. The log's lock must be held.
-pub(crate) fn recover(log: &Path) -> Result<Recovery, RecoveryError> {
+pub(crate) fn recover(log: &Path, signer: Option<&Signer>) -> Result<Recovery, RecoveryError> {
     let mut recovery = Recovery::default();
     let mut open: BTreeSet<String> = instance::locked(log)?.into_iter().collect();
     open.extend(instance::segments(log)?.into_iter().map(|segment| segment.instance));
@@ -101,7 +107,12 @@ pub(crate) fn recover(log: &Path) -> Result<Recovery, RecoveryError> {
         };
         // Listed anew: until just now the process may have been alive, sealing them.
         for segment in instance::segments(log)?.iter().filter(|segment| segment.instance == name) {
-            recover_segment(log, segment, &mut recovery)?;
+            recover_segment(log, segment, signer, &mut recovery)?;
+        }
+        if let Some(signer) = signer
+            && let Err(why) = verify::vouch(log, &name, signer)?
+        {
+            recovery.not_vouched.push((name.clone(), why));
         }
         claim.end()?;
     }
@@ -109,7 +120,12 @@ pub(crate) fn recover(log: &Path) -> Result<Recovery, RecoveryError> {
     Ok(recovery)
 }
 
-fn recover_segment(log: &Path, name: &SegmentName, recovery: &mut Recovery) -> Result<(), RecoveryError> {
+fn recover_segment(
+    log: &Path,
+    name: &SegmentName,
+    signer: Option<&Signer>,
+    recovery: &mut Recovery,
+) -> Result<(), RecoveryError> {
     let path = &name.path;
     let bytes = fs::read(path).map_err(DiskError::at("read", path))?;
     let segment = match segment::read(&bytes) {
@@ -121,7 +137,7 @@ fn recover_segment(log: &Path, name: &SegmentName, recovery: &mut Recovery) -> R
         Err(source @ HeaderError::Newer { .. }) => return Err(RecoveryError::Newer { path: path.clone(), source }),
         Err(error) => return Ok(set_aside(log, path, error.to_string(), recovery)?),
     };
-    let newly_sealed = seal::seal(log, &segment.instance, segment.first_seq, &segment.records)?;
+    let newly_sealed = seal::seal(log, &segment.instance, segment.first_seq, &segment.records, signer)?;
     let bytes_lost = match &segment.end {
         SegmentEnd::Clean => 0,
         SegmentEnd::Torn { at, .. } | SegmentEnd::Damaged { at, .. } => (bytes.len() - at) as u64,
@@ -140,34 +156,46 @@ fn recover_segment(log: &Path, name: &SegmentName, recovery: &mut Recovery) -> R
     Ok(())
 }
 
-/// Temporary files, and Parquet that no manifest names.
 fn set_aside_strays(log: &Path, untouchable: &BTreeSet<String>, recovery: &mut Recovery) -> Result<(), DiskError> {
-    let mut named: BTreeSet<PathBuf> = BTreeSet::new();
-    for name in manifest::instances(log)? {
-        if let Ok(Some(manifest)) = Manifest::load(log, &name) {
-            named.extend(manifest.files().map(|file| log.join(&file.path)));
-        }
-    }
-    for dir in dirs(log)? {
-        for name in disk::names(&dir)? {
-            let path = dir.join(&name);
-            let (owner, why) = match (disk::writer_of(&name), sealer_of(&name)) {
-                (Some(owner), _) => (owner, "it was never finished"),
-                (None, Some(owner)) if !named.contains(&path) => (owner, "no manifest names it"),
-                _ => continue,
-            };
-            if !untouchable.contains(owner) {
-                set_aside(log, &path, why.to_owned(), recovery)?;
-            }
+    for (path, owner) in strays(log)? {
+        let is_temporary = path.extension().is_some_and(|extension| extension == "tmp");
+        let why = if is_temporary { "it was never finished" } else { "no manifest names it" };
+        if owner.is_some_and(|owner| !untouchable.contains(&owner)) {
+            set_aside(log, &path, why.to_owned(), recovery)?;
         }
     }
     Ok(())
 }
 
+/// Temporary files, and Parquet that no manifest names, each with the instance that its name tells.
+pub(crate) fn strays(log: &Path) -> Result<Vec<(PathBuf, Option<String>)>, DiskError> {
+    let mut named: BTreeSet<PathBuf> = BTreeSet::new();
+    for name in manifest::instances(log)? {
+        if let Ok(Some(manifest)) = Manifest::load(log, &name) {
+            named.extend(manifest.files().map(|file| log.join(&file.path)));
+            named.extend(manifest.retired.iter().map(|file| log.join(&file.path)));
+        }
+    }
+    let mut strays = Vec::new();
+    for dir in dirs(log)? {
+        for name in disk::names(&dir)? {
+            let path = dir.join(&name);
+            let owner = disk::writer_of(&name).or_else(|| sealer_of(&name)).map(str::to_owned);
+            let is_stray = disk::writer_of(&name).is_some() || name.ends_with(".parquet");
+            if is_stray && !named.contains(&path) {
+                strays.push((path, owner));
+            }
+        }
+    }
+    Ok(strays)
+}
+
 /// The directories that instances write to.
 fn dirs(log: &Path) -> Result<Vec<PathBuf>, DiskError> {
-    let mut dirs: Vec<PathBuf> =
-        [instance::OPEN_DIR, manifest::DIR, "policies", "imports"].iter().map(|name| log.join(name)).collect();
+    let mut dirs: Vec<PathBuf> = [instance::OPEN_DIR, manifest::DIR, checkpoint::DIR, "policies", "imports"]
+        .iter()
+        .map(|name| log.join(name))
+        .collect();
     for kind in Kind::ALL {
         let dir = log.join(kind.name());
         let partitions = disk::names(&dir)?.into_iter().filter(|name| name.contains('='));

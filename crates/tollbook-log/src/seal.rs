@@ -26,11 +26,13 @@ use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
 use crate::disk::{self, Aside, DiskError};
+use crate::key::Signer;
 use crate::layout::{self, Layout};
-use crate::manifest::{Manifest, ManifestError, SealedFile, SealedRange};
+use crate::manifest::{self, Manifest, ManifestError, SealedFile, SealedRange};
 use crate::rows::RowsError;
 use crate::schema::{self, Kind};
 use crate::segment::{self, SegmentEnd};
+use crate::tree::Tree;
 
 /// Most rows of one row group.
 const ROW_GROUP_ROWS_MAX: usize = 1_000_000;
@@ -75,26 +77,36 @@ pub enum SealError {
 
 /// Seals those of an instance's records that aren't sealed yet, and says how many that were.
 /// `records` begin at `first_seq` and have no gaps.
-pub(crate) fn seal(log: &Path, instance: &str, first_seq: u64, records: &[&[u8]]) -> Result<u64, SealError> {
-    let mut manifest = Manifest::load(log, instance)?.unwrap_or_else(|| Manifest::new(instance));
-    let sealed = usize::try_from(manifest.next_seq().saturating_sub(first_seq)).unwrap_or(usize::MAX);
+pub(crate) fn seal(
+    log: &Path,
+    instance: &str,
+    first_seq: u64,
+    records: &[&[u8]],
+    signer: Option<&Signer>,
+) -> Result<u64, SealError> {
+    let before = Manifest::load(log, instance)?.map_or(0, |manifest| manifest.next_seq());
+    let sealed = usize::try_from(before.saturating_sub(first_seq)).unwrap_or(usize::MAX);
     let records = records.get(sealed..).unwrap_or_default();
     let first_seq = first_seq.saturating_add(sealed as u64);
     let Some(range) = write_range(log, instance, first_seq, records)? else { return Ok(0) };
+    // Read anew: compaction may have switched it meanwhile. Only this process adds to it.
+    let _switching = manifest::lock(log)?;
+    let mut manifest = Manifest::load(log, instance)?.unwrap_or_else(|| Manifest::new(instance));
+    let heir = manifest.heir(signer);
     manifest.ranges.push(range);
-    manifest.store(log)?;
+    manifest.store(log, heir)?;
     Ok(records.len() as u64)
 }
 
 /// Seals a segment that was written to its end, and deletes it.
-pub(crate) fn seal_segment(log: &Path, path: &Path) -> Result<u64, SealError> {
+pub(crate) fn seal_segment(log: &Path, path: &Path, signer: Option<&Signer>) -> Result<u64, SealError> {
     let bytes = fs::read(path).map_err(DiskError::at("read", path))?;
     let wrong = |what: String| SealError::Segment { path: path.to_owned(), what };
     let segment = segment::read(&bytes).map_err(|error| wrong(error.to_string()))?;
     if let SegmentEnd::Torn { at, why } | SegmentEnd::Damaged { at, why, .. } = &segment.end {
         return Err(wrong(format!("{why} at byte {at}")));
     }
-    let sealed = seal(log, &segment.instance, segment.first_seq, &segment.records)?;
+    let sealed = seal(log, &segment.instance, segment.first_seq, &segment.records, signer)?;
     disk::remove(path)?;
     Ok(sealed)
 }
@@ -126,7 +138,8 @@ pub(crate) fn write_range(
             files.push(write_file(log, instance, kind, path, records.len(), batches)?);
         }
     }
-    Ok(Some(SealedRange { first_seq, last_seq, files }))
+    let root = Some(disk::hex(&Tree::of(records.iter().copied()).root()));
+    Ok(Some(SealedRange { first_seq, last_seq, root, files }))
 }
 
 fn write_file(

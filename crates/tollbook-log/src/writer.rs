@@ -8,6 +8,7 @@
 //! After a write or a sync failed, what the disk holds isn't known, so every later append is refused
 //! until the log is opened again.
 
+mod heads;
 mod sync;
 
 use std::path::{Path, PathBuf};
@@ -18,10 +19,12 @@ use tollbook_engine::{Body, Event, PolicyHash};
 
 use crate::disk::{self, DiskError, SegmentFile};
 use crate::instance::{self, Claim};
+use crate::key::Signer;
 use crate::policies::{self, PolicyError};
 use crate::recovery::{self, Recovery, RecoveryError};
 use crate::seal::{self, SealError};
 use crate::segment;
+use heads::Heads;
 
 /// What "recorded" means once [`Log::append`] has returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -64,6 +67,10 @@ pub struct Options {
     pub clock: Clock,
     /// Called with the file of each new segment.
     pub file_seam: FileSeam,
+    /// Signs the tree heads and the manifest. Without it nothing is signed.
+    pub signer: Option<Arc<Signer>>,
+    /// Longest time that a synced event waits for a signed head, in seconds.
+    pub head_within_s: u64,
 }
 
 impl Default for Options {
@@ -75,6 +82,8 @@ impl Default for Options {
             seal_age_max_s: 3600,
             clock: Arc::new(|| jiff::Timestamp::now().as_microsecond()),
             file_seam: Arc::new(|file| Arc::new(file)),
+            signer: None,
+            head_within_s: 60,
         }
     }
 }
@@ -175,6 +184,8 @@ struct State {
     sync_wanted: bool,
     failure: Option<String>,
     closing: bool,
+    /// None without a signer.
+    heads: Option<Heads>,
     /// Whole segments, oldest first.
     unsealed: Vec<PathBuf>,
     sealer: Option<JoinHandle<()>>,
@@ -195,13 +206,14 @@ impl Log {
         }
         disk::create_dir(dir)?;
         let opening = instance::lock_log(dir)?;
-        let recovery = recovery::recover(dir)?;
+        let recovery = recovery::recover(dir, options.signer.as_deref())?;
         let (instance, claim) = loop {
             let name = instance::new_name((options.clock)());
             if let Some(claim) = Claim::take(dir, &name)? {
                 break (name, claim);
             }
         };
+        let heads = Heads::begin(dir, &instance, &options)?;
         drop(opening);
         let (file, path, bytes) = new_segment(dir, &instance, 0, 0, &options)?;
         let state = State {
@@ -218,6 +230,7 @@ impl Log {
             sync_wanted: false,
             failure: None,
             closing: false,
+            heads,
             unsealed: Vec::new(),
             sealer: None,
             sealing: false,
@@ -262,6 +275,9 @@ impl Log {
         state.segment_bytes += (state.buffer.len() - before) as u64;
         if self.shared.options.durability != Durability::Relaxed || state.buffer.len() >= BUFFER_BYTES_MAX {
             state.hand_over().inspect_err(|_| self.shared.progress.notify_all())?;
+        }
+        if let Some(heads) = &mut state.heads {
+            heads.push(&record);
         }
         let clean = state.synced_seq == seq;
         state.next_seq += 1;
@@ -334,6 +350,12 @@ impl Log {
         self.shared.lock().seal_failure.clone()
     }
 
+    /// Why the last head couldn't be written, if it couldn't. It is tried again.
+    #[must_use]
+    pub fn head_failure(&self) -> Option<String> {
+        self.shared.lock().heads.as_ref().and_then(|heads| heads.failure.clone())
+    }
+
     /// Keeps a policy under its hash. It is on stable storage when this returns.
     ///
     /// # Errors
@@ -356,6 +378,8 @@ impl Log {
     /// Where they can't be sealed. They are recovered when the log is opened again.
     pub fn close(mut self) -> Result<(), CloseError> {
         self.stop()?;
+        self.shared.write_head()?;
+        let signer = self.shared.options.signer.as_deref();
         let unsealed = {
             let mut state = self.shared.lock();
             let mut unsealed = std::mem::take(&mut state.unsealed);
@@ -363,7 +387,7 @@ impl Log {
             unsealed
         };
         for path in unsealed {
-            seal::seal_segment(&self.shared.dir, &path)?;
+            seal::seal_segment(&self.shared.dir, &path, signer)?;
         }
         match self.claim.take() {
             Some(claim) => Ok(claim.end()?),
@@ -388,10 +412,13 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        if self.syncer.is_some()
-            && let Err(error) = self.stop()
-        {
+        if self.syncer.is_none() {
+            return;
+        }
+        if let Err(error) = self.stop() {
             tracing::error!(instance = self.instance(), %error, "closed a log that failed");
+        } else if let Err(error) = self.shared.write_head() {
+            tracing::warn!(instance = self.instance(), %error, "cannot write the last head");
         }
     }
 }
@@ -446,6 +473,10 @@ impl Shared {
         state.segment_bytes = bytes;
         state.segment_events = 0;
         state.begun_us = None;
+        if let Some(heads) = &mut state.heads {
+            heads.wanted = true;
+            self.wake.notify_one();
+        }
         self.start_sealer(state);
         Ok(())
     }
@@ -469,6 +500,9 @@ impl State {
     fn sync(&mut self) -> Result<(), AppendError> {
         self.file.sync().map_err(|error| self.fail("sync", &error))?;
         self.synced_seq = self.next_seq;
+        if let Some(heads) = &mut self.heads {
+            heads.synced = heads.appended.clone();
+        }
         Ok(())
     }
 

@@ -14,8 +14,8 @@ fn a_manifest_comes_back() {
     assert_eq!(Manifest::load(dir.path(), "i").unwrap(), None);
     let mut manifest = Manifest::new("i");
     let file = SealedFile { kind: Kind::Calls, path: "calls/x".into(), rows: 3, bytes: 9, sha256: "00".into() };
-    manifest.ranges.push(SealedRange { first_seq: 0, last_seq: 6, files: vec![file] });
-    manifest.store(dir.path()).unwrap();
+    manifest.ranges.push(SealedRange { first_seq: 0, last_seq: 6, root: None, files: vec![file] });
+    manifest.store(dir.path(), None).unwrap();
     assert_eq!(Manifest::load(dir.path(), "i").unwrap().as_ref(), Some(&manifest));
     assert_eq!((manifest.next_seq(), Manifest::new("i").next_seq()), (7, 0));
 }

@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque, vec_deque};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
@@ -153,7 +154,11 @@ impl FileEvents {
     }
 
     fn fill(&mut self) -> Result<bool, ReadError> {
-        let Some(batch) = self.batches.next() else { return Ok(false) };
+        // The Parquet crate panics on some contents that no writer makes. They can stand in a file all the same,
+        // with its SHA-256 in a manifest that nobody signed.
+        let next = std::panic::catch_unwind(AssertUnwindSafe(|| self.batches.next()));
+        let damaged = |_| ReadError::DamagedFile { path: self.path.clone(), what: "it isn't sound Parquet".to_owned() };
+        let Some(batch) = next.map_err(damaged)? else { return Ok(false) };
         let rows_error = |source| ReadError::Rows { path: self.path.clone(), source };
         let batch = batch.map_err(RowsError::Arrow).map_err(rows_error)?;
         let alone = |events: Vec<Event>| events.into_iter().map(|event| (event, None)).collect::<Vec<_>>();

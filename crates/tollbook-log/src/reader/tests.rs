@@ -74,7 +74,7 @@ fn a_missing_or_damaged_sealed_file_is_named() {
     fs::write(&path, &bytes[1..]).unwrap();
     assert!(matches!(failure(), ReadError::DamagedFile { .. }));
     fs::write(&path, vec![0; bytes.len()]).unwrap();
-    assert!(matches!(failure(), ReadError::Parquet { .. }));
+    assert!(matches!(failure(), ReadError::DamagedFile { .. }));
     fs::remove_file(&path).unwrap();
     assert!(matches!(failure(), ReadError::MissingFile(_)));
 }
@@ -108,9 +108,9 @@ proptest! {
         let records: Vec<Vec<u8>> = events.iter().map(Event::to_bytes).collect();
         let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
         let cut = cut.min(records.len());
-        seal::seal(dir.path(), "i", 0, &records[..cut]).unwrap();
+        seal::seal(dir.path(), "i", 0, &records[..cut], None).unwrap();
         // What is sealed already isn't sealed again.
-        let newly = seal::seal(dir.path(), "i", 0, &records).unwrap();
+        let newly = seal::seal(dir.path(), "i", 0, &records, None).unwrap();
         prop_assert_eq!(newly, (records.len() - cut) as u64);
         if !records.is_empty() {
             let back = testing::all_events(dir.path()).remove(0).1;

@@ -76,7 +76,7 @@ fn a_crash_after_the_manifest_leaves_a_segment_that_does_not_count() {
     let dir = tempfile::tempdir().unwrap();
     let (name, path, bytes) = dead(dir.path(), 10);
     let segment = segment::read(&bytes).unwrap();
-    assert_eq!(seal::seal(dir.path(), &name, 0, &segment.records).unwrap(), 10);
+    assert_eq!(seal::seal(dir.path(), &name, 0, &segment.records, None).unwrap(), 10);
     assert!(path.exists());
     check_whole(dir.path(), &name, 10);
     assert!(!path.exists());
@@ -88,7 +88,7 @@ fn a_crash_at_each_file_is_recovered() {
     let sealed = tempfile::tempdir().unwrap();
     let (name, path, bytes) = dead(sealed.path(), 10);
     let segment = segment::read(&bytes).unwrap();
-    seal::seal(sealed.path(), &name, 0, &segment.records).unwrap();
+    seal::seal(sealed.path(), &name, 0, &segment.records, None).unwrap();
     let is_sealed = |path: &String| !path.starts_with("open/") && path != "lock";
     let mut written: Vec<_> = files(sealed.path()).into_iter().filter(is_sealed).collect();
     written.sort_by_key(|path| path.starts_with("manifests/"));

@@ -5,6 +5,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::heads::Heads;
 use super::{Durability, SYNC_WITHIN_MS, Shared, State};
 use crate::seal;
 
@@ -19,7 +20,11 @@ fn run(shared: &Shared) {
     while !state.closing {
         if state.failure.is_some() || state.synced_seq == state.next_seq {
             state.sync_wanted = false;
-            state = shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = match state.heads.as_ref().filter(|_| state.failure.is_none()).and_then(Heads::due_in) {
+                None => shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => shared.head_due(state),
+                Some(within) => shared.wake.wait_timeout(state, within).unwrap_or_else(PoisonError::into_inner).0,
+            };
             continue;
         }
         if shared.options.durability != Durability::Fsync {
@@ -29,6 +34,9 @@ fn run(shared: &Shared) {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         state = sync_once(shared, state);
+        if state.failure.is_none() && state.heads.as_ref().and_then(Heads::due_in) == Some(Duration::ZERO) {
+            state = shared.head_due(state);
+        }
     }
 }
 
@@ -39,11 +47,17 @@ fn sync_once<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>) -> MutexG
     if state.hand_over().is_ok() {
         let file = Arc::clone(&state.file);
         let upto = state.next_seq;
+        let tree = state.heads.as_ref().map(|heads| heads.appended.clone());
         drop(state);
         let synced = file.sync();
         state = shared.lock();
         match synced {
-            Ok(()) => state.synced_seq = state.synced_seq.max(upto),
+            Ok(()) => {
+                state.synced_seq = state.synced_seq.max(upto);
+                if let Some((heads, tree)) = state.heads.as_mut().zip(tree) {
+                    heads.synced_to(tree);
+                }
+            }
             Err(error) => drop(state.fail("sync", &error)),
         }
     }
@@ -77,7 +91,7 @@ impl Shared {
                 return;
             };
             drop(state);
-            let sealed = seal::seal_segment(&self.dir, &path);
+            let sealed = seal::seal_segment(&self.dir, &path, self.options.signer.as_deref());
             let mut state = self.lock();
             match sealed {
                 Ok(events) => {
