@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub mod language;
+
 /// Judges, records and replays the tool calls of AI agents.
 #[derive(Debug, Parser)]
 #[command(name = "tollbook", version, max_term_width = 100)]
@@ -23,6 +25,9 @@ pub enum Command {
     Check(Check),
     /// Compile a policy to JSON
     Compile(Compile),
+    /// Work on policies.
+    #[command(flatten)]
+    Language(language::Language),
     /// Stand between an agent and an MCP server on standard input and output
     Run(Run),
     /// Read recorded tool calls into a log

@@ -3,7 +3,9 @@
 pub mod backtest;
 mod check;
 mod compile;
+mod fmt;
 mod import;
+mod language;
 #[cfg(feature = "query")]
 pub mod query;
 pub mod run;
@@ -19,6 +21,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(arguments) => demo::show(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Compile(arguments) => compile::run(&arguments),
+        Command::Language(language) => language::run(&language),
         Command::Run(arguments) => run::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         #[cfg(feature = "query")]

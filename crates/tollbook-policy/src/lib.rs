@@ -31,6 +31,7 @@ pub mod diagnostic;
 
 // The language.
 pub mod ast;
+mod decompile;
 mod layout;
 mod lexer;
 mod lower;
@@ -68,14 +69,19 @@ pub struct Read {
     pub rules: Places,
 }
 
+/// Whether a text of this name is taken as a JSON document.
+#[must_use]
+pub fn is_json(name: &str) -> bool {
+    name.len() >= 5 && name.to_ascii_lowercase().ends_with(".json")
+}
+
 /// Reads a policy. `name` is what the text is called: one that ends in `.json` is a JSON document,
 /// any other is in the language.
 ///
 /// # Errors
 /// All errors of the text, in its order, with the warnings among them.
 pub fn read(name: &str, text: &str, target: Target) -> Result<Read, Vec<Diagnostic>> {
-    let is_json = name.len() >= 5 && name.to_ascii_lowercase().ends_with(".json");
-    let (policy, rules, told, tests) = if is_json {
+    let (policy, rules, told, tests) = if is_json(name) {
         let (policy, rules, told) = document::read(text, target);
         (policy, rules, told, Vec::new())
     } else {

@@ -19,6 +19,7 @@ mod clause;
 mod condition;
 mod target;
 
+pub use clause::suffix;
 use clause::{Entries, Owner};
 pub use target::Target;
 
@@ -115,6 +116,7 @@ impl Lowering {
                     .help("write a `tool` block for the members, whose limits count each of them alone"),
             );
         }
+        self.judge(check::name(name, at));
         // The group as a whole was refused above: its clauses are judged by what they say alone.
         let entries = Entries::of(clauses, Owner::Group, Target::Native, &mut self.told);
         for member in names {

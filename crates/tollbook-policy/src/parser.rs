@@ -27,7 +27,7 @@ mod test_block;
 mod tokens;
 
 pub use clause::CLAUSE_WORDS;
-pub use item::ITEM_WORDS;
+pub use item::{ITEM_WORDS, is_free_word};
 use recovery::{skip_to_item, steps_or_clauses};
 use tokens::{Parsed, Tokens, Trouble, spanned, string, word};
 

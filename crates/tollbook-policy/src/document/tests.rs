@@ -160,7 +160,7 @@ fn text() -> impl Strategy<Value = Option<String>> {
 
 fn rule_of(alternatives: bool) -> impl Strategy<Value = Rule> {
     let all = vec(condition_of(), 1..3).prop_map(|all| (all, vec![]));
-    let some = vec(vec(condition_of(), 1..3), 1..3).prop_map(|some| (vec![], some));
+    let some = vec(vec(condition_of(), 1..3), 2..4).prop_map(|some| (vec![], some));
     let either =
         (all, some, any::<bool>()).prop_map(move |(all, some, first)| if first || !alternatives { all } else { some });
     (either, text(), any::<bool>()).prop_map(|((conditions, any_of), on_deny, shadow)| Rule {

@@ -198,12 +198,13 @@ fn limit_entry(limit: &Limit, said: Said, owner: Owner, told: &mut Vec<Diagnosti
         ),
         _ => {}
     }
+    let scope = limit.scope.as_ref().map_or(Scope::Grant, |scope| scope.node);
     let counter = match &limit.counter {
         Some(name) => {
             keep(check::name(&name.node, &name.span), told);
             Counter::Given(name.node.clone())
         }
-        None => Counter::Suffix(suffix(limit)),
+        None => Counter::Suffix(suffix(limit.of.is_some(), rolling, limit.window.node, scope)),
     };
     let limit = policy::Limit {
         counter: String::new(),
@@ -212,7 +213,7 @@ fn limit_entry(limit: &Limit, said: Said, owner: Owner, told: &mut Vec<Diagnosti
         rolling,
         max: max?,
         of: limit.of.as_ref().map(|of| of.node.clone()),
-        scope: limit.scope.as_ref().map_or(Scope::Grant, |scope| scope.node),
+        scope,
         on_deny: said.on_deny,
         shadow: said.shadow,
     };
@@ -221,16 +222,16 @@ fn limit_entry(limit: &Limit, said: Said, owner: Owner, told: &mut Vec<Diagnosti
 
 /// What a counter's name has after its owner's: made from the clause alone, so that no other clause
 /// can rename it.
-fn suffix(limit: &Limit) -> String {
-    let what = if limit.of.is_some() { "total" } else { "rate" };
-    let window = match (limit.rolling.is_some(), limit.window.node) {
+pub fn suffix(amount: bool, rolling: bool, window: Window, scope: Scope) -> String {
+    let what = if amount { "total" } else { "rate" };
+    let window = match (rolling, window) {
         (true, window) => format!("_rolling_{window}"),
         (false, Window::Minute) => String::new(),
         (false, window) => format!("_{window}"),
     };
-    let scope = match limit.scope.as_ref().map(|scope| scope.node) {
-        None | Some(Scope::Grant) => String::new(),
-        Some(scope) => format!("_{scope}"),
+    let scope = match scope {
+        Scope::Grant => String::new(),
+        scope => format!("_{scope}"),
     };
     format!("{what}{window}{scope}")
 }

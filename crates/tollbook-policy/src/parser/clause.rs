@@ -12,7 +12,7 @@ use crate::lexer::{Kind, decode};
 use crate::policy::{Count, Day, Duration, Scope, Unit, Window};
 
 use super::condition::{cond, path};
-use super::item::ident;
+use super::item::label;
 use super::tokens::{Parsed, Tokens, int, sign, spanned, string, token, word};
 
 /// The words that begin a clause.
@@ -36,13 +36,13 @@ pub fn clause(input: Tokens<'_>) -> Parsed<'_, Clause> {
 
 /// ```ebnf
 /// limit = "limit" , [ "total" | "each" ] , INT , [ "of" , path ] , "per" , window , [ "per" , scope ] ,
-///         [ "as" , IDENT ] ;
+///         [ "as" , label ] ;
 /// ```
 fn limit(input: Tokens<'_>) -> Parsed<'_, Limit> {
     let count = alt((value(Count::Total, word("total")), value(Count::Each, word("each"))));
     let amount = (opt(spanned(count)), int, opt(preceded(word("of"), path)));
     let per = (preceded(word("per"), window), opt(preceded(word("per"), spanned(scope))));
-    let counter = opt(preceded(word("as"), spanned(ident("the counter's name"))));
+    let counter = opt(preceded(word("as"), spanned(label("the counter's name"))));
     let parts = (preceded(word("limit"), amount), per, counter);
     map(parts, |((count, max, of), ((rolling, window), scope), counter)| Limit {
         count,

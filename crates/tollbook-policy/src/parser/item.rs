@@ -8,7 +8,7 @@ use nom::sequence::preceded;
 
 use crate::ast::{Clause, Item, Name};
 use crate::lexer::Kind;
-use crate::policy::Selector;
+use crate::policy::{Selector, is_word};
 
 use super::clause::{CLAUSE_WORDS, clause};
 use super::recovery::{begins_clause, braced};
@@ -53,10 +53,10 @@ fn tool(input: Tokens<'_>) -> Parsed<'_, Item> {
 /// Rules that may count the members together.
 ///
 /// ```ebnf
-/// group = "group" , IDENT , "of" , names , block ;
+/// group = "group" , label , "of" , names , block ;
 /// ```
 fn group(input: Tokens<'_>) -> Parsed<'_, Item> {
-    let head = (word("group"), spanned(ident("the group's name")), word("of"));
+    let head = (word("group"), spanned(label("the group's name")), word("of"));
     map((head, names, block), |((_, name, _), names, block)| Item::Group(name, names, block)).parse(input)
 }
 
@@ -96,10 +96,25 @@ fn block(input: Tokens<'_>) -> Parsed<'_, Vec<Clause>> {
     braced(input, clause, begins_clause)
 }
 
+/// A name that isn't a tool's: of a group or a counter.
+///
+/// ```ebnf
+/// label = IDENT | STRING ;
+/// ```
+pub fn label<'a>(what: &'static str) -> impl FnMut(Tokens<'a>) -> Parsed<'a, String> {
+    move |input| alt((ident(what), string(what))).parse(input)
+}
+
 /// A word that doesn't begin anything: those that do are quoted when a tool is called so.
-pub fn ident<'a>(what: &'static str) -> impl Fn(Tokens<'a>) -> Parsed<'a, String> {
-    let reserved = |word: &str| {
-        ITEM_WORDS.contains(&word) || CLAUSE_WORDS.contains(&word) || ["policy", "default", "category"].contains(&word)
-    };
-    token(Kind::Word, what, move |word| (!reserved(word)).then(|| word.to_owned()))
+fn ident<'a>(what: &'static str) -> impl Fn(Tokens<'a>) -> Parsed<'a, String> {
+    token(Kind::Word, what, |word| (!is_reserved(word)).then(|| word.to_owned()))
+}
+
+fn is_reserved(word: &str) -> bool {
+    ITEM_WORDS.contains(&word) || CLAUSE_WORDS.contains(&word) || ["policy", "default", "category"].contains(&word)
+}
+
+/// Whether the text can be a name without quotation marks.
+pub fn is_free_word(text: &str) -> bool {
+    is_word(text) && !is_reserved(text)
 }

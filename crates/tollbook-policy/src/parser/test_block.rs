@@ -82,15 +82,16 @@ fn outcome(input: Tokens<'_>) -> Parsed<'_, Outcome> {
 }
 
 /// ```ebnf
-/// verdict = ( "allow" | "deny" | "hold" ) , [ "by" , IDENT | because ] ;
+/// verdict = ( "allow" | "deny" | "hold" ) , [ "by" , label | because ] ;
 /// ```
 fn verdict(input: Tokens<'_>) -> Parsed<'_, Verdict> {
+    let decides = token(Kind::Word, "what decides", |word| Some(word.to_owned()));
     let decision = alt((
         value(Decision::Allow, word("allow")),
         value(Decision::Deny, word("deny")),
         value(Decision::Hold, word("hold")),
     ));
-    let by = preceded(word("by"), token(Kind::Word, "what decides", |word| Some(word.to_owned())));
+    let by = preceded(word("by"), alt((decides, string("what decides"))));
     let why = opt(alt((map(by, |by| (Some(by), None)), map(because, |text| (None, Some(text))))));
     map((decision, why), |(decision, why)| {
         let (by, because) = why.unwrap_or_default();

@@ -115,14 +115,19 @@ impl Reader {
             return None;
         }
         let (on_deny, shadow) = self.said(place);
-        let any_of = match place.get("any_of").filter(|_| alternatives && self.superset) {
+        let mut any_of = match place.get("any_of").filter(|_| alternatives && self.superset) {
             Some(any_of) => self.lists(place, any_of),
             None => {
                 self.required(place, "conditions", "an array, which may be empty")?;
                 Vec::new()
             }
         };
-        let conditions = self.conditions(place.get("conditions"));
+        // One list is no alternative: canonical documents call it conditions.
+        let conditions = match any_of.as_mut_slice() {
+            [only] => std::mem::take(only),
+            _ => self.conditions(place.get("conditions")),
+        };
+        any_of.retain(|list| !list.is_empty());
         Some(Rule { conditions, any_of, on_deny, shadow })
     }
 
