@@ -179,6 +179,7 @@ fn script() -> impl Strategy<Value = Vec<Step>> {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test may be told to run longer")]
 fn the_engine_agrees_with_the_definition() {
     let cases = std::env::var("TOLLBOOK_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1_000);
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });

@@ -82,12 +82,11 @@ impl Reference {
             Step::Answer { step, approved } => {
                 let now = self.latest_us;
                 let first = self.approvals.iter().position(|approval| approval.steps.contains(step));
-                if let Some(approval) = first.map(|index| &mut self.approvals[index]) {
-                    if approval.answer.is_none() && now < approval.expires_us && !approval.spent {
-                        approval.answer = Some(*approved);
-                        if *approved {
-                            approval.expires_us = now + approval.within_us;
-                        }
+                let Some(approval) = first.map(|index| &mut self.approvals[index]) else { return None };
+                if approval.answer.is_none() && now < approval.expires_us && !approval.spent {
+                    approval.answer = Some(*approved);
+                    if *approved {
+                        approval.expires_us = now + approval.within_us;
                     }
                 }
                 None
@@ -367,7 +366,7 @@ impl Reference {
             let tail = calls.len().checked_sub(period * after).map(|from| &calls[from..])?;
             let periodic = |p: usize| (p..tail.len()).all(|i| tail[i].1 == tail[i - p].1);
             let carried_on = tail[tail.len() - period].1 == identity(made);
-            let shorter = (1..period).any(|p| period % p == 0 && periodic(p));
+            let shorter = (1..period).any(|p| period.is_multiple_of(p) && periodic(p));
             (periodic(period) && carried_on && !shorter).then(|| ((period as u32, after as u32), tail[0].0))
         };
         let streak = |alike: &dyn Fn(&End, &Option<u8>) -> Option<u16>| {
