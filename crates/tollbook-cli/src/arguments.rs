@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub mod language;
+pub mod log;
 
 /// Judges, records and replays the tool calls of AI agents.
 #[derive(Debug, Parser)]
@@ -32,6 +33,11 @@ pub enum Command {
     Run(Run),
     /// Read recorded tool calls into a log
     Import(Import),
+    /// Sign, verify, look at and export a log
+    #[command(subcommand)]
+    Log(log::Log),
+    /// Merge the small segments of a log
+    Compact(log::Compact),
     /// Answer a SQL query about a log
     #[cfg(feature = "query")]
     Query(Query),
@@ -120,6 +126,9 @@ pub struct Run {
     /// How much of the arguments is kept in the log
     #[arg(long, value_enum, default_value_t = RecordArgs::Read)]
     pub record_args: RecordArgs,
+    /// The private key that signs the log; without it nothing is signed
+    #[arg(long, value_name = "FILE")]
+    pub log_key: Option<PathBuf>,
     /// The server's command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,

@@ -2,10 +2,12 @@
 
 pub mod backtest;
 mod check;
+mod compact;
 mod compile;
 mod fmt;
 mod import;
 mod language;
+mod log;
 #[cfg(feature = "query")]
 pub mod query;
 pub mod run;
@@ -24,6 +26,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Language(language) => language::run(&language),
         Command::Run(arguments) => run::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
+        Command::Log(log) => log::run(&log),
+        Command::Compact(arguments) => compact::run(&arguments),
         #[cfg(feature = "query")]
         Command::Query(arguments) => query::run(&arguments),
         #[cfg(feature = "query")]

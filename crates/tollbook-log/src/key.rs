@@ -114,7 +114,7 @@ impl Signer {
         }
         let text =
             std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().strip_prefix(PRIVATE)?.strip_prefix('+'));
-        let secret = text.and_then(|text| parse(text));
+        let secret = text.and_then(parse);
         let signer = secret.map(|(_, secret)| Self::from_secret(&secret));
         let fits = |signer: &Self| secret.is_some_and(|(id, _)| id == signer.public().id(NAME));
         signer.filter(fits).ok_or_else(|| KeyError::NotPrivate(path.to_owned()))

@@ -31,6 +31,10 @@ pub mod manifest;
 pub mod proof;
 pub mod verify;
 
+pub mod compact;
+pub mod export;
+pub mod status;
+
 mod checkpoint;
 mod disk;
 mod instance;

@@ -19,7 +19,7 @@ use crate::instance;
 use crate::layout::Layout;
 use crate::manifest::{self, Manifest, ManifestError, SealedFile};
 use crate::policies::{self, PolicyError};
-use crate::rows::RowsError;
+use crate::rows::{self, CallEvent, RowsError};
 use crate::schema::Kind;
 use crate::segment::{self, HeaderError, SegmentEnd};
 
@@ -201,6 +201,33 @@ impl Reader {
             }
         }
         Ok(late)
+    }
+
+    /// Records of all instances that aren't sealed.
+    pub(crate) fn open_records(&self) -> Result<Vec<&[u8]>, ReadError> {
+        let records = self.instances.iter().map(Instance::open_records).collect::<Result<Vec<_>, _>>()?;
+        Ok(records.concat())
+    }
+
+    /// The calls of an instance in order, each with the outcome that was recorded with it.
+    pub(crate) fn calls(
+        &self,
+        instance: &str,
+    ) -> Result<impl Iterator<Item = Result<CallEvent, ReadError>> + '_, ReadError> {
+        let named = self.instances.iter().find(|known| known.manifest.instance == instance);
+        let found = named.ok_or_else(|| ReadError::NoInstance(instance.to_owned()))?;
+        let rows_error = |source| ReadError::Rows { path: found.dir.clone(), source };
+        let layout = Layout::of(found.open_records()?).map_err(rows_error)?;
+        let mut open = Vec::new();
+        for batch in layout.batches(Kind::Calls, instance).map_err(rows_error)? {
+            open.extend(rows::call_events(&batch).map_err(rows_error)?);
+        }
+        let files = found.manifest.files().filter(|file| file.kind == Kind::Calls);
+        let sealed = files.flat_map(|file| match events::file_calls(&found.dir, file) {
+            Ok(calls) => Box::new(calls) as Box<dyn Iterator<Item = Result<CallEvent, ReadError>>>,
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        });
+        Ok(sealed.chain(open.into_iter().map(Ok)))
     }
 
     /// All events of an instance in order of sequence. Sealed files are streamed; a file that is missing or

@@ -164,7 +164,7 @@ fn write_file(
 
 /// Sorted, with statistics, page index and dictionaries (the writer's defaults), and a bloom filter
 /// where one looks up single values.
-fn properties(kind: Kind, rows: usize) -> WriterProperties {
+pub(crate) fn properties(kind: Kind, rows: usize) -> WriterProperties {
     let schema = kind.schema();
     let distinct_max = rows.clamp(1, ROW_GROUP_ROWS_MAX) as u64;
     let mut properties = WriterProperties::builder()

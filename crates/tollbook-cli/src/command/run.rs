@@ -22,7 +22,8 @@ pub fn run(arguments: &Run) -> anyhow::Result<ExitCode> {
     let server = arguments.server.clone().or_else(|| policy.name.clone()).unwrap_or_else(|| command_name(program));
     let engine = Engine::compile(&policy, &server)
         .with_context(|| format!("the policy `{}` cannot be put in force", arguments.policy.display()))?;
-    let options = Options { durability: durability(arguments.durability), ..Options::default() };
+    let signer = super::log::signer(arguments.log_key.as_deref())?;
+    let options = Options { durability: durability(arguments.durability), signer, ..Options::default() };
     let log = open_log(&arguments.log, options, &policy)?;
     let session = log.instance().to_owned();
     let manner = Manner {
@@ -72,6 +73,9 @@ pub fn tell(recovery: &Recovery) {
     }
     for aside in &recovery.set_aside {
         eprintln!("set aside `{}` as `{}`: {}", aside.from.display(), aside.to.display(), aside.why);
+    }
+    for (instance, why) in &recovery.not_vouched {
+        eprintln!("no head was signed for what {instance} left, which does not follow from its last head: {why}");
     }
     for (instance, why) in &recovery.unreadable {
         eprintln!("cannot read what {instance} sealed, which was left alone: {why}");

@@ -33,7 +33,7 @@ pub struct Events<'a> {
 }
 
 impl<'a> Events<'a> {
-    pub(super) fn new(dir: &Path, manifest: &'a Manifest, open: Vec<&'a [u8]>) -> Self {
+    pub(crate) fn new(dir: &Path, manifest: &'a Manifest, open: Vec<&'a [u8]>) -> Self {
         Self {
             dir: dir.to_owned(),
             instance: &manifest.instance,
@@ -139,6 +139,24 @@ pub(super) struct FileEvents {
 
 pub(super) fn file_events(dir: &Path, file: &SealedFile) -> Result<FileEvents, ReadError> {
     FileEvents::open(dir, file)
+}
+
+/// The rows of a file of calls.
+pub(super) fn file_calls(
+    dir: &Path,
+    file: &SealedFile,
+) -> Result<impl Iterator<Item = Result<CallEvent, ReadError>>, ReadError> {
+    let mut file = FileEvents::open(dir, file)?;
+    Ok(std::iter::from_fn(move || {
+        while file.rows.is_empty() {
+            match file.fill() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        file.rows.pop_front().map(Ok)
+    }))
 }
 
 impl FileEvents {
