@@ -14,7 +14,7 @@ pub(crate) struct Approvals {
     by_id: Keyed<Handle>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Approval {
     id: Box<str>,
     answer: Answer,
@@ -24,8 +24,9 @@ pub(crate) struct Approval {
 }
 
 /// What a person said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Answer {
+    #[default]
     Open,
     Approved,
     Refused,

@@ -73,6 +73,13 @@ pub fn hash128(bytes: &[u8]) -> Hash128 {
     Hash128(first)
 }
 
+impl Hash128 {
+    /// Its first 64 bits.
+    pub(crate) fn first_64(self) -> u64 {
+        self.0.iter().take(8).fold(0, |bits, byte| bits << 8 | u64::from(*byte))
+    }
+}
+
 /// The SHA-256 of a policy's canonical JSON text.
 #[must_use]
 pub fn policy_hash(json: &str) -> PolicyHash {

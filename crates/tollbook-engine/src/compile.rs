@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub hidden: bool,
     /// Whether a block names it.
     pub named: bool,
+    /// Its identity; none where it is worked out when it is needed.
+    pub tool_id: Option<u64>,
     pub blocks: smallvec::SmallVec<[u32; 4]>,
 }
 
@@ -182,6 +184,7 @@ impl Engine {
         };
         for name in names {
             let mut plan = engine.unnamed_plan(&name);
+            plan.tool_id = Some(tool_id(&name));
             if let Some(block) = own.get(name.as_str()) {
                 plan.named = true;
                 plan.blocks.push(*block);
@@ -381,9 +384,9 @@ fn conditions(
     lists.iter().map(|list| list.iter().map(compile).collect()).collect()
 }
 
-/// Identity of a tool in the identity of a call.
-pub(crate) fn tool_id(tool: &str) -> u128 {
-    u128::from_be_bytes(hash128(tool.as_bytes()).0)
+/// Identity of a tool, for telling its calls from another's.
+pub(crate) fn tool_id(tool: &str) -> u64 {
+    hash128(tool.as_bytes()).first_64()
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use crate::decision::{Decision, Fact, Reason, scope_value};
 use crate::history::History;
 use crate::keyed::Handle;
 use crate::record::{Hash128, Verdict};
+use crate::run::CallId;
 use crate::state::{InFlight, State};
 
 /// One tool call, as the engine sees it.
@@ -47,17 +48,18 @@ impl Engine {
     pub fn decide<'a>(&'a self, state: &mut State, seq: u64, call: &Call<'a>) -> Decision<'a> {
         let now_us = call.at_us.map(|at_us| state.advance(at_us));
         let plan = self.plan(call.tool);
+        let blocks: SmallVec<[&Block; 4]> = plan.blocks.iter().filter_map(|index| self.block(*index)).collect();
         let mut judging = Judging {
             engine: self,
             call: *call,
             now_us,
-            blocks: plan.blocks.iter().filter_map(|index| self.block(*index)).collect(),
+            blocks: &blocks,
             decision: Decision {
                 verdict: Verdict::Allow,
                 reason: Reason::Allowed,
                 rule: None,
                 message: None,
-                limits: Vec::new(),
+                limits: SmallVec::new(),
                 shadow_rules: Vec::new(),
                 run: None,
                 retry_at_us: None,
@@ -65,7 +67,7 @@ impl Engine {
             },
             probed: SmallVec::new(),
             approval: None,
-            tool_id: None,
+            tool_id: plan.tool_id,
         };
         if plan.hidden {
             judging.refuse(Reason::Hidden, "(hidden)", None);
@@ -79,16 +81,16 @@ impl Engine {
     }
 }
 
-struct Judging<'a> {
+struct Judging<'a, 'b> {
     engine: &'a Engine,
     call: Call<'a>,
     now_us: Option<i64>,
-    blocks: SmallVec<[&'a Block; 4]>,
+    blocks: &'b [&'a Block],
     decision: Decision<'a>,
     probed: SmallVec<[Probed<'a>; 4]>,
     /// An approval that lets the call pass.
     approval: Option<Handle>,
-    tool_id: Option<u128>,
+    tool_id: Option<u64>,
 }
 
 /// A limit that the call fits into, ready to be charged.
@@ -101,7 +103,7 @@ struct Probed<'a> {
     micros: i64,
 }
 
-impl<'a> Judging<'a> {
+impl<'a, 'b> Judging<'a, 'b> {
     fn judge(&mut self, state: &mut State, seq: u64) -> Option<()> {
         self.require()?;
         self.deny()?;
@@ -161,12 +163,12 @@ impl<'a> Judging<'a> {
         Some(())
     }
 
-    fn clauses<F: Fn(&'a Block) -> &'a [Clause]>(&self, of: F) -> impl Iterator<Item = &'a Clause> + use<'a, F> {
-        self.blocks.clone().into_iter().flat_map(of)
+    fn clauses<F: Fn(&'a Block) -> &'a [Clause]>(&self, of: F) -> impl Iterator<Item = &'a Clause> + use<'a, 'b, F> {
+        self.blocks.iter().copied().flat_map(of)
     }
 
     fn only_during(&mut self) -> Option<()> {
-        for block in self.blocks.clone() {
+        for block in self.blocks {
             for (hours, text) in &block.hours {
                 match self.now_us {
                     None => self.cannot_tell(&text.rule, text.shadow),
@@ -182,7 +184,7 @@ impl<'a> Judging<'a> {
         if self.approval.is_some() {
             return Some(());
         }
-        for block in self.blocks.clone() {
+        for block in self.blocks {
             for plan in &block.breaks {
                 let (Some(now_us), Some(session)) = (self.now_us, self.call.session) else {
                     self.cannot_tell(&plan.text.rule, plan.text.shadow);
@@ -213,7 +215,7 @@ impl<'a> Judging<'a> {
     fn limits(&mut self, state: &mut State) -> Option<()> {
         let mut first: Option<(Reason, &'a LimitPlan)> = None;
         let mut binding = None;
-        for block in self.blocks.clone() {
+        for block in self.blocks {
             for limit in &block.limits {
                 let key = scope_value(limit.scope, &self.call, &self.engine.server);
                 let (Some(now_us), Some(key)) = (self.now_us, key) else {
@@ -273,7 +275,7 @@ impl<'a> Judging<'a> {
     /// An approved call skips breakers, so the approval is looked for before them.
     fn find_approval(&mut self, state: &State) {
         let Some(now_us) = self.now_us else { return };
-        for block in self.blocks.clone() {
+        for block in self.blocks {
             for plan in block.approve.iter().filter(|plan| !plan.text.shadow) {
                 let applies = plan.any_of.is_empty() || any(&plan.any_of, &self.call.args) == Truth::True;
                 let fingerprint = self.fingerprint(&plan.text.rule).filter(|_| applies);
@@ -286,7 +288,7 @@ impl<'a> Judging<'a> {
     }
 
     fn approve(&mut self, state: &mut State, seq: u64) -> Option<()> {
-        for block in self.blocks.clone() {
+        for block in self.blocks {
             for plan in &block.approve {
                 let applies = if plan.any_of.is_empty() { Truth::True } else { any(&plan.any_of, &self.call.args) };
                 let (fingerprint, now_us) = match (applies, self.fingerprint(&plan.text.rule), self.now_us) {
@@ -404,13 +406,14 @@ impl<'a> Judging<'a> {
         Some(hash128(format!("{text}{args}").as_bytes()))
     }
 
-    fn tool(&mut self) -> u128 {
+    fn tool(&mut self) -> u64 {
         *self.tool_id.get_or_insert_with(|| tool_id(self.call.tool))
     }
 
-    fn call_id(&mut self) -> Option<u128> {
-        let args = u128::from_be_bytes(self.call.args.hash?.0);
-        Some(self.tool() ^ args)
+    fn call_id(&mut self) -> Option<CallId> {
+        let args = self.call.args.hash?.first_64();
+        // A hash may be zero; then it stands for another that may be as well.
+        Some(CallId::new(self.tool() ^ args).unwrap_or(CallId::MIN))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the engine answers: the verdict, and why.
 
+use smallvec::SmallVec;
 use tollbook_policy::policy::Scope;
 
 use crate::compile::{Engine, LimitPlan};
@@ -18,7 +19,7 @@ pub struct Decision<'a> {
     /// The policy's own text for the agent.
     pub message: Option<&'a str>,
     /// Every limit over the call that was looked at, in the order of judgement.
-    pub limits: Vec<Fact<'a>>,
+    pub limits: SmallVec<[Fact<'a>; 2]>,
     /// Rules under `shadow` that would have refused or held.
     pub shadow_rules: Vec<&'a str>,
     /// The run that a breaker refused to carry on: calls in the block, and how often it stood.

@@ -25,7 +25,7 @@ struct Times(VecDeque<i64>);
 /// Calls of one tool in a row that ended alike.
 #[derive(Debug, Default)]
 struct Streak {
-    tool: u128,
+    tool: u64,
     result: Option<Hash128>,
     times: Times,
 }
@@ -49,7 +49,7 @@ impl Streak {
         self.times.0.clear();
     }
 
-    fn push(&mut self, tool: u128, result: Option<Hash128>, at_us: i64) {
+    fn push(&mut self, tool: u64, result: Option<Hash128>, at_us: i64) {
         if self.tool != tool || self.result != result {
             self.clear();
             (self.tool, self.result) = (tool, result);
@@ -60,7 +60,7 @@ impl Streak {
 
 impl History {
     /// Takes in a call that was let through.
-    pub fn allowed(&mut self, engine: &Engine, tool: u128, call: Option<CallId>, now_us: i64) {
+    pub fn allowed(&mut self, engine: &Engine, tool: u64, call: Option<CallId>, now_us: i64) {
         self.runs.push(call);
         self.times.push(now_us, engine.look_back);
         for streak in [&mut self.results, &mut self.failures] {
@@ -73,7 +73,7 @@ impl History {
     }
 
     /// Takes in how a call ended. `at_us` is when it was made.
-    pub fn settled(&mut self, tool: u128, at_us: i64, end: End, result: Option<Hash128>) {
+    pub fn settled(&mut self, tool: u64, at_us: i64, end: End, result: Option<Hash128>) {
         match (end, result) {
             (End::Ok | End::ToolError | End::RpcError, Some(_)) => self.results.push(tool, result, at_us),
             _ => self.results.clear(),
@@ -86,7 +86,7 @@ impl History {
 
     /// The run that a call would carry on, as calls in the block and its repeats; None where it carries
     /// on none that began within the breaker's time.
-    pub fn run(&self, plan: &BreakPlan, tool: u128, call: Option<CallId>, now_us: i64) -> Option<RunFound> {
+    pub fn run(&self, plan: &BreakPlan, tool: u64, call: Option<CallId>, now_us: i64) -> Option<RunFound> {
         let after = usize::try_from(plan.after).unwrap_or(usize::MAX);
         let found = |period: usize, began: Option<i64>| {
             let lets_go_at_us = began?.saturating_add(plan.within_us);

@@ -14,7 +14,7 @@ use hashbrown::HashTable;
 pub(crate) type KeyRef<'a> = (u32, &'a str, &'a str);
 
 /// Names an entry for as long as it lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Handle {
     slot: u32,
     generation: u32,
@@ -28,26 +28,29 @@ pub(crate) struct Keyed<V> {
     free: Vec<u32>,
 }
 
+/// An entry, or the place of one that has gone. Small, because a million of them don't fit a cache: what
+/// a look-up reads lies side by side.
 #[derive(Debug)]
 struct Slot<V> {
+    /// Odd while it holds an entry; goes up whenever it is filled or emptied.
     generation: u32,
-    entry: Option<Entry<V>>,
-}
-
-#[derive(Debug)]
-struct Entry<V> {
-    hash: u64,
-    key: (u32, Box<str>, Box<str>),
+    number: u32,
+    first: Box<str>,
+    second: Box<str>,
     value: V,
 }
 
-impl<V> Entry<V> {
+impl<V> Slot<V> {
     fn has(&self, key: KeyRef<'_>) -> bool {
-        self.key.0 == key.0 && *self.key.1 == *key.1 && *self.key.2 == *key.2
+        self.number == key.0 && *self.second == *key.2 && *self.first == *key.1
+    }
+
+    fn is_full(&self) -> bool {
+        self.generation % 2 == 1
     }
 }
 
-impl<V> Keyed<V> {
+impl<V: Default> Keyed<V> {
     /// `seed` shuffles the table, so that nobody can choose keys that collide. It changes no answer.
     pub fn new(seed: u64) -> Self {
         let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
@@ -59,49 +62,58 @@ impl<V> Keyed<V> {
     }
 
     pub fn find(&self, key: KeyRef<'_>) -> Option<Handle> {
-        let hash = self.hasher.hash_one(key);
-        let slot = *self.table.find(hash, |&slot| self.entry(slot).is_some_and(|entry| entry.has(key)))?;
-        Some(Handle { slot, generation: self.slots.get(usize::try_from(slot).ok()?)?.generation })
+        let hash = hash_of(&self.hasher, key);
+        let slot = *self.table.find(hash, |&slot| self.slot(slot).is_some_and(|held| held.has(key)))?;
+        Some(Handle { slot, generation: self.slot(slot)?.generation })
     }
 
     pub fn get(&self, handle: Handle) -> Option<&V> {
-        let slot = self.slots.get(usize::try_from(handle.slot).ok()?)?;
-        slot.entry.as_ref().filter(|_| slot.generation == handle.generation).map(|entry| &entry.value)
+        self.slot(handle.slot).filter(|slot| slot.generation == handle.generation).map(|slot| &slot.value)
     }
 
     pub fn get_mut(&mut self, handle: Handle) -> Option<&mut V> {
         let slot = self.slots.get_mut(usize::try_from(handle.slot).ok()?)?;
-        slot.entry.as_mut().filter(|_| slot.generation == handle.generation).map(|entry| &mut entry.value)
+        (slot.generation == handle.generation).then_some(&mut slot.value)
     }
 
     /// Adds a key that isn't there. None once 2^32 entries are held.
     pub fn insert(&mut self, key: KeyRef<'_>, value: V) -> Option<Handle> {
-        let hash = self.hasher.hash_one(key);
-        let entry = Entry { hash, key: (key.0, key.1.into(), key.2.into()), value };
-        let slot = match self.free.pop() {
-            Some(slot) => slot,
+        let filled = Slot { generation: 1, number: key.0, first: key.1.into(), second: key.2.into(), value };
+        let (slot, generation) = match self.free.pop() {
+            Some(slot) => {
+                let place = self.slots.get_mut(usize::try_from(slot).ok()?)?;
+                let generation = place.generation.wrapping_add(1);
+                *place = Slot { generation, ..filled };
+                (slot, generation)
+            }
             None => {
                 let slot = u32::try_from(self.slots.len()).ok()?;
-                self.slots.push(Slot { generation: 0, entry: None });
-                slot
+                self.slots.push(filled);
+                (slot, 1)
             }
         };
-        let place = self.slots.get_mut(usize::try_from(slot).ok()?)?;
-        place.entry = Some(entry);
-        let generation = place.generation;
-        let slots = &self.slots;
-        self.table.insert_unique(hash, slot, |&slot| hash_of(slots, slot));
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.table.insert_unique(hash_of(hasher, key), slot, |&slot| {
+            let held = usize::try_from(slot).ok().and_then(|index| slots.get(index));
+            held.map_or(0, |held| hash_of(hasher, (held.number, &held.first, &held.second)))
+        });
         Some(Handle { slot, generation })
     }
 
     pub fn remove(&mut self, handle: Handle) {
-        if self.get(handle).is_none() {
+        let Some(slot) = usize::try_from(handle.slot).ok().and_then(|index| self.slots.get_mut(index)) else { return };
+        if slot.generation != handle.generation || !slot.is_full() {
             return;
         }
-        let Some(slot) = usize::try_from(handle.slot).ok().and_then(|index| self.slots.get_mut(index)) else { return };
-        let Some(entry) = slot.entry.take() else { return };
-        slot.generation = slot.generation.wrapping_add(1);
-        if let Ok(found) = self.table.find_entry(entry.hash, |&held| held == handle.slot) {
+        let hash = hash_of(&self.hasher, (slot.number, &slot.first, &slot.second));
+        *slot = Slot {
+            generation: slot.generation.wrapping_add(1),
+            number: 0,
+            first: Box::default(),
+            second: Box::default(),
+            value: V::default(),
+        };
+        if let Ok(found) = self.table.find_entry(hash, |&held| held == handle.slot) {
             found.remove();
         }
         self.free.push(handle.slot);
@@ -112,19 +124,18 @@ impl<V> Keyed<V> {
         for index in 0..self.slots.len() {
             let Some(slot) = self.slots.get_mut(index) else { break };
             let generation = slot.generation;
-            let gone = slot.entry.as_mut().is_some_and(|entry| !keep(entry.key.0, &mut entry.value));
+            let gone = slot.is_full() && !keep(slot.number, &mut slot.value);
             if let (true, Ok(slot)) = (gone, u32::try_from(index)) {
                 self.remove(Handle { slot, generation });
             }
         }
     }
 
-    fn entry(&self, slot: u32) -> Option<&Entry<V>> {
-        self.slots.get(usize::try_from(slot).ok()?)?.entry.as_ref()
+    fn slot(&self, slot: u32) -> Option<&Slot<V>> {
+        self.slots.get(usize::try_from(slot).ok()?)
     }
 }
 
-fn hash_of<V>(slots: &[Slot<V>], slot: u32) -> u64 {
-    let entry = usize::try_from(slot).ok().and_then(|index| slots.get(index)).and_then(|slot| slot.entry.as_ref());
-    entry.map_or(0, |entry| entry.hash)
+fn hash_of(hasher: &SeedableRandomState, key: KeyRef<'_>) -> u64 {
+    hasher.hash_one(key)
 }

@@ -24,8 +24,15 @@ pub(crate) struct Measure {
 pub(crate) enum Usage {
     /// Charges in the UTC-aligned window that began at `start_us`.
     Plain { start_us: i64, used_micros: i64 },
-    /// Each charge that may still be in the window, oldest first, and their sum.
-    Rolling { charges: VecDeque<Charge>, used_micros: i64 },
+    /// Each charge that may still be in the window, oldest first, and their sum. Boxed, because most keys
+    /// are plain and there may be millions.
+    Rolling { charges: Box<VecDeque<Charge>>, used_micros: i64 },
+}
+
+impl Default for Usage {
+    fn default() -> Self {
+        Self::Plain { start_us: 0, used_micros: 0 }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +63,7 @@ impl Measure {
     /// An empty window.
     pub fn usage(&self, at_us: i64) -> Usage {
         if self.rolling {
-            Usage::Rolling { charges: VecDeque::new(), used_micros: 0 }
+            Usage::Rolling { charges: Box::default(), used_micros: 0 }
         } else {
             Usage::Plain { start_us: self.start_us(at_us), used_micros: 0 }
         }

@@ -9,8 +9,9 @@
 /// Longest period that is looked for.
 pub const PERIOD_MAX: usize = 8;
 
-/// A call's identity: tool and canonical arguments. Equal calls have equal identities.
-pub type CallId = u128;
+/// A call's identity: tool and canonical arguments, hashed. Equal calls have equal identities, and two
+/// different ones that are compared have the same with a chance of 2^-64.
+pub type CallId = std::num::NonZeroU64;
 
 /// The recent calls of one session, as far as loops depend on them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -74,7 +74,7 @@ pub(crate) struct InFlight {
     pub at_us: i64,
     pub charged: SmallVec<[Charged; 2]>,
     pub session: Option<Handle>,
-    pub tool: u128,
+    pub tool: u64,
     pub settled: bool,
 }
 

@@ -209,8 +209,8 @@ impl<'a> Reader<'a> {
             Peek::Null => self.json.known_null().map(|()| Value::Null).map_err(refused)?,
             Peek::True | Peek::False => self.json.known_bool(peek).map(Value::Bool).map_err(refused)?,
             Peek::String => {
-                let decoded = self.json.known_str().map_err(refused)?.to_owned();
-                Value::String(self.string(start, decoded))
+                let found = Found::of(self.text, self.json.known_str().map_err(refused)?);
+                Value::String(self.string(found))
             }
             Peek::Array => Value::Array(self.elements(depth)?),
             Peek::Object => Value::Object(self.members(depth)?),
@@ -240,19 +240,20 @@ impl<'a> Reader<'a> {
 
     fn members(&mut self, depth: usize) -> Result<Vec<Member<'a>>, Error> {
         let mut members: Vec<Member<'a>> = Vec::new();
-        let mut keys: HashSet<Cow<'a, str>> = HashSet::new();
+        let mut keys: Option<HashSet<Cow<'a, str>>> = None;
         // Between here and the first quotation mark stand only a brace or a comma, and white space.
         let mut from = self.json.current_index();
-        let mut next = self.json.known_object().map_err(refused)?.map(str::to_owned);
-        while let Some(decoded) = next {
-            let start = from + self.text.get(from..).and_then(|rest| rest.find('"')).unwrap_or(0);
-            let key = self.string(start, decoded);
+        let mut next = self.json.known_object().map_err(refused)?.map(|key| Found::of(self.text, key));
+        while let Some(found) = next {
+            let start = match found {
+                Found::Written { start, .. } => start - 1,
+                Found::Decoded(_) => from + self.text.get(from..).and_then(|rest| rest.find('"')).unwrap_or(0),
+            };
+            let key = self.string(found);
             let twice = if members.len() < KEY_SET_FROM {
                 members.iter().any(|member| member.key == key)
             } else {
-                if keys.is_empty() {
-                    keys.extend(members.iter().map(|member| member.key.clone()));
-                }
+                let keys = keys.get_or_insert_with(|| members.iter().map(|member| member.key.clone()).collect());
                 !keys.insert(key.clone())
             };
             if twice {
@@ -265,23 +266,37 @@ impl<'a> Reader<'a> {
             let node = self.node(peek, depth + 1)?;
             from = self.json.current_index();
             members.push(Member { key, key_span, node });
-            next = self.json.next_key().map_err(refused)?.map(str::to_owned);
+            next = self.json.next_key().map_err(refused)?.map(|key| Found::of(self.text, key));
         }
         Ok(members)
     }
 
-    /// The string that was just read from `start`: borrowed where it has no escapes.
-    fn string(&self, start: usize, decoded: String) -> Cow<'a, str> {
-        let written = self.slice(start + 1, start + 1 + decoded.len());
-        if written == decoded && self.text.as_bytes().get(start + 1 + decoded.len()) == Some(&b'"') {
-            Cow::Borrowed(written)
-        } else {
-            Cow::Owned(decoded)
+    fn string(&self, found: Found) -> Cow<'a, str> {
+        match found {
+            Found::Written { start, len } => Cow::Borrowed(self.slice(start, start + len)),
+            Found::Decoded(text) => Cow::Owned(text),
         }
     }
 
     fn slice(&self, start: usize, end: usize) -> &'a str {
         self.text.get(start..end).unwrap_or_default()
+    }
+}
+
+/// A string that was read: a piece of the text, or its escapes resolved.
+enum Found {
+    Written { start: usize, len: usize },
+    Decoded(String),
+}
+
+impl Found {
+    /// A string without escapes is handed out as the very bytes of the text, which tells where it stands.
+    fn of(text: &str, string: &str) -> Self {
+        let start = string.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
+        match text.get(start..start.saturating_add(string.len())) {
+            Some(piece) if !string.is_empty() && std::ptr::eq(piece, string) => Self::Written { start, len: string.len() },
+            _ => Self::Decoded(string.to_owned()),
+        }
     }
 }
 

@@ -89,5 +89,8 @@ fn giving_back_touches_only_the_window_that_was_charged() {
     usage.charge(2, 5);
     usage.give_back(0, 1, 4);
     usage.give_back(0, 1, 4);
-    assert_eq!(usage, Usage::Rolling { charges: VecDeque::from([Charge { at_us: 2, micros: 5 }]), used_micros: 5 });
+    assert_eq!(
+        usage,
+        Usage::Rolling { charges: Box::new(VecDeque::from([Charge { at_us: 2, micros: 5 }])), used_micros: 5 }
+    );
 }

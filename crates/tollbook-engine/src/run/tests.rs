@@ -1,7 +1,7 @@
 use super::*;
 
 fn id(letter: char) -> Option<CallId> {
-    (letter != '?').then_some(letter as CallId)
+    (letter != '?').then(|| CallId::new(letter as u64).unwrap())
 }
 
 fn runs(calls: &str) -> Runs {
