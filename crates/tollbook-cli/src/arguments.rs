@@ -68,6 +68,9 @@ pub struct Check {
     /// Policies, `.toll` or `.json`
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// A saved `tools/list`: tools and arguments that it doesn't have are errors
+    #[arg(long, value_name = "CATALOG")]
+    pub catalog: Option<PathBuf>,
     /// Errors for people, or for programs
     #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
     pub format: CheckFormat,
@@ -80,6 +83,8 @@ pub enum CheckFormat {
     Text,
     /// One JSON array
     Json,
+    /// Annotations of a GitHub workflow
+    Github,
 }
 
 /// Arguments of `compile`.
@@ -91,6 +96,12 @@ pub struct Compile {
     /// What the JSON is for
     #[arg(long, value_enum, default_value_t = Target::Native)]
     pub target: Target,
+    /// A saved `tools/list`, for which globs and categories are written out
+    #[arg(long, value_name = "CATALOG")]
+    pub catalog: Option<PathBuf>,
+    /// Print where each rule stands in the text instead: its id, its JSON Pointer, file and line
+    #[arg(long)]
+    pub source_map: bool,
 }
 
 /// What compiled JSON is for.

@@ -2,8 +2,11 @@
 
 pub mod backtest;
 mod check;
+mod classify;
 mod compact;
 mod compile;
+mod decompile;
+mod explain;
 mod fmt;
 mod import;
 mod language;

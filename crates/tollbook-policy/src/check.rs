@@ -19,8 +19,8 @@ pub const PATTERN_BYTES_MAX: usize = 1 << 20;
 /// Longest rolling window, breaker and approval: a year.
 pub const SPAN_S_MAX: u64 = 366 * 86_400;
 
-/// Most calls in a row that a breaker counts.
-pub const RUN_MAX: u64 = 10_000;
+/// Most calls that a breaker looks back on: how many in a row it counts, times the longest cycle.
+pub const LOOK_BACK_MAX: u64 = 1_000;
 
 /// Longest cycle that a breaker sees, in calls.
 pub const PERIOD_MAX: u64 = 8;
@@ -151,8 +151,8 @@ pub fn within_s(seconds: u64, at: &Span) -> Checked<u32> {
 /// How many alike a breaker lets through.
 pub fn run(after: Option<u64>, at: &Span) -> Checked<u32> {
     match after.and_then(|after| u32::try_from(after).ok()) {
-        Some(after) if (1..=RUN_MAX).contains(&u64::from(after)) => Ok(after),
-        _ => refuse(Code::BadRun, at, "expected a whole number from 1 to 10,000"),
+        Some(after) if (1..=LOOK_BACK_MAX).contains(&u64::from(after)) => Ok(after),
+        _ => refuse(Code::BadRun, at, "expected a whole number from 1 to 1,000"),
     }
 }
 
@@ -162,6 +162,16 @@ pub fn period(calls: Option<u64>, at: &Span) -> Checked<u8> {
         Some(calls) if (2..=PERIOD_MAX).contains(&u64::from(calls)) => Ok(calls),
         _ => refuse(Code::BadRun, at, "expected a cycle of 2 to 8 calls"),
     }
+}
+
+/// How far a breaker of cycles looks back.
+pub fn look_back(after: u32, period_max: u8, at: &Span) -> Checked {
+    if u64::from(after) * u64::from(period_max) <= LOOK_BACK_MAX {
+        return Ok(());
+    }
+    let label =
+        format!("{after} repeats of up to {period_max} calls are more than the 1,000 that a breaker looks back on");
+    refuse(Code::BadRun, at, label)
 }
 
 /// A time zone's name, by its shape alone: which names there are is the engine's to know.

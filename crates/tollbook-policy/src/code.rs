@@ -70,6 +70,9 @@ codes! {
     BadTimestamp = "P0221", "bad time stamp";
     BadRepeat = "P0222", "the number of calls is out of range";
     NotOrdered = "P0223", "only numbers are in order";
+    UnknownTool = "P0224", "the catalog has no such tool";
+    UnknownArgument = "P0225", "the tool has no such argument";
+    WrongArgumentType = "P0226", "the argument is of another type";
 
     TargetScope = "P0301", "version \"1\" counts by grant alone";
     TargetRolling = "P0302", "version \"1\" has no rolling window";

@@ -294,7 +294,9 @@ impl Found {
     fn of(text: &str, string: &str) -> Self {
         let start = string.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
         match text.get(start..start.saturating_add(string.len())) {
-            Some(piece) if !string.is_empty() && std::ptr::eq(piece, string) => Self::Written { start, len: string.len() },
+            Some(piece) if !string.is_empty() && std::ptr::eq(piece, string) => {
+                Self::Written { start, len: string.len() }
+            }
             _ => Self::Decoded(string.to_owned()),
         }
     }

@@ -28,6 +28,7 @@ mod version;
 // What is wrong, and where.
 mod code;
 pub mod diagnostic;
+mod explain;
 
 // The language.
 pub mod ast;
@@ -39,17 +40,25 @@ mod parser;
 
 // The JSON document.
 mod document;
+mod import;
 pub mod json;
+
+// What is known of the tools.
+mod catalog;
+mod classify;
 
 // What both share.
 mod check;
 mod decimal;
 mod draft;
 
+pub use catalog::{Argument, Arguments, Catalog, Tool, glob_matches};
 pub use check::CATEGORIES;
+pub use classify::{Category, Class, Risk};
 pub use decimal::Decimal;
 pub use diagnostic::{Code, Diagnostic, Label, Severity, Span, render, render_json};
 pub use draft::Places;
+pub use import::{Form, IMPORT_BYTES_MAX, Imported, import};
 pub use layout::{FormatError, format, layout, same_tokens};
 pub use lower::Target;
 pub use policy::Policy;
@@ -73,6 +82,34 @@ pub struct Read {
 #[must_use]
 pub fn is_json(name: &str) -> bool {
     name.len() >= 5 && name.to_ascii_lowercase().ends_with(".json")
+}
+
+/// Reads a policy and writes its globs and categories out for the tools of a catalog, so that a target
+/// that names tools one by one can carry them.
+///
+/// # Errors
+/// As [`read()`], but for globs and categories under [`Target::PolicyLayer`].
+pub fn read_written_out(name: &str, text: &str, target: Target, catalog: &Catalog) -> Result<Read, Vec<Diagnostic>> {
+    let refused = |told: &Vec<Diagnostic>| told.iter().any(|one| one.severity == Severity::Error);
+    if let Err(mut told) = read(name, text, target) {
+        told.retain(|one| one.code != Code::TargetSelector);
+        if refused(&told) {
+            return Err(told);
+        }
+    }
+    let read = read(name, text, Target::Native)?;
+    let policy = catalog.write_out(&read.policy);
+    let (_, _, told) = document::read(&policy.to_json(), target);
+    if refused(&told) {
+        // What is wrong only once it is written out has no place of its own in the text.
+        let placed = |one: Diagnostic| Diagnostic {
+            labels: vec![Label { span: 0..0, text: "written out for the catalog".to_owned() }],
+            ..one
+        };
+        return Err(told.into_iter().map(placed).collect());
+    }
+    let rules = catalog.places_written_out(&read.policy, &policy, &read.rules);
+    Ok(Read { policy, rules, ..read })
 }
 
 /// Reads a policy. `name` is what the text is called: one that ends in `.json` is a JSON document,

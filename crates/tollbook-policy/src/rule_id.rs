@@ -49,6 +49,39 @@ impl Rules {
     }
 }
 
+impl crate::Policy {
+    /// Each rule's id with the JSON Pointer (RFC 6901) of its entry in the canonical document, in the
+    /// order of the document.
+    #[must_use]
+    pub fn pointers(&self) -> Vec<(String, String)> {
+        let mut all = Vec::new();
+        let mut add = |rules: &Rules, owner: &str, base: &str| {
+            let ids = rules.ids(owner);
+            for (key, ids) in [
+                ("require", ids.require),
+                ("deny_if", ids.deny_if),
+                ("limits", ids.limits),
+                ("only_during", ids.only_during),
+                ("approve", ids.approve),
+                ("break", ids.breaks),
+            ] {
+                all.extend(ids.into_iter().enumerate().map(|(index, id)| (id, format!("{base}/{key}/{index}"))));
+            }
+        };
+        add(&self.all_tools, ALL_TOOLS, ALL_TOOLS);
+        for group in &self.groups {
+            add(&group.rules, &group.owner(), &group.owner());
+        }
+        for (index, pattern) in self.patterns.iter().enumerate() {
+            add(&pattern.rules, &pattern.owner(), &format!("/patterns/{index}"));
+        }
+        for (name, rules) in &self.tools {
+            add(rules, &tool_owner(name), &tool_owner(name));
+        }
+        all
+    }
+}
+
 impl Group {
     /// `/groups/NAME`
     #[must_use]

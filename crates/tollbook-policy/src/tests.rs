@@ -116,9 +116,23 @@ fn what_is_doubtful_is_told_and_read_all_the_same() {
     }
 }
 
+/// `catalog/tools.json` is the catalog.
+#[test]
+fn what_a_catalog_contradicts_is_told_as_its_golden_says() {
+    let catalog = Catalog::read(&text_of(&fixtures("catalog").join("tools.json"))).unwrap();
+    for name in names("catalog").iter().filter(|name| name.ends_with(".toll")) {
+        let path = fixtures("catalog").join(name);
+        let text = text_of(&path);
+        let read = read(name, &text, Target::Native).unwrap();
+        let all = catalog.check(&text, &read.policy, &read.rules);
+        assert!(all.iter().any(|one| name.starts_with(one.code.as_str())), "{name}");
+        check_golden(&path.with_extension("txt"), &told(name, &text, &all));
+    }
+}
+
 #[test]
 fn every_code_has_a_fixture() {
-    let all = [names("reject"), names("warn")].concat();
+    let all = [names("reject"), names("warn"), names("catalog")].concat();
     // A file that is too large is made by the parser's own test: it would be 10 MiB of nothing.
     for code in Code::ALL.iter().filter(|code| **code != Code::TooLarge) {
         let prefix = format!("{code}-");

@@ -4,11 +4,14 @@ use std::process::ExitCode;
 
 use crate::arguments::language::Language;
 
-use super::fmt;
+use super::{classify, decompile, explain, fmt};
 
 /// Does what was typed.
 pub fn run(language: &Language) -> anyhow::Result<ExitCode> {
     match language {
         Language::Fmt(arguments) => fmt::run(arguments),
+        Language::Decompile(arguments) => decompile::run(arguments),
+        Language::Explain(arguments) => explain::run(arguments),
+        Language::Classify(arguments) => classify::run(arguments),
     }
 }

@@ -218,7 +218,7 @@ fn rules_of(group: bool) -> impl Strategy<Value = Rules> {
         Just(Run::Failures),
         (2..=8_u8).prop_map(|period_max| Run::Cycle { period_max }),
     ];
-    let breaks = (on, 1..=10_000_u32, 1..=100_000_u32, text(), any::<bool>())
+    let breaks = (on, 1..=125_u32, 1..=100_000_u32, text(), any::<bool>())
         .prop_map(|(on, after, within_s, on_deny, shadow)| Break { on, after, within_s, on_deny, shadow });
     let approve = (name(), vec(vec(condition_of(), 1..3), 0..3), 1..=100_000_u32, text(), any::<bool>())
         .prop_map(|(by, any_of, within_s, on_deny, shadow)| Approve { by, any_of, within_s, on_deny, shadow });

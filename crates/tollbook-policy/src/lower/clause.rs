@@ -274,6 +274,9 @@ fn break_entry(breaker: &Break, said: Said, told: &mut Vec<Diagnostic>) -> Optio
             keep(check::period(period.node, &period.span), told).map(|period_max| Run::Cycle { period_max })
         }
     };
+    if let (Some(after), Some(Run::Cycle { period_max })) = (after, on) {
+        keep(check::look_back(after, period_max, &breaker.after.span), told);
+    }
     let (on_deny, shadow) = (said.on_deny, said.shadow);
     Some(Entry::Break(policy::Break { on: on?, after: after?, within_s: within_s?, on_deny, shadow }))
 }

@@ -343,6 +343,9 @@ impl Reader {
             let written = self.whole(&after)?;
             self.judge(&after.pointer, check::run(written, &after.span()))
         });
+        if let (Some(after), Some(Run::Cycle { period_max })) = (after, on) {
+            self.judge(&place.pointer, check::look_back(after, period_max, &place.opening()));
+        }
         let within_s = self.within_s(place);
         Some(Break { on: on?, after: after?, within_s: within_s?, on_deny, shadow })
     }
