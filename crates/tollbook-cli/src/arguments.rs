@@ -176,7 +176,13 @@ pub struct Import {
     /// Whose calls these are taken to be
     #[arg(long, value_name = "NAME", default_value = "import")]
     pub grant: String,
-    /// Records, one JSON object a line, gzipped or not
+    /// What the files are [default: told by their content]
+    #[arg(long = "as", value_name = "FORMAT", value_parser = ["jsonl", "intercept", "cloudtrail", "mcp", "claude-code"])]
+    pub format: Option<String>,
+    /// The private key that signs the log; without it nothing is signed
+    #[arg(long, value_name = "FILE")]
+    pub log_key: Option<PathBuf>,
+    /// Recorded calls, one JSON object a line or a CloudTrail document, gzipped or not
     #[arg(required = true, value_name = "TRACE")]
     pub traces: Vec<PathBuf>,
 }

@@ -12,18 +12,27 @@
 //!
 //! The records are held in memory to be ordered, [`RECORDS_MAX`] of them at most.
 
+mod claude_code;
+mod cloudtrail;
+mod format;
+mod found;
+mod intercept;
+mod mcp;
 mod order;
+mod pairs;
 mod trace;
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, Write};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 use tollbook_engine::{Body, Bounds, Event, Opened};
+use tollbook_policy::json;
 
+use self::format::Source;
 use crate::disk::{self, Aside, DiskError};
 use crate::instance::{self, Claim};
 use crate::key::Signer;
@@ -31,6 +40,8 @@ use crate::manifest::{Imported, Manifest, ManifestError};
 use crate::seal::{self, SealError};
 use crate::segment::FRAME_BYTES_MAX;
 use crate::verify;
+
+pub use self::format::Format;
 
 /// Most records of one file.
 pub const RECORDS_MAX: usize = 10_000_000;
@@ -41,14 +52,18 @@ pub const REJECTED_NAMED_MAX: usize = 5;
 
 /// Directory of what is known of imports.
 const DIR: &str = "imports";
-/// The one format that is read as yet.
-const FORMAT: &str = "jsonl";
+/// How much of a file is looked at to tell its format.
+const HEAD_BYTES: u64 = 1 << 20;
+/// Most bytes of a file that is one JSON document.
+const DOCUMENT_BYTES_MAX: u64 = 512 << 20;
 
 /// How a file is taken in.
 #[derive(Debug, Clone)]
 pub struct ImportOptions {
     /// The grant of all its calls.
     pub grant: String,
+    /// How the file is read; told by its content where it isn't given.
+    pub format: Option<Format>,
     /// Events in one sealed range.
     pub seal_events_max: usize,
     /// Signs the head and the manifest. Without it nothing is signed.
@@ -57,7 +72,7 @@ pub struct ImportOptions {
 
 impl Default for ImportOptions {
     fn default() -> Self {
-        Self { grant: "import".to_owned(), seal_events_max: 1_000_000, signer: None }
+        Self { grant: "import".to_owned(), format: None, seal_events_max: 1_000_000, signer: None }
     }
 }
 
@@ -113,6 +128,9 @@ pub enum ImportError {
     /// It has too many.
     #[error("`{}` holds more than {RECORDS_MAX} records; import it in parts", .0.display())]
     TooMany(PathBuf),
+    /// It is one JSON document, and too large for memory.
+    #[error("`{}` is one JSON document of more than {DOCUMENT_BYTES_MAX} bytes; import it in parts", .0.display())]
+    TooLarge(PathBuf),
     /// Another process is at it.
     #[error("`{}` is being imported by another process", .0.display())]
     Busy(PathBuf),
@@ -128,7 +146,7 @@ pub enum ImportError {
 }
 
 /// Takes a file into the log in `log`, which is created where it isn't there. The file has one JSON
-/// object a line, and may be gzipped.
+/// object a line, or is one of CloudTrail's documents, and may be gzipped.
 ///
 /// # Errors
 /// Where the file can't be read or the log can't be written. Lines that can't be read are no error, as
@@ -182,8 +200,9 @@ struct Import<'a> {
 }
 
 /// What the lines of a file gave.
-struct Lines {
-    calls: order::Calls,
+struct Lines<'a> {
+    format: Format,
+    source: Source<'a>,
     rejected: Vec<Rejected>,
     rejected_count: u64,
     rejected_file: Option<Aside>,
@@ -200,7 +219,10 @@ impl Import<'_> {
         }
         let mut lines = self.read(file)?;
         let rejected_file = lines.rejected_file.take();
-        if lines.calls.is_empty() {
+        let format = lines.format;
+        let mut calls = order::Calls::default();
+        lines.source.into_calls().into_iter().for_each(|call| calls.push(call));
+        if calls.is_empty() {
             if let Some(file) = rejected_file {
                 file.discard()?;
             }
@@ -215,22 +237,63 @@ impl Import<'_> {
             Some(file) => file.finish().map(|_| Some(self.rejected_path()))?,
             None => None,
         };
-        let imported = self.seal(lines.calls, lines.rejected_count)?;
+        let imported = self.seal(format, calls, lines.rejected_count)?;
         self.vouch()?;
         self.mark(&imported)?;
         let instance = self.instance.clone();
         Ok(ImportReport { instance, imported, already: false, rejected: lines.rejected, rejected_file })
     }
 
-    fn read(&self, file: impl Read) -> Result<Lines, ImportError> {
+    fn read(&self, file: impl Read) -> Result<Lines<'_>, ImportError> {
         let mut file = BufReader::new(file);
         let is_gzip = file.fill_buf().map_err(read_error(self.path))?.starts_with(&[0x1f, 0x8b]);
-        if is_gzip { self.read_lines(BufReader::new(MultiGzDecoder::new(file))) } else { self.read_lines(file) }
+        if is_gzip { self.read_text(BufReader::new(MultiGzDecoder::new(file))) } else { self.read_text(file) }
     }
 
-    fn read_lines(&self, mut text: impl BufRead) -> Result<Lines, ImportError> {
-        let mut lines =
-            Lines { calls: order::Calls::default(), rejected: Vec::new(), rejected_count: 0, rejected_file: None };
+    fn read_text(&self, mut text: impl BufRead) -> Result<Lines<'_>, ImportError> {
+        let mut head = Vec::new();
+        (&mut text).take(HEAD_BYTES).read_to_end(&mut head).map_err(read_error(self.path))?;
+        let format = self.options.format.unwrap_or_else(|| Format::of(&head));
+        let name: String = self.sha256.chars().take(8).collect();
+        let source = Source::new(format, &self.options.grant, &name);
+        let lines = Lines { format, source, rejected: Vec::new(), rejected_count: 0, rejected_file: None };
+        let is_document = format == Format::CloudTrail && !is_line_of_its_own(&head);
+        let text = Cursor::new(head).chain(text);
+        if is_document { self.read_document(text, lines) } else { self.read_lines(text, lines) }
+    }
+
+    /// Reads `{"Records": […]}`.
+    fn read_document<'l>(&self, text: impl BufRead, mut lines: Lines<'l>) -> Result<Lines<'l>, ImportError> {
+        let mut document = Vec::new();
+        text.take(DOCUMENT_BYTES_MAX + 1).read_to_end(&mut document).map_err(read_error(self.path))?;
+        if document.len() as u64 > DOCUMENT_BYTES_MAX {
+            return Err(ImportError::TooLarge(self.path.to_owned()));
+        }
+        let root = match json::parse(&document) {
+            Ok(root) => root,
+            Err(error) => {
+                self.keep(&mut lines, 1, &document, error.to_string())?;
+                return Ok(lines);
+            }
+        };
+        let Some(records) = root.get("Records").and_then(|records| records.elements()) else {
+            self.keep(&mut lines, 1, &document, "it has no list of `Records`".to_owned())?;
+            return Ok(lines);
+        };
+        for (record, number) in records.iter().zip(1..) {
+            if let Err(why) = lines.source.read_node(record) {
+                let text = document.get(record.span.clone()).unwrap_or_default();
+                let line: Vec<u8> = text.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }).collect();
+                self.keep(&mut lines, number, &line, why)?;
+            }
+        }
+        if lines.source.len() > RECORDS_MAX {
+            return Err(ImportError::TooMany(self.path.to_owned()));
+        }
+        Ok(lines)
+    }
+
+    fn read_lines<'l>(&self, mut text: impl BufRead, mut lines: Lines<'l>) -> Result<Lines<'l>, ImportError> {
         let mut line = Vec::new();
         for number in 1.. {
             line.clear();
@@ -250,24 +313,26 @@ impl Import<'_> {
             if record.is_empty() {
                 continue;
             }
-            match trace::read(record, &self.options.grant) {
-                Ok(call) => lines.calls.push(call),
-                Err(why) => self
-                    .reject(&mut lines, number, record, why)
-                    .map(|file| file.write_all(b"\n"))?
-                    .map_err(|source| DiskError { act: "write", path: self.rejected_path(), source })?,
+            if let Err(why) = lines.source.read(record) {
+                self.keep(&mut lines, number, record, why)?;
             }
-            if lines.calls.len() > RECORDS_MAX {
+            if lines.source.len() > RECORDS_MAX {
                 return Err(ImportError::TooMany(self.path.to_owned()));
             }
         }
         Ok(lines)
     }
 
+    /// Rejects a line that is whole.
+    fn keep(&self, lines: &mut Lines<'_>, line: u64, text: &[u8], why: String) -> Result<(), DiskError> {
+        let file = self.reject(lines, line, text, why)?;
+        file.write_all(b"\n").map_err(|source| DiskError { act: "write", path: self.rejected_path(), source })
+    }
+
     /// Counts a line, names it if it is one of the first, and keeps it.
     fn reject<'l>(
         &self,
-        lines: &'l mut Lines,
+        lines: &'l mut Lines<'_>,
         line: u64,
         text: &[u8],
         why: String,
@@ -287,12 +352,12 @@ impl Import<'_> {
     }
 
     /// Writes the calls and their outcomes in order, and switches the manifest in.
-    fn seal(&self, calls: order::Calls, rejected: u64) -> Result<Imported, ImportError> {
+    fn seal(&self, format: Format, calls: order::Calls, rejected: u64) -> Result<Imported, ImportError> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut manifest = Manifest::new(&self.instance);
         let mut imported = Imported {
             sha256: self.sha256.clone(),
-            format: FORMAT.to_owned(),
+            format: format.word().to_owned(),
             name: name.clone(),
             grant: self.options.grant.clone(),
             calls: 0,
@@ -304,7 +369,7 @@ impl Import<'_> {
         let opened = Body::Opened(Opened {
             engine: env!("CARGO_PKG_VERSION").to_owned(),
             bounds: Bounds::default(),
-            imported_from: Some(format!("{FORMAT} {name}")),
+            imported_from: Some(format!("{} {name}", format.word())),
         });
         let mut records = vec![Event { seq: 0, ts_us: None, body: opened }.to_bytes()];
         let mut first_seq = 0;
@@ -360,6 +425,12 @@ impl Import<'_> {
         let short: String = self.sha256.chars().take(8).collect();
         self.log.join(DIR).join(format!("{short}.rejected.jsonl"))
     }
+}
+
+/// Whether the first line is a whole record, as in a file of CloudTrail events one a line.
+fn is_line_of_its_own(head: &[u8]) -> bool {
+    let first = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).find(|line| !line.is_empty());
+    first.and_then(|line| json::parse(line).ok()).is_some_and(|node| node.get("eventName").is_some())
 }
 
 /// Copies what is left of a line, its end included.

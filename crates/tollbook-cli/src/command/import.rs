@@ -2,12 +2,17 @@
 
 use std::process::ExitCode;
 
-use tollbook_log::import::{ImportOptions, ImportReport, import};
+use tollbook_log::import::{Format, ImportOptions, ImportReport, import};
 
 use crate::arguments::Import;
 
 pub fn run(arguments: &Import) -> anyhow::Result<ExitCode> {
-    let options = ImportOptions { grant: arguments.grant.clone(), ..ImportOptions::default() };
+    let options = ImportOptions {
+        grant: arguments.grant.clone(),
+        format: arguments.format.as_deref().and_then(Format::from_word),
+        signer: super::log::signer(arguments.log_key.as_deref())?,
+        ..ImportOptions::default()
+    };
     for trace in &arguments.traces {
         let report = import(&arguments.log, trace, &options)?;
         tell(&trace.display().to_string(), &report)?;

@@ -43,10 +43,6 @@ impl Calls {
         self.sessions.entry(call.session.take()).or_default().push(call);
     }
 
-    pub fn len(&self) -> usize {
-        self.count
-    }
-
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
