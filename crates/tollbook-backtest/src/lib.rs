@@ -9,6 +9,7 @@
 
 mod candidate;
 mod fidelity;
+pub mod script;
 
 pub use candidate::{Candidate, Change, Report, Tally};
 pub use fidelity::{DIFFERENCES_MAX, Difference, Fidelity};

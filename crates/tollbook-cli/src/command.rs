@@ -6,6 +6,7 @@ mod classify;
 mod compact;
 mod compile;
 mod decompile;
+mod eval;
 mod explain;
 mod fmt;
 mod import;
@@ -14,6 +15,7 @@ mod log;
 #[cfg(feature = "query")]
 pub mod query;
 pub mod run;
+mod test;
 
 use std::process::ExitCode;
 

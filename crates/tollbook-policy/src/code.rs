@@ -91,6 +91,8 @@ codes! {
     TargetSelector = "P0315", "version \"1\" names tools one by one";
     TargetCounterShared = "P0316", "version \"1\" doesn't say whether two tools share a counter";
 
+    TestFailed = "P0401", "a test fails";
+
     CounterShared = "L0101", "two tools name the same counter";
 }
 

@@ -194,7 +194,7 @@ fn with_underscores(number: &str) -> String {
     }
     let mut out = number.strip_suffix(digits).unwrap_or_default().to_owned();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             out.push('_');
         }
         out.push(digit);
@@ -279,9 +279,9 @@ fn approve(out: &mut String, entry: &Approve) -> std::fmt::Result {
 /// Seconds in the largest unit that leaves no rest.
 pub(crate) fn length(seconds: u32) -> String {
     match seconds {
-        _ if seconds % 86_400 == 0 => format!("{}d", seconds / 86_400),
-        _ if seconds % 3_600 == 0 => format!("{}h", seconds / 3_600),
-        _ if seconds % 60 == 0 => format!("{}m", seconds / 60),
+        _ if seconds.is_multiple_of(86_400) => format!("{}d", seconds / 86_400),
+        _ if seconds.is_multiple_of(3_600) => format!("{}h", seconds / 3_600),
+        _ if seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
         _ => format!("{seconds}s"),
     }
 }

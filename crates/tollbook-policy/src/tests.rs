@@ -132,7 +132,7 @@ fn what_a_catalog_contradicts_is_told_as_its_golden_says() {
 
 #[test]
 fn every_code_has_a_fixture() {
-    let all = [names("reject"), names("warn"), names("catalog")].concat();
+    let all = [names("reject"), names("warn"), names("catalog"), names("test")].concat();
     // A file that is too large is made by the parser's own test: it would be 10 MiB of nothing.
     for code in Code::ALL.iter().filter(|code| **code != Code::TooLarge) {
         let prefix = format!("{code}-");

@@ -15,6 +15,10 @@ pub enum Language {
     Explain(Explain),
     /// Judge what each tool of a server does, and how bad it can get
     Classify(Classify),
+    /// Run the tests in policies
+    Test(Test),
+    /// Judge one call, and show every clause that was looked at
+    Eval(Eval),
 }
 
 /// Arguments of `fmt`.
@@ -79,4 +83,41 @@ pub enum TextOrJson {
     Text,
     /// For programs
     Json,
+}
+
+/// Arguments of `test`.
+#[derive(Debug, Args)]
+pub struct Test {
+    /// Policies with `test` blocks
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Name the clauses that never decided anything
+    #[arg(long)]
+    pub coverage: bool,
+}
+
+/// Arguments of `eval`.
+#[derive(Debug, Args)]
+pub struct Eval {
+    /// A policy, `.toll` or `.json`
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The tool that is called
+    #[arg(long, value_name = "NAME")]
+    pub tool: String,
+    /// Its arguments, a JSON object
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub args: String,
+    /// Whose call it is
+    #[arg(long, value_name = "NAME", default_value = "local")]
+    pub grant: String,
+    /// The conversation
+    #[arg(long, value_name = "NAME", default_value = "s1")]
+    pub session: String,
+    /// The client program
+    #[arg(long, value_name = "NAME", default_value = "agent")]
+    pub agent: String,
+    /// When, as in 2026-01-05T09:00:00Z [default: now]
+    #[arg(long, value_name = "TIMESTAMP")]
+    pub at: Option<String>,
 }

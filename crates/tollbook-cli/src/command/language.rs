@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::arguments::language::Language;
 
-use super::{classify, decompile, explain, fmt};
+use super::{classify, decompile, eval, explain, fmt, test};
 
 /// Does what was typed.
 pub fn run(language: &Language) -> anyhow::Result<ExitCode> {
@@ -13,5 +13,7 @@ pub fn run(language: &Language) -> anyhow::Result<ExitCode> {
         Language::Decompile(arguments) => decompile::run(arguments),
         Language::Explain(arguments) => explain::run(arguments),
         Language::Classify(arguments) => classify::run(arguments),
+        Language::Test(arguments) => test::run(arguments),
+        Language::Eval(arguments) => eval::run(arguments),
     }
 }

@@ -7,6 +7,9 @@ use crate::rule_id::{RuleIds, tool_owner};
 
 use super::Catalog;
 
+/// One kind of a block's ids.
+type IdsOf = fn(&RuleIds) -> &Vec<String>;
+
 impl Catalog {
     /// The policy with its globs and categories replaced by the tools that they choose here, groups
     /// included. `hide *` stays, which hides whatever comes. A counter that was named for a pattern is
@@ -40,7 +43,7 @@ impl Catalog {
             }
             from.extend(policy.tools.get(name).map(|own| own.ids(&tool_owner(name))));
             let to = rules.ids(&tool_owner(name));
-            let kinds: [(fn(&RuleIds) -> &Vec<String>, &Vec<String>); 6] = [
+            let kinds: [(IdsOf, &Vec<String>); 6] = [
                 (|ids| &ids.require, &to.require),
                 (|ids| &ids.deny_if, &to.deny_if),
                 (|ids| &ids.only_during, &to.only_during),

@@ -21,6 +21,9 @@ fn every_code_has_its_page_with_an_example_that_gives_it() {
             assert!(["P0105", "P0106", "P0214", "P0215"].contains(&code.as_str()), "{code} has no example");
             continue;
         };
+        if *code == Code::TestFailed {
+            continue; // what runs tests shows it
+        }
         let given = given(*code, language, text);
         assert!(given.contains(code), "{code}: {given:?}");
         assert!(given.iter().all(|other| other == code), "{code}: {given:?}");
