@@ -5,6 +5,14 @@
 //! a dozen calls over forty tools, two limits over each call, arguments and results that repeat now and
 //! then, and nothing kept of the arguments but their hash.
 
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench prints figures of numbers that are small, and stops where something is wrong"
+)]
+
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -50,6 +50,10 @@ mod tree;
 mod writer;
 
 #[cfg(test)]
+mod duckdb_test;
+#[cfg(test)]
+mod frozen_test;
+#[cfg(test)]
 mod testing;
 
 pub use checkpoint::Head;

@@ -19,7 +19,7 @@ use crate::checkpoint::{self, Head};
 use crate::disk::{self, DiskError};
 use crate::instance;
 use crate::key::{PublicKey, Signer};
-use crate::manifest::{self, Manifest, SealedRange};
+use crate::manifest::{self, Manifest, ManifestError, SealedRange};
 use crate::note;
 use crate::policies;
 use crate::reader::{ReadError, Reader};
@@ -196,13 +196,17 @@ impl Check<'_> {
         let head = self.head(note);
         let reader = match Reader::open_one(self.log, self.instance) {
             Ok(reader) => Some(reader),
+            Err(ReadError::Manifest(error @ ManifestError::Newer { .. })) => {
+                self.unchecked(&error.to_string());
+                None
+            }
             Err(error) => {
-                self.read_fault(&error);
+                self.fault(fault_of(&error));
                 None
             }
         };
         let manifest = reader.as_ref().and_then(|reader| reader.manifests().next());
-        let (mut files, mut whole) = (0, true);
+        let (mut files, mut whole) = (0, reader.is_some());
         if let Some(manifest) = manifest.filter(|manifest| !manifest.ranges.is_empty()) {
             self.manifest(manifest)?;
             files = self.files(manifest);
@@ -240,7 +244,7 @@ impl Check<'_> {
                     self.unchecked("its head is signed with another key");
                     return None;
                 }
-                _ => "its head isn't as it was signed".to_owned(),
+                _ => format!("its head, `{}`, isn't as it was signed", path.display()),
             };
             self.fault(Fault { instance: None, seq: None, path: Some(path), what });
             return None;
@@ -289,10 +293,6 @@ impl Check<'_> {
             }
         }
         good
-    }
-
-    fn read_fault(&mut self, error: &ReadError) {
-        self.fault(fault_of(error));
     }
 
     fn fault(&mut self, fault: Fault) {

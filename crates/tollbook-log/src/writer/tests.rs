@@ -319,3 +319,54 @@ fn a_policy_is_kept_once_and_checked() {
     log.store_policy(hash, json).unwrap();
     assert_eq!(log.policy(hash).unwrap(), json);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_system_that_takes_nothing_is_named() {
+    let error = Log::open(Path::new("/proc/tollbook"), options()).map(drop).unwrap_err().to_string();
+    assert_eq!(error, "cannot create the directory `/proc/tollbook`");
+}
+
+#[test]
+fn nobody_else_can_be_an_instance_that_is_alive() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), options());
+    assert!(Claim::take(dir.path(), log.instance()).unwrap().is_none());
+    assert!(instance::is_alive(dir.path(), log.instance()));
+    let name = log.instance().to_owned();
+    log.close().unwrap();
+    assert!(!instance::is_alive(dir.path(), &name));
+}
+
+/// The disk is full in the middle of a signed log: what was recorded before is there, nothing twice, and
+/// what is there verifies.
+#[test]
+fn a_full_disk_loses_nothing_that_was_recorded() {
+    let signer = Arc::new(Signer::from_secret(&[1; 32]));
+    for full_at in 0..12 {
+        let dir = tempfile::tempdir().unwrap();
+        let seam = Seam::default();
+        let options = Options { signer: Some(signer.clone()), seal_events_max: 4, ..seam.options(Durability::Write) };
+        let log = open(dir.path(), options);
+        let mut recorded = 0;
+        for n in 0..14 {
+            seam.writes.store(n >= full_at, Ordering::SeqCst);
+            match log.append(NOW, decided("a")) {
+                Ok(seq) => {
+                    assert_eq!(seq, recorded);
+                    recorded += 1;
+                }
+                Err(error) => assert!(matches!(error, AppendError::Failed(_)), "{error}"),
+            }
+        }
+        assert_eq!(recorded, full_at);
+        drop(log);
+        let again = Options { signer: Some(signer.clone()), ..self::options() };
+        Log::open(dir.path(), again).unwrap().0.close().unwrap();
+        let all: Vec<_> = all_events(dir.path()).into_iter().flat_map(|(_, events)| events).collect();
+        assert_eq!(all.iter().map(|event| event.seq).collect::<Vec<_>>(), (0..full_at).collect::<Vec<_>>());
+        let evidence = crate::verify::Evidence { keys: vec![signer.public()], heads: Vec::new() };
+        let verified = crate::verify::verify(dir.path(), &evidence).unwrap();
+        assert_eq!(verified.verdict(), crate::verify::Verdict::Intact, "full at {full_at}: {verified:?}");
+    }
+}
