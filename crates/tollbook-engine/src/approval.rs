@@ -4,37 +4,55 @@
 //! canonical arguments. `within` bounds the time from the first hold to the answer, and again from an
 //! approval to the pass. An approved call passes once.
 
+use minicbor::{Decode, Encode};
+
 use crate::canonical::hash128;
 use crate::keyed::{Handle, Keyed};
 use crate::record::Hash128;
 
-#[derive(Debug)]
+#[derive(Debug, Encode, Decode)]
 pub(crate) struct Approvals {
+    #[n(0)]
     by_fingerprint: Keyed<Approval>,
+    #[n(1)]
     by_id: Keyed<Handle>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Encode, Decode)]
 pub(crate) struct Approval {
+    #[n(0)]
     id: Box<str>,
+    #[n(1)]
     answer: Answer,
+    #[n(2)]
     within_us: i64,
     /// It is gone from this instant on.
+    #[n(3)]
     expires_us: i64,
 }
 
 /// What a person said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(index_only)]
 pub(crate) enum Answer {
     #[default]
+    #[n(0)]
     Open,
+    #[n(1)]
     Approved,
+    #[n(2)]
     Refused,
 }
 
 impl Approvals {
     pub fn new(seed: u64) -> Self {
         Self { by_fingerprint: Keyed::new(seed), by_id: Keyed::new(seed) }
+    }
+
+    /// Shuffles the tables anew.
+    pub fn reseed(&mut self, seed: u64) {
+        self.by_fingerprint.reseed(seed);
+        self.by_id.reseed(seed);
     }
 
     /// What was said to a call of this fingerprint, and the approval's id.

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
+use minicbor::{Decode, Encode};
 use tollbook_policy::Policy;
 use tollbook_policy::policy::{Count, Default, Group, Limit, Path, Rule, Rules, Run, Scope, Selector};
 
@@ -102,14 +103,18 @@ pub(crate) struct LimitPlan {
 }
 
 /// What owns a counter.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub(crate) enum Owner {
+    #[n(0)]
     AllTools,
-    Group(Box<str>),
+    #[n(1)]
+    Group(#[n(0)] Box<str>),
     /// A tool that the policy names.
-    Tool(Box<str>),
+    #[n(2)]
+    Tool(#[n(0)] Box<str>),
     /// Whichever tool is called, each counted apart.
-    EachTool(Box<str>),
+    #[n(3)]
+    EachTool(#[n(0)] Box<str>),
 }
 
 /// Why a policy can't be made into an engine.

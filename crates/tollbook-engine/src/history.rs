@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use minicbor::{Decode, Encode};
 use tollbook_policy::policy::Run;
 
 use crate::compile::{BreakPlan, Engine};
@@ -9,24 +10,32 @@ use crate::record::{End, Hash128};
 use crate::run::{CallId, PERIOD_MAX, Runs};
 
 /// The recent calls of one session that were let through, in constant memory.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Encode, Decode)]
 pub(crate) struct History {
+    #[n(0)]
     runs: Runs,
+    #[n(1)]
     times: Times,
+    #[n(2)]
     results: Streak,
+    #[n(3)]
     failures: Streak,
+    #[n(4)]
     matters_until_us: i64,
 }
 
 /// When the last calls were made, oldest first, no more of them than a breaker looks back on.
-#[derive(Debug, Default)]
-struct Times(VecDeque<i64>);
+#[derive(Debug, Default, Encode, Decode)]
+struct Times(#[n(0)] VecDeque<i64>);
 
 /// Calls of one tool in a row that ended alike.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Encode, Decode)]
 struct Streak {
+    #[n(0)]
     tool: u64,
+    #[n(1)]
     result: Option<Hash128>,
+    #[n(2)]
     times: Times,
 }
 

@@ -9,14 +9,17 @@ use std::hash::BuildHasher;
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
+use minicbor::{Decode, Decoder, Encode, Encoder};
 
 /// What an entry is looked up by: a number, and two texts of which either may be empty.
 pub(crate) type KeyRef<'a> = (u32, &'a str, &'a str);
 
 /// Names an entry for as long as it lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 pub(crate) struct Handle {
+    #[n(0)]
     slot: u32,
+    #[n(1)]
     generation: u32,
 }
 
@@ -30,13 +33,18 @@ pub(crate) struct Keyed<V> {
 
 /// An entry, or the place of one that has gone. Small, because a million of them don't fit a cache: what
 /// a look-up reads lies side by side.
-#[derive(Debug)]
+#[derive(Debug, Encode, Decode)]
 struct Slot<V> {
     /// Odd while it holds an entry; goes up whenever it is filled or emptied.
+    #[n(0)]
     generation: u32,
+    #[n(1)]
     number: u32,
+    #[n(2)]
     first: Box<str>,
+    #[n(3)]
     second: Box<str>,
+    #[n(4)]
     value: V,
 }
 
@@ -55,6 +63,17 @@ impl<V: Default> Keyed<V> {
     pub fn new(seed: u64) -> Self {
         let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
         Self { hasher, table: HashTable::new(), slots: Vec::new(), free: Vec::new() }
+    }
+
+    /// Shuffles the table anew.
+    pub fn reseed(&mut self, seed: u64) {
+        self.hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
+        self.table = HashTable::with_capacity(self.slots.len());
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        for (slot, held) in (0_u32..).zip(slots).filter(|(_, held)| held.is_full()) {
+            let hash = hash_of(hasher, (held.number, &held.first, &held.second));
+            self.table.insert_unique(hash, slot, |&slot| slot_hash(slots, hasher, slot));
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -93,10 +112,7 @@ impl<V: Default> Keyed<V> {
             }
         };
         let (slots, hasher) = (&self.slots, &self.hasher);
-        self.table.insert_unique(hash_of(hasher, key), slot, |&slot| {
-            let held = usize::try_from(slot).ok().and_then(|index| slots.get(index));
-            held.map_or(0, |held| hash_of(hasher, (held.number, &held.first, &held.second)))
-        });
+        self.table.insert_unique(hash_of(hasher, key), slot, |&slot| slot_hash(slots, hasher, slot));
         Some(Handle { slot, generation })
     }
 
@@ -136,6 +152,35 @@ impl<V: Default> Keyed<V> {
     }
 }
 
+/// The slots as they stand, those that are free too, so that every handle goes on to name what it named.
+impl<C, V: Encode<C>> Encode<C> for Keyed<V> {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        to: &mut Encoder<W>,
+        context: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        to.array(2)?;
+        self.slots.encode(to, context)?;
+        self.free.encode(to, context)
+    }
+}
+
+impl<'b, C, V: Decode<'b, C> + Default> Decode<'b, C> for Keyed<V> {
+    fn decode(from: &mut Decoder<'b>, context: &mut C) -> Result<Self, minicbor::decode::Error> {
+        from.array()?;
+        let slots: Vec<Slot<V>> = Vec::decode(from, context)?;
+        let free = Vec::decode(from, context)?;
+        let mut keyed = Self { slots, free, ..Self::new(0) };
+        keyed.reseed(0);
+        Ok(keyed)
+    }
+}
+
 fn hash_of(hasher: &SeedableRandomState, key: KeyRef<'_>) -> u64 {
     hasher.hash_one(key)
+}
+
+fn slot_hash<V>(slots: &[Slot<V>], hasher: &SeedableRandomState, slot: u32) -> u64 {
+    let held = usize::try_from(slot).ok().and_then(|index| slots.get(index));
+    held.map_or(0, |held| hash_of(hasher, (held.number, &held.first, &held.second)))
 }

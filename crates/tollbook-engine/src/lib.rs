@@ -23,6 +23,7 @@ mod hours;
 mod keyed;
 mod limit;
 mod record;
+mod snapshot;
 mod state;
 
 pub use argument::{Args, Found, KEPT_BYTES_MAX, KEYS_BYTES_MAX, follow};
@@ -34,6 +35,7 @@ pub use record::{
     Activated, Body, Bounds, End, Event, Gap, Hash128, Judge, Kept, LimitFact, Mode, Opened, Outcome, PolicyHash,
     Record, RecordedArgs, Verdict,
 };
+pub use snapshot::SnapshotError;
 pub use state::State;
 
 #[cfg(test)]

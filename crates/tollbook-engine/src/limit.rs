@@ -8,25 +8,42 @@
 
 use std::collections::VecDeque;
 
+use minicbor::{Decode, Encode};
+
 /// A limit's own numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct Measure {
     /// Length of the window in microseconds, at least 1.
+    #[n(0)]
     pub length_us: i64,
     /// Exact rolling window rather than one aligned in UTC.
+    #[n(1)]
     pub rolling: bool,
     /// What a window admits.
+    #[n(2)]
     pub max_micros: i64,
 }
 
 /// What one counter holds for one key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) enum Usage {
     /// Charges in the UTC-aligned window that began at `start_us`.
-    Plain { start_us: i64, used_micros: i64 },
+    #[n(0)]
+    Plain {
+        #[n(0)]
+        start_us: i64,
+        #[n(1)]
+        used_micros: i64,
+    },
     /// Each charge that may still be in the window, oldest first, and their sum. Boxed, because most keys
     /// are plain and there may be millions.
-    Rolling { charges: Box<VecDeque<Charge>>, used_micros: i64 },
+    #[n(1)]
+    Rolling {
+        #[n(0)]
+        charges: Box<VecDeque<Charge>>,
+        #[n(1)]
+        used_micros: i64,
+    },
 }
 
 impl Default for Usage {
@@ -35,9 +52,11 @@ impl Default for Usage {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct Charge {
+    #[n(0)]
     pub at_us: i64,
+    #[n(1)]
     pub micros: i64,
 }
 

@@ -6,6 +6,8 @@
 //! of the run. The breaker drives it call by call over what was let through, `loops()` over whatever
 //! was attempted.
 
+use minicbor::{Decode, Encode};
+
 /// Longest period that is looked for.
 pub const PERIOD_MAX: usize = 8;
 
@@ -14,11 +16,13 @@ pub const PERIOD_MAX: usize = 8;
 pub type CallId = std::num::NonZeroU64;
 
 /// The recent calls of one session, as far as loops depend on them.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Runs {
     /// The last calls, newest first; None for one whose arguments aren't known, which equals nothing.
+    #[n(0)]
     recent: [Option<CallId>; PERIOD_MAX],
     /// For each lag from 1 on: how many calls in a row, up to now, equalled the call that lag before.
+    #[n(1)]
     matches: [u32; PERIOD_MAX],
 }
 

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use minicbor::{Decode, Encode};
 use smallvec::SmallVec;
 use tollbook_policy::policy::Scope;
 
@@ -20,42 +21,66 @@ use crate::limit::{Measure, Usage};
 use crate::record::{Bounds, End, Hash128, PolicyHash};
 
 /// What the engine remembers between calls.
-#[derive(Debug)]
+#[derive(Debug, Encode, Decode)]
 pub struct State {
+    #[n(0)]
     pub(crate) bounds: Bounds,
+    #[n(1)]
     latest_us: i64,
+    #[n(2)]
     pub(crate) counters: Counters,
+    #[n(3)]
     pub(crate) sessions: Keyed<History>,
+    #[n(4)]
     sessions_swept: usize,
+    #[n(5)]
     pub(crate) approvals: Approvals,
+    #[n(6)]
     in_flight: VecDeque<InFlight>,
+    #[n(7)]
     settled: usize,
 }
 
 /// Counters by what names them, and by key.
-#[derive(Debug)]
+#[derive(Debug, Encode, Decode)]
 pub(crate) struct Counters {
+    #[n(0)]
     names: BTreeMap<CounterName, u32>,
+    #[n(1)]
     measures: Vec<Measure>,
+    /// Found again from the names.
+    #[cbor(skip)]
     bindings: Vec<Binding>,
+    #[n(2)]
     usages: Keyed<Usage>,
+    #[n(3)]
     charges: u64,
+    #[n(4)]
     swept: usize,
     /// No key's window ends before this instant, so that a full table isn't searched at each call.
+    #[n(5)]
     full_until_us: i64,
 }
 
 /// What tells one counter from another, the scope's value aside.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 struct CounterName {
+    #[n(0)]
     server: Box<str>,
+    #[n(1)]
     owner: Owner,
+    #[n(2)]
     name: Box<str>,
+    #[n(3)]
     window_us: i64,
+    #[n(4)]
     rolling: bool,
+    #[n(5)]
     scope: u8,
     /// Adds up an argument rather than counting calls.
+    #[n(6)]
     amount: bool,
+    #[n(7)]
     shadow: bool,
 }
 
@@ -68,21 +93,30 @@ struct Binding {
 }
 
 /// A call that was let through and hasn't ended.
-#[derive(Debug)]
+#[derive(Debug, Encode, Decode)]
 pub(crate) struct InFlight {
+    #[n(0)]
     pub seq: u64,
+    #[n(1)]
     pub at_us: i64,
-    pub charged: SmallVec<[Charged; 2]>,
+    #[cbor(n(2), with = "crate::snapshot::charges")]
+    pub charged: SmallVec<[Charged; 4]>,
+    #[n(3)]
     pub session: Option<Handle>,
+    #[n(4)]
     pub tool: u64,
+    #[n(5)]
     pub settled: bool,
 }
 
 /// A charge that may be given back.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Encode, Decode)]
 pub(crate) struct Charged {
+    #[n(0)]
     pub counter: Handle,
+    #[n(1)]
     pub start_us: i64,
+    #[n(2)]
     pub micros: i64,
 }
 
@@ -106,6 +140,13 @@ impl State {
             in_flight: VecDeque::new(),
             settled: 0,
         }
+    }
+
+    /// Shuffles every hash table anew.
+    pub(crate) fn reseed(&mut self, seed: u64) {
+        self.counters.usages.reseed(seed);
+        self.sessions.reseed(seed);
+        self.approvals.reseed(seed);
     }
 
     /// The instant at which something at `at_us` is taken: never before an earlier one.

@@ -3,6 +3,6 @@
 mod agreement;
 mod bounds;
 mod reference;
-mod script;
+pub(crate) mod script;
 mod sentences;
 mod vectors;
