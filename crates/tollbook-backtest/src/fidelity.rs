@@ -149,3 +149,6 @@ fn told(record: &Record) -> String {
     }
     told
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,6 +40,7 @@ pub(crate) enum Usage {
     #[n(1)]
     Rolling {
         #[n(0)]
+        #[expect(clippy::box_collection, reason = "a plain usage is a third of the size that way")]
         charges: Box<VecDeque<Charge>>,
         #[n(1)]
         used_micros: i64,
