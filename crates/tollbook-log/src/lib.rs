@@ -18,6 +18,8 @@
 //! sees sealed and open events as one, each of them once, whatever is written or crashes meanwhile.
 //! [`import::import`] takes in the logs of others. [`verify::verify`] tells whether anything was changed
 //! since it was signed, and [`proof::prove`] proves one record to somebody who doesn't have the log.
+//! [`compact::compact`] merges small files, [`status::status`] counts, [`export::export`] writes calls
+//! in formats that others read.
 //!
 //! What is *not* here: judging a call, SQL, and clocks, but for the name of an instance and the age of
 //! a segment.
