@@ -15,32 +15,16 @@ use tollbook_policy::policy::{Default, Path, Run};
 
 use crate::approval::Answer;
 use crate::argument::{Args, Found};
+use crate::call::Call;
 use crate::canonical::hash128;
 use crate::compile::{Block, Clause, Engine, LimitPlan, Owner, Text, tool_id};
 use crate::condition::{Truth, any, short_whole_micros};
-use crate::decision::{Decision, Fact, Reason, scope_value};
+use crate::decision::{Decision, Fact, Reason};
 use crate::history::History;
 use crate::keyed::Handle;
 use crate::record::{Hash128, Verdict};
 use crate::run::CallId;
 use crate::state::{InFlight, State};
-
-/// One tool call, as the engine sees it.
-#[derive(Debug, Clone, Copy)]
-pub struct Call<'a> {
-    /// Microseconds since 1970-01-01T00:00:00Z. None in an imported record without a time.
-    pub at_us: Option<i64>,
-    /// The conversation; None where it isn't known.
-    pub session: Option<&'a str>,
-    /// The grant; None where it isn't known.
-    pub grant: Option<&'a str>,
-    /// The client program; None where it isn't known.
-    pub agent: Option<&'a str>,
-    /// The tool's name.
-    pub tool: &'a str,
-    /// Its arguments.
-    pub args: Args<'a>,
-}
 
 impl Engine {
     /// Judges one call, and charges what it lets through. `seq` names the call when it settles; it must
@@ -217,7 +201,7 @@ impl<'a, 'b> Judging<'a, 'b> {
         let mut binding = None;
         for block in self.blocks {
             for limit in &block.limits {
-                let key = scope_value(limit.scope, &self.call, &self.engine.server);
+                let key = self.call.scope_value(limit.scope, &self.engine.server);
                 let (Some(now_us), Some(key)) = (self.now_us, key) else {
                     self.cannot_tell(&limit.rule, limit.shadow);
                     continue;

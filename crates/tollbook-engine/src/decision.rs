@@ -1,10 +1,9 @@
 //! What the engine answers: the verdict, and why.
 
 use smallvec::SmallVec;
-use tollbook_policy::policy::Scope;
 
+use crate::call::Call;
 use crate::compile::{Engine, LimitPlan};
-use crate::decide::Call;
 use crate::record::{Judge, LimitFact, Mode, Record, RecordedArgs, Verdict};
 
 /// The answer to one call. It borrows the rule's texts from the engine and the keys from the call.
@@ -206,16 +205,5 @@ impl Fact<'_> {
             frees_at_us: self.frees_at_us,
             shadow: self.plan.shadow,
         }
-    }
-}
-
-/// Whose value a scope takes from a call.
-pub(crate) fn scope_value<'a>(scope: Scope, call: &Call<'a>, server: &'a str) -> Option<&'a str> {
-    match scope {
-        Scope::Grant => call.grant,
-        Scope::Session => call.session,
-        Scope::Agent => call.agent,
-        Scope::Server => Some(server),
-        Scope::Everyone => Some(""),
     }
 }

@@ -13,6 +13,7 @@ pub mod run;
 
 mod approval;
 mod argument;
+mod call;
 mod canonical;
 mod compile;
 mod condition;
@@ -27,9 +28,9 @@ mod snapshot;
 mod state;
 
 pub use argument::{Args, Found, KEPT_BYTES_MAX, KEYS_BYTES_MAX, follow};
+pub use call::Call;
 pub use canonical::{canonical, hash128, policy_hash};
 pub use compile::{CompileError, Engine, LOOK_BACK_MAX};
-pub use decide::Call;
 pub use decision::{Decision, Fact, Reason};
 pub use record::{
     Activated, Body, Bounds, End, Event, Gap, Hash128, Judge, Kept, LimitFact, Mode, Opened, Outcome, PolicyHash,

@@ -1,0 +1,35 @@
+//! The question: one tool call.
+
+use tollbook_policy::policy::Scope;
+
+use crate::argument::Args;
+
+/// One tool call, as the engine sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// Microseconds since 1970-01-01T00:00:00Z. None in an imported record without a time.
+    pub at_us: Option<i64>,
+    /// The conversation; None where it isn't known.
+    pub session: Option<&'a str>,
+    /// The grant; None where it isn't known.
+    pub grant: Option<&'a str>,
+    /// The client program; None where it isn't known.
+    pub agent: Option<&'a str>,
+    /// The tool's name.
+    pub tool: &'a str,
+    /// Its arguments.
+    pub args: Args<'a>,
+}
+
+impl<'a> Call<'a> {
+    /// Whose calls are counted together with this one; None where that isn't known.
+    pub(crate) fn scope_value(&self, scope: Scope, server: &'a str) -> Option<&'a str> {
+        match scope {
+            Scope::Grant => self.grant,
+            Scope::Session => self.session,
+            Scope::Agent => self.agent,
+            Scope::Server => Some(server),
+            Scope::Everyone => Some(""),
+        }
+    }
+}
