@@ -2,6 +2,14 @@
 //!
 //! `cargo bench -p tollbook-engine --bench decide`. Peers: `benches/peers`. Results: `benches/README.md`.
 
+#![allow(
+    missing_docs,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a bench fails where it stands"
+)]
+
 use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};

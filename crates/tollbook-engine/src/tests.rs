@@ -1,5 +1,12 @@
 //! The engine against a second one that is slow and obvious, and sentence by sentence.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "small numbers of a script"
+)]
+
 mod agreement;
 mod bounds;
 mod reference;

@@ -1,5 +1,7 @@
 //! What the engine asks of the allocator. A binary of its own, because it counts for the whole process.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails where it stands")]
+
 use allocation_counter::measure;
 use tollbook_engine::{Args, Bounds, Call, End, Engine, State, Verdict, canonical, hash128};
 use tollbook_policy::Target;

@@ -82,7 +82,7 @@ impl Reference {
             Step::Answer { step, approved } => {
                 let now = self.latest_us;
                 let first = self.approvals.iter().position(|approval| approval.steps.contains(step));
-                let Some(approval) = first.map(|index| &mut self.approvals[index]) else { return None };
+                let approval = first.map(|index| &mut self.approvals[index])?;
                 if approval.answer.is_none() && now < approval.expires_us && !approval.spent {
                     approval.answer = Some(*approved);
                     if *approved {
