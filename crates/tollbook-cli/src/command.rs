@@ -6,11 +6,13 @@ mod classify;
 mod compact;
 mod compile;
 mod decompile;
+mod diff;
 mod eval;
 mod explain;
 mod fmt;
 mod import;
 mod language;
+mod lint;
 mod log;
 #[cfg(feature = "query")]
 pub mod query;

@@ -14,6 +14,8 @@ use crate::policy::Selector;
 mod check;
 mod expand;
 
+pub(crate) use check::place_of_name;
+
 /// A server's tools, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Catalog {

@@ -94,6 +94,20 @@ codes! {
     TestFailed = "P0401", "a test fails";
 
     CounterShared = "L0101", "two tools name the same counter";
+    HiddenAndAllowed = "L0201", "a tool is both hidden and allowed";
+    NeverReached = "L0202", "a clause comes after an unconditional deny";
+    ConstantCondition = "L0203", "a condition is always the same";
+    TypeNotRequired = "L0204", "a compared argument isn't required to be of its type";
+    ClientScope = "L0205", "a tool is limited only by what its client chooses";
+    LimitUnreachable = "L0206", "a tighter limit makes this one unreachable";
+    EdgeBurst = "L0207", "twice the limit passes across the edge of its window";
+    CounterWindows = "L0208", "one name stands for counters with different windows";
+    WriteUnlimited = "L0209", "a tool that changes something has no limit";
+    DefaultAllowWrites = "L0210", "`default allow` lets tools through that change something";
+    ApproveWithoutWithin = "L0211", "an approval doesn't say how long it holds";
+    CounterRenamed = "L0212", "a counter has another name than before";
+    Boilerplate30 = "L0213", "the limit is the usual 30";
+    BadSilence = "L0214", "the comment silences nothing";
 }
 
 impl std::fmt::Display for Code {

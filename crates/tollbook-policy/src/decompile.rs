@@ -226,7 +226,7 @@ fn limit(out: &mut String, limit: &Limit, owner: &str) -> std::fmt::Result {
     Ok(())
 }
 
-fn only_during(out: &mut String, entry: &OnlyDuring) -> std::fmt::Result {
+pub(crate) fn only_during(out: &mut String, entry: &OnlyDuring) -> std::fmt::Result {
     shadow(out, entry.shadow);
     let hours = format!("{}..{}", clock(entry.from_minute), clock(entry.to_minute));
     write!(out, "only during {} {hours} {}", days(&entry.days), quote(&entry.zone))?;
@@ -251,7 +251,7 @@ fn days(days: &[Day]) -> String {
     ranges.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
-fn breaker(out: &mut String, entry: &Break) -> std::fmt::Result {
+pub(crate) fn breaker(out: &mut String, entry: &Break) -> std::fmt::Result {
     shadow(out, entry.shadow);
     write!(out, "break after {} ", with_underscores(&entry.after.to_string()))?;
     match entry.on {
@@ -274,6 +274,14 @@ fn approve(out: &mut String, entry: &Approve) -> std::fmt::Result {
     write!(out, " within {}", length(entry.within_s))?;
     because(out, entry.on_deny.as_ref());
     Ok(())
+}
+
+/// A clause on one line; None is never given, for a String takes whatever is written to it.
+pub(crate) fn clause_text(write: impl FnOnce(&mut String) -> std::fmt::Result) -> Option<String> {
+    let mut text = String::new();
+    write(&mut text).ok()?;
+    text.truncate(text.trim_end().len());
+    Some(text)
 }
 
 /// Seconds in the largest unit that leaves no rest.

@@ -37,6 +37,17 @@ pub struct Diagnostic {
     pub labels: Vec<Label>,
     /// Ways out.
     pub help: Vec<String>,
+    /// Changes of the text that put it right without changing what the policy means.
+    pub fixes: Vec<Fix>,
+}
+
+/// A change of the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fix {
+    /// What is taken out.
+    pub span: Span,
+    /// What comes in.
+    pub text: String,
 }
 
 /// Whether the policy can be used all the same.
@@ -67,6 +78,7 @@ impl Diagnostic {
             message: code.message().to_owned(),
             labels: vec![Label { span, text: label.into() }],
             help: Vec::new(),
+            fixes: Vec::new(),
         }
     }
 
@@ -94,6 +106,13 @@ impl Diagnostic {
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help.push(help.into());
+        self
+    }
+
+    /// The same with a change that puts it right.
+    #[must_use]
+    pub fn fix(mut self, fix: Fix) -> Self {
+        self.fixes.push(fix);
         self
     }
 

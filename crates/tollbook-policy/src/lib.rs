@@ -47,6 +47,11 @@ pub mod json;
 mod catalog;
 mod classify;
 
+// What a policy lets through.
+mod case;
+mod diff;
+mod lint;
+
 // What both share.
 mod check;
 mod decimal;
@@ -56,10 +61,12 @@ pub use catalog::{Argument, Arguments, Catalog, Tool, glob_matches};
 pub use check::CATEGORIES;
 pub use classify::{Category, Class, Risk};
 pub use decimal::Decimal;
-pub use diagnostic::{Code, Diagnostic, Label, Severity, Span, render, render_json};
+pub use diagnostic::{Code, Diagnostic, Fix, Label, Severity, Span, render, render_json};
+pub use diff::{Change, Difference, diff};
 pub use draft::Places;
 pub use import::{Form, IMPORT_BYTES_MAX, Imported, import};
 pub use layout::{FormatError, format, layout, same_tokens};
+pub use lint::{Known, fixed, lint};
 pub use lower::Target;
 pub use policy::Policy;
 pub use rule_id::{ALL_TOOLS, RuleIds, clock, pointer_key, tool_owner};

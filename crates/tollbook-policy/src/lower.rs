@@ -21,7 +21,7 @@ mod target;
 
 pub use clause::suffix;
 use clause::{Entries, Owner};
-pub use target::Target;
+pub use target::{Target, head};
 
 /// Most calls of one step of a test.
 const CALLS_MAX: u64 = 100_000;

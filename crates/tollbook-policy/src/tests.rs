@@ -106,13 +106,17 @@ fn what_is_refused_is_told_as_its_golden_says() {
     }
 }
 
+/// Beside `NAME.toll` may stand the version in force, `NAME.old`.
 #[test]
 fn what_is_doubtful_is_told_and_read_all_the_same() {
-    for name in names("warn").iter().filter(|name| !name.ends_with(".txt")) {
+    for name in names("warn").iter().filter(|name| name.ends_with(".toll") || name.ends_with(".json")) {
         let text = text_of(&fixtures("warn").join(name));
         let read = read(name, &text, Target::Native).unwrap();
-        assert!(read.warnings.iter().any(|one| name.starts_with(one.code.as_str())), "{name}");
-        check_golden(&fixtures("warn").join(name).with_extension("txt"), &told(name, &text, &read.warnings));
+        let old = fixtures("warn").join(name).with_extension("old");
+        let old = old.exists().then(|| super::read("old.toll", &text_of(&old), Target::Native).unwrap().policy);
+        let warnings = lint(name, &text, &read, Known { catalog: None, against: old.as_ref() });
+        assert!(warnings.iter().any(|one| name.starts_with(one.code.as_str())), "{name}");
+        check_golden(&fixtures("warn").join(name).with_extension("txt"), &told(name, &text, &warnings));
     }
 }
 

@@ -15,6 +15,10 @@ pub enum Language {
     Explain(Explain),
     /// Judge what each tool of a server does, and how bad it can get
     Classify(Classify),
+    /// Look for what a policy says and hardly means
+    Lint(Lint),
+    /// Tell, tool by tool, what another version of a policy would let through
+    Diff(Diff),
     /// Run the tests in policies
     Test(Test),
     /// Judge one call, and show every clause that was looked at
@@ -120,4 +124,45 @@ pub struct Eval {
     /// When, as in 2026-01-05T09:00:00Z [default: now]
     #[arg(long, value_name = "TIMESTAMP")]
     pub at: Option<String>,
+}
+
+/// Arguments of `lint`.
+#[derive(Debug, Args)]
+pub struct Lint {
+    /// Policies, `.toll` or `.json`
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Write what can be put right without a change of meaning into the files
+    #[arg(long)]
+    pub fix: bool,
+    /// The version in force, whose counters must keep their names
+    #[arg(long, value_name = "OLD")]
+    pub against: Option<PathBuf>,
+    /// A saved `tools/list`, for what the tools do
+    #[arg(long, value_name = "CATALOG")]
+    pub catalog: Option<PathBuf>,
+    /// How warnings are written
+    #[arg(long, value_enum, default_value_t = super::CheckFormat::Text)]
+    pub format: super::CheckFormat,
+}
+
+/// Arguments of `diff`.
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// The policy as it was
+    #[arg(value_name = "OLD")]
+    pub old: PathBuf,
+    /// The policy as it is to be
+    #[arg(value_name = "NEW")]
+    pub new: PathBuf,
+    /// End with 1 if this is found
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub fail_on: Option<FailOn>,
+}
+
+/// What a difference may be refused for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// A call that was refused is allowed now, or may be
+    Looser,
 }

@@ -67,9 +67,7 @@ impl Report {
                 self.found.push(serde_json::json!({ "file": source.name, "diagnostics": diagnostics }));
                 Ok(())
             }
-            CheckFormat::Github => {
-                crate::print(&told.iter().map(|one| annotation(source, one)).collect::<String>())
-            }
+            CheckFormat::Github => crate::print(&told.iter().map(|one| annotation(source, one)).collect::<String>()),
         }
     }
 

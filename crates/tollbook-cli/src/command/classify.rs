@@ -39,6 +39,7 @@ pub fn run(arguments: &Classify) -> anyhow::Result<ExitCode> {
 
 /// Reads a saved list of tools.
 pub fn read(file: &Path) -> anyhow::Result<Catalog> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read the catalog `{}`", file.display()))?;
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read the catalog `{}`", file.display()))?;
     Catalog::read(&text).map_err(|error| anyhow::anyhow!("cannot use the catalog `{}`: {error}", file.display()))
 }

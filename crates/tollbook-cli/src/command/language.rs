@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::arguments::language::Language;
 
-use super::{classify, decompile, eval, explain, fmt, test};
+use super::{classify, decompile, diff, eval, explain, fmt, lint, test};
 
 /// Does what was typed.
 pub fn run(language: &Language) -> anyhow::Result<ExitCode> {
@@ -13,6 +13,8 @@ pub fn run(language: &Language) -> anyhow::Result<ExitCode> {
         Language::Decompile(arguments) => decompile::run(arguments),
         Language::Explain(arguments) => explain::run(arguments),
         Language::Classify(arguments) => classify::run(arguments),
+        Language::Lint(arguments) => lint::run(arguments),
+        Language::Diff(arguments) => diff::run(arguments),
         Language::Test(arguments) => test::run(arguments),
         Language::Eval(arguments) => eval::run(arguments),
     }

@@ -51,7 +51,8 @@ fn coverage(source: &Source, read: &Read, scripted: &Scripted) -> String {
     let mut all: Vec<_> = read.rules.values().collect();
     all.sort_by_key(|span| (span.start, span.end));
     all.dedup();
-    let mut text = format!("{}: {} of {} clauses decided something\n", source.name, all.len() - silent.len(), all.len());
+    let mut text =
+        format!("{}: {} of {} clauses decided something\n", source.name, all.len() - silent.len(), all.len());
     for span in silent {
         let (line, _) = tollbook_policy::diagnostic::line_and_column(&source.text, span.start);
         let clause = source.text.get(span.clone()).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");

@@ -57,7 +57,9 @@ fn no_span_makes_the_renderer_stumble() {
 #[test]
 fn every_code_stands_once_and_in_its_range() {
     let mut codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
-    assert!(codes.iter().all(|code| ["P01", "P02", "P03", "L01"].iter().any(|range| code.starts_with(range))));
+    assert!(
+        codes.iter().all(|code| ["P01", "P02", "P03", "P04", "L01", "L02"].iter().any(|range| code.starts_with(range)))
+    );
     let count = codes.len();
     codes.sort_unstable();
     codes.dedup();
