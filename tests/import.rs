@@ -57,3 +57,17 @@ fn calls_without_a_time_are_counted_and_not_guessed() {
     assert!(out.contains("newly refused      0") && out.contains("1164 unknown"), "{out}");
     assert!(out.contains("without a time     1164"), "{out}");
 }
+
+/// A name is whatever a record says, and not for the terminal to act upon.
+#[test]
+fn control_characters_of_a_name_do_not_reach_the_terminal() {
+    let dir = Dir::new();
+    let trace = dir.file("t.jsonl", "{\"ts\":\"2026-01-05T09:00:00Z\",\"seq\":0,\"session\":\"s\",\"server\":\"x\",\"tool\":\"a\\u001b[2Jb\",\"args\":{}}\n");
+    let log = dir.path("log");
+    tollbook(&["import", "--log", &log, &trace]).ok();
+    let out = tollbook(&["report", "rates", "--log", &log]).ok();
+    assert!(out.contains("a\\u{1b}[2Jb") && !out.contains('\u{1b}'), "{out}");
+    let candidate = dir.file("c.toll", "default deny\n");
+    let out = tollbook(&["backtest", "--log", &log, &candidate]).ok();
+    assert!(out.contains("a\\u{1b}[2Jb") && !out.contains('\u{1b}'), "{out}");
+}

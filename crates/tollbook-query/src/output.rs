@@ -36,7 +36,7 @@ fn table(answer: &Answer, to: &mut impl Write) -> io::Result<()> {
     table.load_style(presets::ASCII_MARKDOWN);
     table.set_header(answer.schema.fields().iter().map(|field| field.name().as_str()));
     rows(answer, "", |row| {
-        table.add_row(row);
+        table.add_row(row.iter().map(|text| visible(text)));
         Ok(())
     })?;
     for (index, field) in answer.schema.fields().iter().enumerate() {
@@ -48,6 +48,15 @@ fn table(answer: &Answer, to: &mut impl Write) -> io::Result<()> {
     writeln!(to, "{table}")?;
     let count: usize = answer.batches.iter().map(arrow::record_batch::RecordBatch::num_rows).sum();
     writeln!(to, "{count} {}", if count == 1 { "row" } else { "rows" })
+}
+
+/// Control characters as escapes: a tool's name is whatever a server says, and not for the terminal to
+/// act upon.
+fn visible(text: &str) -> String {
+    let escaped = |character: char| {
+        if character.is_control() { character.escape_default().to_string() } else { character.to_string() }
+    };
+    text.chars().map(escaped).collect()
 }
 
 fn json(answer: &Answer, to: &mut impl Write) -> io::Result<()> {
