@@ -179,6 +179,8 @@ struct State {
     last_ts_us: i64,
     /// Framed records that aren't handed over yet; see [`Durability::Relaxed`].
     buffer: Vec<u8>,
+    /// Memory for the next record's bytes.
+    record: Vec<u8>,
     /// All events below are on stable storage.
     synced_seq: u64,
     sync_wanted: bool,
@@ -226,6 +228,7 @@ impl Log {
             next_seq: 0,
             last_ts_us: i64::MIN,
             buffer: Vec::new(),
+            record: Vec::new(),
             synced_seq: 0,
             sync_wanted: false,
             failure: None,
@@ -269,7 +272,11 @@ impl Log {
         let mut state = self.shared.seal_if_due(self.shared.lock())?;
         let ts_us = ts_us.max(state.last_ts_us);
         let seq = state.next_seq;
-        let record = Event { seq, ts_us: Some(ts_us), body }.to_bytes();
+        let mut record = std::mem::take(&mut state.record);
+        record.clear();
+        // As in `Event::to_bytes`, in memory that was there before. Writing to memory cannot fail.
+        let written = minicbor::encode(Event { seq, ts_us: Some(ts_us), body }, &mut record);
+        debug_assert!(written.is_ok(), "encoding to memory failed");
         let before = state.buffer.len();
         segment::frame_into(&mut state.buffer, &record).ok_or(AppendError::TooLarge { bytes: record.len() })?;
         state.segment_bytes += (state.buffer.len() - before) as u64;
@@ -278,6 +285,9 @@ impl Log {
         }
         if let Some(heads) = &mut state.heads {
             heads.push(&record);
+        }
+        if record.capacity() <= BUFFER_BYTES_MAX {
+            state.record = record;
         }
         let clean = state.synced_seq == seq;
         state.next_seq += 1;
