@@ -15,6 +15,7 @@ mod backtest;
 mod bad_input;
 mod gateway;
 mod import;
+mod language;
 mod policy;
 mod program;
 mod readme;

@@ -68,6 +68,7 @@ pub use import::{Form, IMPORT_BYTES_MAX, Imported, import};
 pub use layout::{FormatError, format, layout, same_tokens};
 pub use lint::{Known, fixed, lint};
 pub use lower::Target;
+pub use parser::parse;
 pub use policy::Policy;
 pub use rule_id::{ALL_TOOLS, RuleIds, clock, pointer_key, tool_owner};
 pub use version::{VERSION_1, VERSION_TOLLBOOK_1};

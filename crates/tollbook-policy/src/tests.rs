@@ -11,6 +11,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod editor;
+mod schema;
+
 /// How many cases a law is tried on: `TOLLBOOK_CASES` of them, if it is set.
 #[expect(clippy::disallowed_methods, reason = "how long a test may take is said outside of it")]
 pub fn cases(usual: u32) -> u32 {

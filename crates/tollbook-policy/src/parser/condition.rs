@@ -83,7 +83,7 @@ fn test_op(input: Tokens<'_>) -> Parsed<'_, TestOp> {
 }
 
 /// ```ebnf
-/// path = "args" , { "." , IDENT | "[" , STRING , "]" } ;
+/// path = "args" , { "." , WORD | "[" , STRING , "]" } ;
 /// ```
 pub fn path(input: Tokens<'_>) -> Parsed<'_, Spanned<Path>> {
     let plain = preceded(sign("."), token(Kind::Word, "an argument's name", |key| Some(key.to_owned())));

@@ -82,7 +82,7 @@ fn outcome(input: Tokens<'_>) -> Parsed<'_, Outcome> {
 }
 
 /// ```ebnf
-/// verdict = ( "allow" | "deny" | "hold" ) , [ "by" , label | because ] ;
+/// verdict = ( "allow" | "deny" | "hold" ) , [ "by" , ( WORD | STRING ) | because ] ;
 /// ```
 fn verdict(input: Tokens<'_>) -> Parsed<'_, Verdict> {
     let decides = token(Kind::Word, "what decides", |word| Some(word.to_owned()));

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::ast::{ClauseKind, Cond};
 
+mod recogniser;
 pub mod sentence;
 
 /// `line:column what` for each error.

@@ -8,7 +8,7 @@ use crate::parser::parse;
 
 /// The right side of a production.
 #[derive(Debug, Clone)]
-enum Part {
+pub enum Part {
     /// `"word"`
     Written(String),
     /// `IDENT`, or the name of a production.
@@ -23,7 +23,7 @@ enum Part {
     Many(Box<Part>),
 }
 
-fn grammar() -> BTreeMap<String, Part> {
+pub fn grammar() -> BTreeMap<String, Part> {
     let text = include_str!("../../../../../grammar/policy.ebnf");
     let plain: String = text.lines().filter(|line| !line.starts_with("(*")).collect::<Vec<_>>().join(" ");
     let mut words: Vec<&str> = plain.split_whitespace().rev().collect();
@@ -99,6 +99,7 @@ fn write(part: &Part, grammar: &BTreeMap<String, Part>, choices: &mut Vec<u8>, o
 fn terminal(name: &str) -> &'static str {
     match name {
         "IDENT" => "thing_1",
+        "WORD" => "limit",
         "STRING" => "\"a \\\"string\\\"\"",
         "GLOB" => "create_*",
         "INT" => "30",
