@@ -109,7 +109,7 @@ impl<'p> Stage<'p> {
             Step::As(Scope::Server, name) => {
                 if !self.engines.contains_key(name) {
                     let engine = Engine::compile(self.policy, name)
-                        .or_else(|error| Err(Diagnostic::error(Code::TestFailed, span.clone(), error.to_string())))?;
+                        .map_err(|error| Diagnostic::error(Code::TestFailed, span.clone(), error.to_string()))?;
                     self.engines.insert(name.clone(), engine);
                 }
                 self.server.clone_from(name);

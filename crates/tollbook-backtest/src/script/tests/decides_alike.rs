@@ -88,7 +88,7 @@ fn compare(op: &str, value: &Lit, arg: &Arg) -> Option<bool> {
         ("<=", Lit::Number(to), Arg::Is(Lit::Number(is))) => Some(is <= to),
         (">", Lit::Number(to), Arg::Is(Lit::Number(is))) => Some(is > to),
         (">=", Lit::Number(to), Arg::Is(Lit::Number(is))) => Some(is >= to),
-        ("matches", Lit::Text(start), Arg::Is(Lit::Text(is))) => Some(is.starts_with(&start[1..])),
+        ("matches", Lit::Text(start), Arg::Is(Lit::Text(is))) => Some(is.starts_with(start.trim_start_matches('^'))),
         ("contains", Lit::Text(part), Arg::Is(Lit::Text(is))) => Some(is.contains(part)),
         ("contains", part, Arg::Is(Lit::List(list))) => Some(list.contains(part)),
         _ => None,
