@@ -42,7 +42,11 @@ fn globs_are_written_out_for_a_catalog() {
     assert!(json.contains("\"list_invoices\": {}") && json.contains("update_note_rate_day"), "{json}");
     let wrong = dir.file("wrong.toll", "default deny\nallow list_invoise\n");
     let checked = tollbook(&["check", "--format", "github", "--catalog", &catalog, &wrong]);
-    assert!(checked.code == Some(1) && checked.out.contains("line=2,col=7,") && checked.out.contains("title=P0224::"), "{}", checked.out);
+    assert!(
+        checked.code == Some(1) && checked.out.contains("line=2,col=7,") && checked.out.contains("title=P0224::"),
+        "{}",
+        checked.out
+    );
 }
 
 #[test]

@@ -61,7 +61,12 @@ impl Space {
         for condition in conditions {
             by_path.entry(&condition.path).or_default().push(condition);
         }
-        let arguments = by_path.into_iter().map(|(path, conditions)| kinds(path, &conditions));
+        let paths: Vec<&Path> = by_path.keys().copied().collect();
+        let arguments = by_path.into_iter().map(|(path, conditions)| {
+            let inside = |a: &Path, b: &Path| a != b && a.keys.starts_with(&b.keys);
+            let nested = paths.iter().any(|other| inside(other, path) || inside(path, other));
+            Some(told_apart(kinds(path, &conditions)?, &conditions, nested))
+        });
         let space = Self { arguments: arguments.collect::<Option<_>>()? };
         let product = space.arguments.iter().try_fold(1_usize, |product, one| product.checked_mul(one.kinds.len()));
         product.filter(|product| *product <= CASES_MAX).map(|_| space)
@@ -122,6 +127,30 @@ fn kinds(path: &Path, conditions: &[&Condition]) -> Option<Kinds> {
         kinds.extend(subsets(&contains).map(Kind::List));
     }
     Some(Kinds { path: path.clone(), numbers, kinds })
+}
+
+/// One kind of each lot on which every condition answers alike, the one that reads best as an example. An
+/// argument that lies in another, or has others in it, keeps what decides which of them can be there.
+fn told_apart(argument: Kinds, conditions: &[&Condition], nested: bool) -> Kinds {
+    let Kinds { path, numbers, mut kinds } = argument;
+    kinds.sort_by_key(|kind| match kind {
+        Kind::Text(_) => 0,
+        Kind::Number(_) => 1,
+        Kind::Missing => 2,
+        Kind::Bool(_) => 3,
+        Kind::OtherText(_) => 4,
+        Kind::List(_) => 5,
+        Kind::Object => 6,
+    });
+    let alone = Space { arguments: vec![Kinds { path: path.clone(), numbers: numbers.clone(), kinds: Vec::new() }] };
+    let mut lots = BTreeSet::new();
+    kinds.retain(|kind| {
+        let case = Case { space: &alone, kinds: vec![kind] };
+        let answers: Vec<bool> = conditions.iter().map(|condition| case.holds(condition)).collect();
+        let place = (nested && *kind == Kind::Missing, nested && *kind == Kind::Object);
+        lots.insert((answers, place))
+    });
+    Kinds { path, numbers, kinds }
 }
 
 fn subsets(all: &[(Op, Literal)]) -> impl Iterator<Item = Vec<(Op, Literal)>> {

@@ -90,6 +90,23 @@ fn what_is_accepted_is_in_the_one_style() {
     }
 }
 
+/// Mutated real policies: whatever still reads can be linted, compared and formatted.
+#[test]
+fn a_policy_without_one_of_its_tokens_panics_nothing() {
+    for name in names("accept").iter().filter(|name| name.ends_with(".toll")) {
+        let text = text_of(&fixtures("accept").join(name));
+        let whole = read(name, &text, Target::Native).unwrap();
+        for cut in text.split_inclusive(char::is_whitespace).filter(|piece| !piece.trim().is_empty()) {
+            let shorter = text.replacen(cut, " ", 1);
+            let Ok(found) = read(name, &shorter, Target::Native) else { continue };
+            let _ = lint(name, &shorter, &found, Known::default());
+            let _ = diff(&whole.policy, &found.policy);
+            let _ = diff(&found.policy, &whole.policy);
+            let _ = found.policy.to_toll();
+        }
+    }
+}
+
 #[test]
 fn what_is_refused_is_told_as_its_golden_says() {
     for name in names("reject") {

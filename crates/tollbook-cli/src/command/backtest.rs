@@ -122,7 +122,7 @@ fn write_changes(text: &mut String, what: &str, mut rows: Vec<(&str, Change, Opt
     table.set_header([what, "newly refused", "newly allowed", "calls"]);
     for (name, change, calls) in rows {
         table.add_row([
-            name.escape_debug().to_string(),
+            crate::visible(name),
             change.newly_refused.to_string(),
             change.newly_allowed.to_string(),
             calls.map(|calls| calls.to_string()).unwrap_or_default(),

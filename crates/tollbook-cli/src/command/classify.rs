@@ -18,7 +18,7 @@ pub fn run(arguments: &Classify) -> anyhow::Result<ExitCode> {
             table.load_style(presets::ASCII_MARKDOWN);
             table.set_header(["tool", "category", "risk", "evidence"]);
             for (name, class) in classes {
-                let name = name.escape_debug().to_string();
+                let name = crate::visible(name);
                 let category = class.category;
                 table.add_row([&name, category.name(), category.risk().name(), &class.evidence.join("; ")]);
             }

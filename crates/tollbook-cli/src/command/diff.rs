@@ -17,8 +17,8 @@ pub fn run(arguments: &Diff) -> anyhow::Result<ExitCode> {
     for one in all.iter().filter(|one| one.change != Change::Same) {
         let tool = match &one.tool {
             Selector::Glob(glob) if glob == "*" => "any other tool".to_owned(),
-            Selector::Name(name) => name.escape_debug().to_string(),
-            Selector::Glob(glob) => format!("other tools {}", glob.escape_debug()),
+            Selector::Name(name) => crate::visible(name),
+            Selector::Glob(glob) => format!("other tools {}", crate::visible(glob)),
             Selector::Category(name) => format!("other tools of category {name}"),
         };
         writeln!(text, "{:13}  {tool}", one.change.name())?;

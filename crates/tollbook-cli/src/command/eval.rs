@@ -40,13 +40,13 @@ pub fn run(arguments: &Eval) -> anyhow::Result<ExitCode> {
         Verdict::Hold => "hold",
         Verdict::Unknown => "unknown",
     };
-    writeln!(text, "{word}  {}  at {at}", arguments.tool.escape_debug())?;
+    writeln!(text, "{word}  {}  at {at}", crate::visible(&arguments.tool))?;
     writeln!(text, "  reason  {}", decision.reason.code())?;
     if let Some(rule) = decision.rule {
         writeln!(text, "  rule    {rule}")?;
     }
     if decision.verdict != Verdict::Allow {
-        writeln!(text, "  text    {}", decision.text().escape_debug())?;
+        writeln!(text, "  text    {}", crate::visible(decision.text()))?;
     }
     let judged = !matches!(decision.rule, Some("(hidden)" | "(default deny)"));
     let examined = if judged { script::examine(&policy, &server, &call).with_context(cannot)? } else { Vec::new() };

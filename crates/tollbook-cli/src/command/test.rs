@@ -26,10 +26,10 @@ pub fn run(arguments: &Test) -> anyhow::Result<ExitCode> {
         let told: Vec<Diagnostic> = scripted.failures.iter().map(|failure| failure.diagnostic.clone()).collect();
         crate::print(&render(&source, &told))?;
         for name in &scripted.passed {
-            crate::print(&format!("ok    {}: {}\n", source.name, name.escape_debug()))?;
+            crate::print(&format!("ok    {}: {}\n", source.name, crate::visible(name)))?;
         }
         for failure in &scripted.failures {
-            crate::print(&format!("FAIL  {}: {}\n", source.name, failure.test.escape_debug()))?;
+            crate::print(&format!("FAIL  {}: {}\n", source.name, crate::visible(&failure.test)))?;
         }
         if arguments.coverage {
             crate::print(&coverage(&source, &read, &scripted))?;

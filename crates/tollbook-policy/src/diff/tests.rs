@@ -117,7 +117,7 @@ fn tools_come_and_go() {
 
 #[test]
 fn too_many_cases_are_incomparable() {
-    let many: Vec<String> = (0..12).map(|n| format!("args.k{n} == 1")).collect();
+    let many: Vec<String> = (0..17).map(|n| format!("args.k{n} == 1")).collect();
     let text = format!("deny when {}", many.join(" and "));
     check(&text, &text, Change::Same, &[]);
     check(
