@@ -9,6 +9,7 @@ mod client;
 mod server;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -139,10 +140,10 @@ fn drive(dir: &Path, policy: &Policy, planned: &[Planned]) -> anyhow::Result<See
     let mut seen = Seen::default();
     for (index, call) in planned.iter().enumerate() {
         now_us.store(BEGINS_US + call.at_us, Ordering::SeqCst);
-        if !clients.contains_key(&call.session) {
-            clients.insert(call.session, Client::connect(&desk, &program, call.session)?);
-        }
-        let Some(client) = clients.get_mut(&call.session) else { continue };
+        let client = match clients.entry(call.session) {
+            Entry::Occupied(held) => held.into_mut(),
+            Entry::Vacant(free) => free.insert(Client::connect(&desk, &program, call.session)?),
+        };
         let answer = client.call(call.tool, &call.args)?;
         if answer.contains("[POLICY DENIED]") || answer.contains("\"error\"") {
             seen.refused += 1;
@@ -152,10 +153,9 @@ fn drive(dir: &Path, policy: &Policy, planned: &[Planned]) -> anyhow::Result<See
         } else {
             seen.answered += 1;
         }
-        if last_call.get(&call.session) == Some(&index) {
-            if let Some(client) = clients.remove(&call.session) {
-                client.disconnect()?;
-            }
+        let was_last = last_call.get(&call.session) == Some(&index);
+        if let Some(client) = was_last.then(|| clients.remove(&call.session)).flatten() {
+            client.disconnect()?;
         }
     }
     desk.lock().unwrap_or_else(PoisonError::into_inner).close()?;
