@@ -8,7 +8,7 @@ command -v python3 >/dev/null || { echo "python3 is missing" >&2; exit 3; }
 mkdir -p "$into"
 if [ ! -x "$into/python/bin/mcp-server-git" ]; then
     python3 -m venv "$into/python" || { echo "python3 has no venv" >&2; exit 3; }
-    "$into/python/bin/pip" --quiet --disable-pip-version-check install mcp==2.3.0 mcp-server-git==2026.10.19 duckdb==1.4.2 \
+    "$into/python/bin/pip" --quiet --disable-pip-version-check install mcp==2.3.0 mcp-server-git==2026.10.19 \
         || { echo "pip could not install" >&2; exit 3; }
 fi
 if [ ! -e "$into/node_modules/.bin/mcp-server-filesystem" ]; then

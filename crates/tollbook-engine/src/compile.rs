@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
 use minicbor::{Decode, Encode};
-use tollbook_policy::Policy;
 use tollbook_policy::policy::{Count, Default, Group, Limit, Path, Rule, Rules, Run, Scope, Selector};
+use tollbook_policy::{Policy, glob_matches};
 
 use crate::canonical::{hash128, policy_hash};
 use crate::condition::Condition;
@@ -279,19 +279,6 @@ fn selects(selector: &Selector, tool: &str) -> bool {
         Selector::Glob(glob) => glob_matches(glob, tool),
         Selector::Category(_) => false,
     }
-}
-
-/// Whether a glob, in which `*` stands for any characters, matches the whole name.
-fn glob_matches(glob: &str, name: &str) -> bool {
-    let mut parts = glob.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = name.strip_prefix(first) else { return false };
-    let Some(last) = parts.next_back() else { return rest.is_empty() };
-    for part in parts {
-        let Some((_, after)) = rest.split_once(part) else { return false };
-        rest = after;
-    }
-    rest.ends_with(last)
 }
 
 #[derive(std::default::Default)]
