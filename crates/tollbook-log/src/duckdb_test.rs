@@ -23,7 +23,7 @@ fn python() -> Result<PathBuf, String> {
     };
     if run(&python, &["-c", "import duckdb"]).is_err() {
         run(Path::new("python3"), &["-m", "venv", venv.to_str().ok_or("a path that isn't UTF-8")?])?;
-        run(&python, &["-m", "pip", "install", "--quiet", "duckdb"])?;
+        run(&python, &["-m", "pip", "install", "--quiet", "duckdb==2.0.0"])?;
     }
     Ok(python)
 }
