@@ -29,7 +29,7 @@ pub fn run(arguments: &Run) -> anyhow::Result<ExitCode> {
     let manner = Manner {
         mode: if arguments.shadow { Mode::Shadow } else { Mode::Enforce },
         kept: kept(arguments.record_args),
-        seed: fastrand::u64(..),
+        seed: getrandom::u64().context("cannot get a random number from the system")?,
     };
     let clock = Box::new(|| jiff::Timestamp::now().as_microsecond());
     let desk = Desk::open(log, engine, manner, clock).context("cannot write the log")?;
