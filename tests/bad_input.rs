@@ -101,12 +101,14 @@ fn wrong_arguments_end_with_2_and_say_how() {
     }
 }
 
-/// `tollbook query … | head -1` isn't an error.
+/// `tollbook query … | head -1` isn't an error: nobody is at the other end of the pipe any more.
 #[test]
 fn a_reader_that_has_heard_enough_is_no_error() {
     let dir = Dir::new();
     let policy = dir.file("p.toll", "default allow\n");
-    let pipe = format!("set -o pipefail; {TOLLBOOK} compile {policy} | true");
-    let ended = std::process::Command::new("bash").args(["-c", &pipe]).output().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let ended = std::process::Command::new(TOLLBOOK).args(["compile", &policy]).stdout(writer).output().unwrap();
+    assert_eq!(ended.status.code(), Some(0));
     assert!(ended.stderr.is_empty(), "{}", String::from_utf8_lossy(&ended.stderr));
 }

@@ -12,8 +12,8 @@ pub const DIFFERENCES_MAX: usize = 20;
 
 /// The replay of the recorded policies over the recorded events.
 #[derive(Debug)]
-pub struct Fidelity<'p> {
-    policies: &'p BTreeMap<PolicyHash, Policy>,
+pub struct Fidelity {
+    policies: BTreeMap<PolicyHash, Policy>,
     instance: String,
     state: State,
     active: BTreeMap<(String, Option<String>), Option<Engine>>,
@@ -44,12 +44,10 @@ pub struct Difference {
     pub replayed: String,
 }
 
-impl<'p> Fidelity<'p> {
-    /// A replay that hasn't seen an event. `policies` are all that judged a call of the log.
-    #[must_use]
-    pub fn new(policies: &'p BTreeMap<PolicyHash, Policy>) -> Self {
+impl Default for Fidelity {
+    fn default() -> Self {
         Self {
-            policies,
+            policies: BTreeMap::new(),
             instance: String::new(),
             state: State::new(Bounds::default(), 0),
             active: BTreeMap::new(),
@@ -60,6 +58,21 @@ impl<'p> Fidelity<'p> {
             imported: 0,
             differences: Vec::new(),
         }
+    }
+}
+
+impl Fidelity {
+    /// The policy that an event is about to put in force, where it isn't known yet. Unless it is given
+    /// beforehand, by [`Fidelity::policy`], the calls that it judged can't be replayed.
+    #[must_use]
+    pub fn lacks(&self, event: &Event) -> Option<PolicyHash> {
+        let Body::Activated(activated) = &event.body else { return None };
+        (!self.policies.contains_key(&activated.policy)).then_some(activated.policy)
+    }
+
+    /// Takes a policy that judged calls of the log.
+    pub fn policy(&mut self, hash: PolicyHash, policy: Policy) {
+        self.policies.insert(hash, policy);
     }
 
     /// The events of another instance follow: it has counters of its own.

@@ -141,7 +141,7 @@ impl Engine {
     /// A regular expression or a time zone that can't be used, and categories, which need a catalog.
     pub fn compile(policy: &Policy, server: &str) -> Result<Self, CompileError> {
         let mut compiler = Compiler::default();
-        let all_tools = match policy.all_tools == Rules::default() {
+        let all_tools = match policy.all_tools.is_empty() {
             true => None,
             false => Some(compiler.block("/all_tools", &policy.all_tools, |_| Owner::AllTools)?),
         };

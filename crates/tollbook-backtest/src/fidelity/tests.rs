@@ -47,8 +47,10 @@ fn log(text: &str, kept: Kept) -> (BTreeMap<PolicyHash, Policy>, Vec<Event>) {
     (BTreeMap::from([(engine.policy(), policy)]), events)
 }
 
-fn replay<'p>(policies: &'p BTreeMap<PolicyHash, Policy>, events: &[Event]) -> Fidelity<'p> {
-    let mut fidelity = Fidelity::new(policies);
+fn replay(policies: &BTreeMap<PolicyHash, Policy>, events: &[Event]) -> Fidelity {
+    let mut fidelity = Fidelity::default();
+    policies.iter().for_each(|(hash, policy)| fidelity.policy(*hash, policy.clone()));
+    assert_eq!(events.iter().find_map(|event| fidelity.lacks(event)).is_some(), policies.is_empty());
     fidelity.begin("i");
     events.iter().for_each(|event| fidelity.event(event));
     fidelity

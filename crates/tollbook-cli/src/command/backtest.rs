@@ -1,6 +1,5 @@
 //! `tollbook backtest`: does the log come out again, and what would another policy have done?
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
 use tollbook_backtest::{Candidate, Change, Fidelity, Report, Tally};
-use tollbook_engine::{Body, PolicyHash};
+use tollbook_engine::PolicyHash;
 use tollbook_log::Reader;
 use tollbook_policy::{Policy, Target};
 
@@ -25,8 +24,7 @@ pub fn run(arguments: &Backtest) -> anyhow::Result<ExitCode> {
 /// The report as text, and whether the replay of the recorded policies gave back every decision.
 pub fn report(log: &Path, name: &str, candidate: Policy) -> anyhow::Result<(String, bool)> {
     let reader = Reader::open(&[log])?;
-    let policies = recorded_policies(&reader)?;
-    let mut fidelity = Fidelity::new(&policies);
+    let mut fidelity = Fidelity::default();
     let mut candidate =
         Candidate::new(candidate).with_context(|| format!("the policy `{name}` cannot be put in force"))?;
     for instance in reader.instances() {
@@ -34,6 +32,9 @@ pub fn report(log: &Path, name: &str, candidate: Policy) -> anyhow::Result<(Stri
         candidate.begin();
         for event in reader.events(instance)? {
             let event = event?;
+            if let Some(hash) = fidelity.lacks(&event) {
+                fidelity.policy(hash, recorded_policy(&reader, hash)?);
+            }
             fidelity.event(&event);
             candidate.event(&event);
         }
@@ -44,27 +45,16 @@ pub fn report(log: &Path, name: &str, candidate: Policy) -> anyhow::Result<(Stri
     Ok((text, fidelity.different == 0))
 }
 
-/// Every policy that judged a call of the log, by its hash.
-fn recorded_policies(reader: &Reader) -> anyhow::Result<BTreeMap<PolicyHash, Policy>> {
-    let mut policies = BTreeMap::new();
-    for instance in reader.instances() {
-        for event in reader.events(instance)? {
-            let Body::Activated(activated) = event?.body else { continue };
-            if policies.contains_key(&activated.policy) {
-                continue;
-            }
-            let json = reader.policy(activated.policy)?;
-            let name = format!("policies/{}.json", activated.policy);
-            let read = tollbook_policy::read(&name, &json, Target::Native).map_err(|errors| {
-                anyhow::anyhow!("{}", tollbook_policy::diagnostic::render(&name, &json, &errors, false))
-            })?;
-            policies.insert(activated.policy, read.policy);
-        }
-    }
-    Ok(policies)
+/// A policy that judged calls of the log.
+fn recorded_policy(reader: &Reader, hash: PolicyHash) -> anyhow::Result<Policy> {
+    let json = reader.policy(hash)?;
+    let name = format!("policies/{hash}.json");
+    let read = tollbook_policy::read(&name, &json, Target::Native)
+        .map_err(|errors| anyhow::anyhow!("{}", tollbook_policy::diagnostic::render(&name, &json, &errors, false)))?;
+    Ok(read.policy)
 }
 
-fn write_fidelity(text: &mut String, fidelity: &Fidelity<'_>) -> std::fmt::Result {
+fn write_fidelity(text: &mut String, fidelity: &Fidelity) -> std::fmt::Result {
     match fidelity.share() {
         Some((same, judged)) => {
             writeln!(text, "fidelity {} % ({same} of {judged})", percent(same, judged))?;
