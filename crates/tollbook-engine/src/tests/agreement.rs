@@ -183,10 +183,12 @@ fn script() -> impl Strategy<Value = Vec<Step>> {
 fn the_engine_agrees_with_the_definition() {
     let cases = std::env::var("TOLLBOOK_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1_000);
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    let calls = std::cell::Cell::new(0_u64);
     let outcome = runner.run(&(policy_text(), script()), |(text, script)| {
         let mut reference = Reference::new(policy(&text));
         let mut engine = Driver::new(&text);
         for (index, step) in script.iter().enumerate() {
+            calls.set(calls.get() + u64::from(matches!(step, Step::Call(_))));
             prop_assert_eq!(
                 engine.step(step),
                 reference.step(step),
@@ -198,6 +200,7 @@ fn the_engine_agrees_with_the_definition() {
         }
         Ok(())
     });
+    eprintln!("{} calls in {cases} scripts", calls.get());
     if let Err(error) = outcome {
         panic!("{error}");
     }
