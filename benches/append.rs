@@ -156,6 +156,7 @@ impl Traffic {
             loop_period: None,
             loop_repeats: None,
             approval: None,
+            category: None,
         };
         (now_us, Body::Decision(Box::new(record)))
     }

@@ -106,7 +106,7 @@ impl Candidate {
             Body::Decision(record) if record.judged_by == Judge::Gateway => self.report.by_gateway += 1,
             Body::Decision(record) => self.call(event, record),
             Body::Outcome(outcome) => self.state.settle(outcome.call_seq, outcome.end, outcome.result_hash),
-            Body::Opened(_) | Body::Activated(_) | Body::Gap(_) => {}
+            _ => {}
         }
     }
 

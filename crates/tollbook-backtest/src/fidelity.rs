@@ -97,7 +97,7 @@ impl Fidelity {
                 Judge::Import => self.imported += 1,
             },
             Body::Outcome(outcome) => self.state.settle(outcome.call_seq, outcome.end, outcome.result_hash),
-            Body::Gap(_) => {}
+            Body::Gap(_) | Body::Answered(_) | Body::Reset(_) | Body::Frozen(_) | Body::Snapshot(_) | Body::Pruned(_) => {}
         }
     }
 

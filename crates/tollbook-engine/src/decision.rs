@@ -64,6 +64,7 @@ impl Decision<'_> {
             loop_period: self.run.map(|(period, _)| period),
             loop_repeats: self.run.map(|(_, repeats)| repeats),
             approval: self.approval.clone(),
+            category: None,
         }
     }
 }

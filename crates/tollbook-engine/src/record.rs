@@ -40,6 +40,21 @@ pub enum Body {
     /// Calls went by that could not be recorded.
     #[n(4)]
     Gap(#[n(0)] Gap),
+    /// A person answered a call that waits.
+    #[n(5)]
+    Answered(#[n(0)] Answered),
+    /// An operator emptied counters.
+    #[n(6)]
+    Reset(#[n(0)] Reset),
+    /// An operator stopped a grant's calls, or let them go on.
+    #[n(7)]
+    Frozen(#[n(0)] Frozen),
+    /// The engine's state was put by, so that a replay can begin here.
+    #[n(8)]
+    Snapshot(#[n(0)] Snapshot),
+    /// Old events were removed from the log.
+    #[n(9)]
+    Pruned(#[n(0)] Pruned),
 }
 
 /// An engine began to judge.
@@ -115,6 +130,70 @@ pub struct Gap {
     /// Why.
     #[n(1)]
     pub cause: String,
+}
+
+/// A person answered a call that waits.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Answered {
+    /// The approval's id, as in [`Record::approval`].
+    #[n(0)]
+    pub approval: String,
+    /// Whether the call may pass.
+    #[n(1)]
+    pub approved: bool,
+    /// Who says so, as far as the gateway can tell.
+    #[n(2)]
+    pub by: Option<String>,
+}
+
+/// An operator emptied counters.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Reset {
+    /// Name of the counter; none means every counter.
+    #[n(0)]
+    pub counter: Option<String>,
+    /// The scope's value; none means every one.
+    #[n(1)]
+    pub key: Option<String>,
+    /// Who did it, as far as the gateway can tell.
+    #[n(2)]
+    pub by: Option<String>,
+}
+
+/// An operator stopped a grant's calls, or let them go on.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Frozen {
+    /// The grant.
+    #[n(0)]
+    pub grant: String,
+    /// Stopped, rather than let go on.
+    #[n(1)]
+    pub frozen: bool,
+    /// Who did it, as far as the gateway can tell.
+    #[n(2)]
+    pub by: Option<String>,
+}
+
+/// The engine's state was put by: it is what every event before this one makes of an empty state.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Snapshot {
+    /// SHA-256 of the bytes that [`crate::State::snapshot`] gave.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub sha256: [u8; 32],
+    /// How many bytes they are.
+    #[n(1)]
+    pub bytes: u64,
+}
+
+/// Old events were removed from the log.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Pruned {
+    /// The first event that is left.
+    #[n(0)]
+    pub first_seq: u64,
+    /// Everything that was removed happened before this instant, in microseconds since 1970.
+    #[n(1)]
+    pub before_us: i64,
 }
 
 /// SHA-256 of a policy's canonical JSON.
@@ -196,6 +275,9 @@ pub struct Record {
     /// Id of the approval that the call waits for, or that let it pass.
     #[n(21)]
     pub approval: Option<String>,
+    /// The tool's category, such as `write`, where whoever judged knew it.
+    #[n(22)]
+    pub category: Option<String>,
 }
 
 /// Who decided.

@@ -288,6 +288,7 @@ impl Desk {
             loop_period: None,
             loop_repeats: None,
             approval: None,
+            category: None,
         };
         self.append(now_us, Body::Decision(Box::new(record)))
     }

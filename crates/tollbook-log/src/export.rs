@@ -119,7 +119,7 @@ pub fn to_json(instance: &str, event: &Event) -> Result<String, ExportError> {
     let batch = match event.body {
         Body::Decision(_) => rows::calls(instance, events, &[None]),
         Body::Outcome(_) => rows::outcomes(instance, events),
-        Body::Opened(_) | Body::Activated(_) | Body::Gap(_) => rows::events(instance, events),
+        _ => rows::events(instance, events),
     };
     let mut text = Vec::new();
     let mut writer = WriterBuilder::new().build::<_, LineDelimited>(&mut text);

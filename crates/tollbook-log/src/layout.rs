@@ -53,7 +53,7 @@ impl<'a> Layout<'a> {
                     Some((_, call)) if call.done.is_none() => call.done = Some(bytes),
                     _ => layout.outcomes.push(bytes),
                 },
-                Body::Opened(_) | Body::Activated(_) | Body::Gap(_) => layout.events.push(bytes),
+                _ => layout.events.push(bytes),
             }
         }
         for (day, call) in calls.into_values() {

@@ -15,8 +15,11 @@ use arrow::array::{
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::error::ArrowError;
-use tollbook_engine::{Activated, Body, Event, Gap, LimitFact, Opened, Outcome, Record};
+use tollbook_engine::{
+    Activated, Answered, Body, Event, Frozen, Gap, LimitFact, Opened, Outcome, Pruned, Record, Reset, Snapshot,
+};
 
+use crate::disk;
 use crate::schema::{self, Kind};
 
 pub(crate) use read::{CallEvent, call_events, other_events, outcome_events};
@@ -71,6 +74,48 @@ struct GapDetail {
     cause: String,
 }
 
+/// The rest of an `answered` event, in the column `detail`.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnsweredDetail {
+    approval: String,
+    approved: bool,
+    by: Option<String>,
+}
+
+/// The rest of a `reset` event, in the column `detail`.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ResetDetail {
+    counter: Option<String>,
+    key: Option<String>,
+    by: Option<String>,
+}
+
+/// The rest of a `frozen` event, in the column `detail`. The grant has a column of its own.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FrozenDetail {
+    frozen: bool,
+    by: Option<String>,
+}
+
+/// The rest of a `snapshot` event, in the column `detail`; the SHA-256 in hexadecimal.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SnapshotDetail {
+    sha256: String,
+    bytes: u64,
+}
+
+/// The rest of a `pruned` event, in the column `detail`.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PrunedDetail {
+    first_seq: u64,
+    before_us: i64,
+}
+
 /// Rows of `calls`: decisions, with the outcome that goes into each one's row.
 pub(crate) fn calls(instance: &str, events: &[Event], done: &[Option<Event>]) -> Result<RecordBatch, RowsError> {
     let records: Vec<&Record> = events.iter().filter_map(record).collect();
@@ -114,6 +159,7 @@ pub(crate) fn calls(instance: &str, events: &[Event], done: &[Option<Event>]) ->
         whole(each().map(|record| record.loop_period.map(u64::from))),
         whole(each().map(|record| record.loop_repeats.map(u64::from))),
         text(each().map(|record| record.approval.as_ref())),
+        text(each().map(|record| record.category.as_ref())),
     ];
     Ok(RecordBatch::try_new(Kind::Calls.schema(), columns)?)
 }
@@ -150,7 +196,11 @@ pub(crate) fn events(instance: &str, events: &[Event]) -> Result<RecordBatch, Ro
         time(events.iter().map(|event| event.ts_us)),
         text(each().map(|body| Some(kind_word(body)))),
         text(activated().map(|activated| activated.map(|Activated { server, .. }| server))),
-        text(activated().map(|activated| activated.and_then(|Activated { grant, .. }| grant.as_ref()))),
+        text(each().map(|body| match body {
+            Body::Activated(Activated { grant, .. }) => grant.as_ref(),
+            Body::Frozen(Frozen { grant, .. }) => Some(grant),
+            _ => None,
+        })),
         text(activated().map(|activated| activated.map(|Activated { policy, .. }| policy.to_string()))),
         text(each().map(detail)),
     ];
@@ -162,6 +212,11 @@ fn kind_word(body: &Body) -> &'static str {
         Body::Opened(_) => "opened",
         Body::Activated(_) => "activated",
         Body::Gap(_) => "gap",
+        Body::Answered(_) => "answered",
+        Body::Reset(_) => "reset",
+        Body::Frozen(_) => "frozen",
+        Body::Snapshot(_) => "snapshot",
+        Body::Pruned(_) => "pruned",
         Body::Decision(_) => "decision",
         Body::Outcome(_) => "outcome",
     }
@@ -179,6 +234,21 @@ fn detail(body: &Body) -> Option<String> {
             imported_from: imported_from.clone(),
         }),
         Body::Gap(Gap { calls, cause }) => serde_json::to_string(&GapDetail { calls: *calls, cause: cause.clone() }),
+        Body::Answered(Answered { approval, approved, by }) => {
+            serde_json::to_string(&AnsweredDetail { approval: approval.clone(), approved: *approved, by: by.clone() })
+        }
+        Body::Reset(Reset { counter, key, by }) => {
+            serde_json::to_string(&ResetDetail { counter: counter.clone(), key: key.clone(), by: by.clone() })
+        }
+        Body::Frozen(Frozen { frozen, by, .. }) => {
+            serde_json::to_string(&FrozenDetail { frozen: *frozen, by: by.clone() })
+        }
+        Body::Snapshot(Snapshot { sha256, bytes }) => {
+            serde_json::to_string(&SnapshotDetail { sha256: disk::hex(sha256), bytes: *bytes })
+        }
+        Body::Pruned(Pruned { first_seq, before_us }) => {
+            serde_json::to_string(&PrunedDetail { first_seq: *first_seq, before_us: *before_us })
+        }
         Body::Activated(_) | Body::Decision(_) | Body::Outcome(_) => return None,
     };
     // Strings and numbers always have a JSON text.

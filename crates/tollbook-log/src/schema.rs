@@ -191,6 +191,7 @@ table! {
         LOOP_PERIOD = "loop_period": Whole | null, "Calls in the block that repeats, where a breaker refused.";
         LOOP_REPEATS = "loop_repeats": Whole | null, "How often the block had been repeated, where a breaker refused.";
         APPROVAL = "approval": Text | null, "Id of the approval that the call waits for, or that let it pass.";
+        CATEGORY = "category": Text | null, "The tool's category, such as write. Null where whoever judged didn't know it.";
     }
 }
 
@@ -232,9 +233,9 @@ table! {
         INSTANCE = "instance": Text, "The process that recorded the event.";
         SEQ = "seq": Whole, "Place in the instance's order.";
         TS = "ts": Time | null, "When it happened. Null where it isn't known.";
-        KIND = "kind": Text, "opened (an engine began to judge), activated (a policy took effect) or gap (calls went unrecorded).";
+        KIND = "kind": Text, "opened (an engine began to judge), activated (a policy took effect), gap (calls went unrecorded), answered (a person let a call pass or not), reset (counters were emptied), frozen (a grant was stopped or let go on), snapshot (the engine's state was put by) or pruned (old events were removed).";
         SERVER = "server": Text | null, "The server whose calls an activated policy judges.";
-        GRANT = "grant": Text | null, "The grant whose calls an activated policy judges. Null means every grant.";
+        GRANT = "grant": Text | null, "The grant whose calls an activated policy judges, or that was stopped. Null means every grant.";
         POLICY_HASH = "policy_hash": Text | null, "SHA-256 of the activated policy, hexadecimal.";
         DETAIL = "detail": Text | null, "The rest of the event, as a JSON object.";
     }

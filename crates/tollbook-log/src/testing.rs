@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use tollbook_engine::{
-    Activated, Body, Bounds, End, Event, Gap, Hash128, Judge, Kept, LimitFact, Mode, Opened, Outcome, PolicyHash,
-    Record, RecordedArgs, Verdict,
+    Activated, Answered, Body, Bounds, End, Event, Frozen, Gap, Hash128, Judge, Kept, LimitFact, Mode, Opened, Outcome,
+    PolicyHash, Pruned, Record, RecordedArgs, Reset, Snapshot, Verdict,
 };
 
 /// A plain call.
@@ -31,6 +31,7 @@ pub fn record(tool: &str) -> Record {
         loop_period: None,
         loop_repeats: None,
         approval: None,
+        category: None,
     }
 }
 
@@ -137,6 +138,7 @@ fn any_record() -> impl Strategy<Value = Record> {
             opt(any::<u32>()),
             opt(any::<u32>()),
             opt(nasty()),
+            opt(nasty()),
         ),
     )
         .prop_map(|(a, b, c)| Record {
@@ -162,6 +164,7 @@ fn any_record() -> impl Strategy<Value = Record> {
             loop_period: c.4,
             loop_repeats: c.5,
             approval: c.6,
+            category: c.7,
         })
 }
 
@@ -185,13 +188,23 @@ fn body() -> impl Strategy<Value = Body> {
             })
         });
     prop_oneof![
-        4 => any_record().prop_map(|record| Body::Decision(Box::new(record))),
-        4 => ended,
+        4 => any_record().prop_map(|record| Body::Decision(Box::new(record))).boxed(),
+        4 => ended.boxed(),
         1 => (nasty(), bounds(), opt(nasty()))
-            .prop_map(|(engine, bounds, imported_from)| Body::Opened(Opened { engine, bounds, imported_from })),
+            .prop_map(|(engine, bounds, imported_from)| Body::Opened(Opened { engine, bounds, imported_from })).boxed(),
         1 => (nasty(), opt(nasty()), any::<[u8; 32]>())
-            .prop_map(|(server, grant, policy)| Body::Activated(Activated { server, grant, policy: PolicyHash(policy) })),
-        1 => (opt(any::<u64>()), nasty()).prop_map(|(calls, cause)| Body::Gap(Gap { calls, cause })),
+            .prop_map(|(server, grant, policy)| Body::Activated(Activated { server, grant, policy: PolicyHash(policy) })).boxed(),
+        1 => (opt(any::<u64>()), nasty()).prop_map(|(calls, cause)| Body::Gap(Gap { calls, cause })).boxed(),
+        1 => (nasty(), any::<bool>(), opt(nasty()))
+            .prop_map(|(approval, approved, by)| Body::Answered(Answered { approval, approved, by })).boxed(),
+        1 => (opt(nasty()), opt(nasty()), opt(nasty()))
+            .prop_map(|(counter, key, by)| Body::Reset(Reset { counter, key, by })).boxed(),
+        1 => (nasty(), any::<bool>(), opt(nasty()))
+            .prop_map(|(grant, frozen, by)| Body::Frozen(Frozen { grant, frozen, by })).boxed(),
+        1 => (any::<[u8; 32]>(), any::<u64>())
+            .prop_map(|(sha256, bytes)| Body::Snapshot(Snapshot { sha256, bytes })).boxed(),
+        1 => (any::<u64>(), any::<i64>())
+            .prop_map(|(first_seq, before_us)| Body::Pruned(Pruned { first_seq, before_us })).boxed(),
     ]
 }
 

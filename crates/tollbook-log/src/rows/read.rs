@@ -6,11 +6,13 @@ use arrow::array::{
 };
 use arrow::datatypes::{Decimal128Type, Int64Type, TimestampMicrosecondType};
 use tollbook_engine::{
-    Activated, Body, Bounds, End, Event, Gap, Hash128, Judge, Kept, LimitFact, Mode, Opened, Outcome, PolicyHash,
-    Record, RecordedArgs, Verdict,
+    Activated, Answered, Body, Bounds, End, Event, Frozen, Gap, Hash128, Judge, Kept, LimitFact, Mode, Opened, Outcome,
+    PolicyHash, Pruned, Record, RecordedArgs, Reset, Snapshot, Verdict,
 };
 
-use super::{GapDetail, OpenedDetail, RowsError};
+use super::{
+    AnsweredDetail, FrozenDetail, GapDetail, OpenedDetail, PrunedDetail, ResetDetail, RowsError, SnapshotDetail,
+};
 use crate::schema::{Column, calls, events, limit, outcomes};
 
 /// A call's event, and its outcome's where that stands in the same row.
@@ -76,6 +78,28 @@ pub(crate) fn other_events(batch: &RecordBatch) -> Result<Vec<Event>, RowsError>
                     let GapDetail { calls, cause } = json(&detail, row, seq)?;
                     Body::Gap(Gap { calls, cause })
                 }
+                "answered" => {
+                    let AnsweredDetail { approval, approved, by } = json(&detail, row, seq)?;
+                    Body::Answered(Answered { approval, approved, by })
+                }
+                "reset" => {
+                    let ResetDetail { counter, key, by } = json(&detail, row, seq)?;
+                    Body::Reset(Reset { counter, key, by })
+                }
+                "frozen" => {
+                    let FrozenDetail { frozen, by } = json(&detail, row, seq)?;
+                    Body::Frozen(Frozen { grant: grant.required(row, seq)?.to_owned(), frozen, by })
+                }
+                "snapshot" => {
+                    let SnapshotDetail { sha256, bytes } = json(&detail, row, seq)?;
+                    // Both are a SHA-256 in hexadecimal.
+                    let PolicyHash(sha256) = PolicyHash::from_hex(&sha256).ok_or_else(|| detail.wrong(seq, &sha256))?;
+                    Body::Snapshot(Snapshot { sha256, bytes })
+                }
+                "pruned" => {
+                    let PrunedDetail { first_seq, before_us } = json(&detail, row, seq)?;
+                    Body::Pruned(Pruned { first_seq, before_us })
+                }
                 other => return Err(kind.wrong(seq, other)),
             };
             Ok(Event { seq, ts_us: seqs.ts.get(row), body })
@@ -119,6 +143,8 @@ struct CallReader<'a> {
     loop_period: Wholes<'a>,
     loop_repeats: Wholes<'a>,
     approval: Texts<'a>,
+    /// None in files of before it was kept.
+    category: Option<Texts<'a>>,
 }
 
 impl<'a> CallReader<'a> {
@@ -159,6 +185,7 @@ impl<'a> CallReader<'a> {
             loop_period: table.wholes(&calls::LOOP_PERIOD)?,
             loop_repeats: table.wholes(&calls::LOOP_REPEATS)?,
             approval: table.texts(&calls::APPROVAL)?,
+            category: table.has(&calls::CATEGORY).then(|| table.texts(&calls::CATEGORY)).transpose()?,
         })
     }
 
@@ -193,6 +220,7 @@ impl<'a> CallReader<'a> {
             loop_period: self.loop_period.small(row, seq)?,
             loop_repeats: self.loop_repeats.small(row, seq)?,
             approval: self.approval.owned(row),
+            category: self.category.as_ref().and_then(|category| category.owned(row)),
         };
         let done = match self.done_seq.unsigned(row) {
             None => None,
@@ -300,6 +328,13 @@ impl<'a> Table<'a> {
         };
         let array = array.and_then(|array| downcast(array)).ok_or_else(|| mistyped(column))?;
         Ok(Typed { column: *column, array })
+    }
+
+    fn has(&self, column: &Column) -> bool {
+        match self {
+            Self::Batch(batch) => batch.column_by_name(column.name).is_some(),
+            Self::Items(items) => items.column_by_name(column.name).is_some(),
+        }
     }
 
     fn texts(&self, column: &Column) -> Result<Texts<'a>, RowsError> {
