@@ -43,6 +43,32 @@ pub(crate) struct Plan {
     /// Its identity; none where it is worked out when it is needed.
     pub tool_id: Option<u64>,
     pub blocks: smallvec::SmallVec<[u32; 4]>,
+    pub stages: Stages,
+}
+
+/// The stages in which any clause of a tool's blocks has a say: the others aren't visited.
+#[derive(Debug, Clone, Copy, std::default::Default)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each stage, read one by one")]
+pub(crate) struct Stages {
+    pub require: bool,
+    pub deny: bool,
+    pub hours: bool,
+    pub breaks: bool,
+    pub limits: bool,
+    pub approve: bool,
+}
+
+impl Stages {
+    fn of<'a>(blocks: impl Iterator<Item = &'a Block>) -> Self {
+        blocks.fold(Self::default(), |stages, block| Self {
+            require: stages.require || !block.require.is_empty(),
+            deny: stages.deny || !block.deny.is_empty(),
+            hours: stages.hours || !block.hours.is_empty(),
+            breaks: stages.breaks || !block.breaks.is_empty(),
+            limits: stages.limits || !block.limits.is_empty(),
+            approve: stages.approve || !block.approve.is_empty(),
+        })
+    }
 }
 
 /// The clauses of one block of the policy.
@@ -194,6 +220,7 @@ impl Engine {
                 plan.named = true;
                 plan.blocks.push(*block);
             }
+            plan.stages = engine.stages(&plan);
             engine.named.insert(name.into(), plan);
         }
         Ok(engine)
@@ -241,22 +268,43 @@ impl Engine {
         self.blocks.get(usize::try_from(index).ok()?)
     }
 
-    pub(crate) fn plan(&self, tool: &str) -> std::borrow::Cow<'_, Plan> {
+    fn plan(&self, tool: &str) -> std::borrow::Cow<'_, Plan> {
         match self.named.get(tool) {
             Some(plan) => std::borrow::Cow::Borrowed(plan),
             None => std::borrow::Cow::Owned(self.unnamed_plan(tool)),
         }
     }
 
+    /// What applies to a tool that the policy names one by one.
+    pub(crate) fn named_plan(&self, tool: &str) -> Option<&Plan> {
+        self.named.get(tool)
+    }
+
     /// What applies to a tool that has no block of its own.
-    fn unnamed_plan(&self, tool: &str) -> Plan {
+    pub(crate) fn unnamed_plan(&self, tool: &str) -> Plan {
         let mut plan = Plan { hidden: self.hidden.iter().any(|of| selects(of, tool)), ..Plan::default() };
         plan.blocks.extend(self.all_tools);
         for (_, block) in self.patterns.iter().filter(|(of, _)| of.iter().any(|of| selects(of, tool))) {
             plan.named = true;
             plan.blocks.push(*block);
         }
+        plan.stages = self.stages(&plan);
         plan
+    }
+
+    fn stages(&self, plan: &Plan) -> Stages {
+        Stages::of(plan.blocks.iter().filter_map(|index| self.block(*index)))
+    }
+}
+
+impl Owner {
+    /// How a record names it; `tool` is the tool where each is counted apart.
+    pub fn text<'a>(&'a self, tool: &'a str) -> &'a str {
+        match self {
+            Self::AllTools => "all tools",
+            Self::Group(name) | Self::Tool(name) => name,
+            Self::EachTool(_) => tool,
+        }
     }
 }
 

@@ -17,39 +17,46 @@ use crate::approval::Answer;
 use crate::argument::{Args, Found};
 use crate::call::Call;
 use crate::canonical::hash128;
-use crate::compile::{Block, Clause, Engine, LimitPlan, Owner, Text, tool_id};
+use crate::compile::{Block, Clause, Engine, LimitPlan, Owner, Plan, Text, tool_id};
 use crate::condition::{Truth, any, short_whole_micros};
 use crate::decision::{Decision, Fact, Reason};
 use crate::history::History;
 use crate::keyed::Handle;
 use crate::record::{Hash128, Verdict};
 use crate::run::CallId;
-use crate::state::{InFlight, State};
+use crate::state::{Charges, InFlight, State};
 
 impl Engine {
     /// Judges one call, and charges what it lets through. `seq` names the call when it settles; it must
     /// grow from call to call.
     pub fn decide<'a>(&'a self, state: &mut State, seq: u64, call: &Call<'a>) -> Decision<'a> {
+        // The decision is written where the caller wants it: it is too large to be moved about.
+        let mut decision = Decision {
+            verdict: Verdict::Allow,
+            reason: Reason::Allowed,
+            rule: None,
+            message: None,
+            limits: SmallVec::new(),
+            shadow_rules: Vec::new(),
+            run: None,
+            retry_at_us: None,
+            approval: None,
+        };
         let now_us = call.at_us.map(|at_us| state.advance(at_us));
-        let plan = self.plan(call.tool);
-        let blocks: SmallVec<[&Block; 4]> = plan.blocks.iter().filter_map(|index| self.block(*index)).collect();
+        let unnamed;
+        let plan = match self.named_plan(call.tool) {
+            Some(plan) => plan,
+            None => {
+                unnamed = self.unnamed_plan(call.tool);
+                &unnamed
+            }
+        };
         let mut judging = Judging {
             engine: self,
-            call: *call,
+            call,
             now_us,
-            blocks: &blocks,
-            decision: Decision {
-                verdict: Verdict::Allow,
-                reason: Reason::Allowed,
-                rule: None,
-                message: None,
-                limits: SmallVec::new(),
-                shadow_rules: Vec::new(),
-                run: None,
-                retry_at_us: None,
-                approval: None,
-            },
-            probed: SmallVec::new(),
+            plan,
+            decision: &mut decision,
             approval: None,
             tool_id: plan.tool_id,
         };
@@ -61,41 +68,45 @@ impl Engine {
             // Each stage returns None once the verdict is settled.
             let _ = judging.judge(state, seq);
         }
-        judging.decision
+        decision
     }
 }
 
 struct Judging<'a, 'b> {
     engine: &'a Engine,
-    call: Call<'a>,
+    call: &'b Call<'a>,
     now_us: Option<i64>,
-    blocks: &'b [&'a Block],
-    decision: Decision<'a>,
-    probed: SmallVec<[Probed<'a>; 4]>,
+    plan: &'b Plan,
+    decision: &'b mut Decision<'a>,
     /// An approval that lets the call pass.
     approval: Option<Handle>,
     tool_id: Option<u64>,
 }
 
-/// A limit that the call fits into, ready to be charged.
-struct Probed<'a> {
-    limit: &'a LimitPlan,
-    held: Option<Handle>,
-    counter: u32,
-    tool: &'a str,
-    key: &'a str,
-    micros: i64,
-}
-
 impl<'a, 'b> Judging<'a, 'b> {
     fn judge(&mut self, state: &mut State, seq: u64) -> Option<()> {
-        self.require()?;
-        self.deny()?;
-        self.only_during()?;
-        self.find_approval(state);
-        self.breakers(state)?;
-        self.limits(state)?;
-        self.approve(state, seq)?;
+        let stages = self.plan.stages;
+        if stages.require {
+            self.require()?;
+        }
+        if stages.deny {
+            self.deny()?;
+        }
+        if stages.hours {
+            self.only_during()?;
+        }
+        if stages.approve {
+            self.find_approval(state);
+        }
+        if stages.breaks {
+            self.breakers(state)?;
+        }
+        if stages.limits {
+            self.limits(state)?;
+        }
+        if stages.approve {
+            self.approve(state, seq)?;
+        }
         self.charge(state, seq)
     }
 
@@ -148,11 +159,17 @@ impl<'a, 'b> Judging<'a, 'b> {
     }
 
     fn clauses<F: Fn(&'a Block) -> &'a [Clause]>(&self, of: F) -> impl Iterator<Item = &'a Clause> + use<'a, 'b, F> {
-        self.blocks.iter().copied().flat_map(of)
+        self.blocks().flat_map(of)
+    }
+
+    /// The blocks that apply to the call, in the order of judgement.
+    fn blocks(&self) -> impl Iterator<Item = &'a Block> + use<'a, 'b> {
+        let (engine, plan) = (self.engine, self.plan);
+        plan.blocks.iter().filter_map(|index| engine.block(*index))
     }
 
     fn only_during(&mut self) -> Option<()> {
-        for block in self.blocks {
+        for block in self.blocks() {
             for (hours, text) in &block.hours {
                 match self.now_us {
                     None => self.cannot_tell(&text.rule, text.shadow),
@@ -168,7 +185,7 @@ impl<'a, 'b> Judging<'a, 'b> {
         if self.approval.is_some() {
             return Some(());
         }
-        for block in self.blocks {
+        for block in self.blocks() {
             for plan in &block.breaks {
                 let (Some(now_us), Some(session)) = (self.now_us, self.call.session) else {
                     self.cannot_tell(&plan.text.rule, plan.text.shadow);
@@ -199,7 +216,7 @@ impl<'a, 'b> Judging<'a, 'b> {
     fn limits(&mut self, state: &mut State) -> Option<()> {
         let mut first: Option<(Reason, &'a LimitPlan)> = None;
         let mut binding = None;
-        for block in self.blocks {
+        for block in self.blocks() {
             for limit in &block.limits {
                 let key = self.call.scope_value(limit.scope, &self.engine.server);
                 let (Some(now_us), Some(key)) = (self.now_us, key) else {
@@ -220,24 +237,26 @@ impl<'a, 'b> Judging<'a, 'b> {
                 let place = *binding.get_or_insert_with(|| state.counters.bind(self.engine));
                 let Some(counter) = state.counters.bound(place, limit.index) else { continue };
                 let tool = if matches!(limit.owner, Owner::EachTool(_)) { self.call.tool } else { "" };
-                let held = state.counters.find(counter, tool, key, &limit.measure, now_us);
-                let usage = held.and_then(|held| state.counters.get(held));
+                let start_us = limit.measure.start_us(now_us);
+                let found = state.counters.find(counter, tool, key, start_us);
                 let micros = if let Amount::Micros(micros) = amount { Some(micros) } else { None };
                 // An amount that cannot be told is more than any window admits.
-                let probe = limit.measure.probe(usage, now_us, micros.unwrap_or(i64::MAX));
+                let probe = limit.measure.probe(found.map(|(_, usage)| usage), start_us, micros.unwrap_or(i64::MAX));
                 self.decision.limits.push(Fact {
                     plan: limit,
-                    owner: owner_text(&limit.owner, self.call.tool),
+                    counter,
+                    held: found.map(|(held, _)| held),
+                    tool,
                     key,
-                    window_start_us: probe.start_us,
+                    window_start_us: start_us,
                     used_before_micros: probe.used_micros,
                     amount_micros: micros,
-                    fits: probe.fits,
+                    fits: probe.fits && micros.is_some(),
                     frees_at_us: probe.frees_at_us,
                 });
                 let reason = if matches!(amount, Amount::Invalid) { Reason::AmountInvalid } else { Reason::Limit };
-                match (probe.fits, micros) {
-                    (true, Some(micros)) => self.probed.push(Probed { limit, held, counter, tool, key, micros }),
+                match probe.fits && micros.is_some() {
+                    true => {}
                     _ if limit.shadow => self.decision.shadow_rules.push(&limit.rule),
                     _ if first.is_none() => first = Some((reason, limit)),
                     _ => {}
@@ -259,7 +278,7 @@ impl<'a, 'b> Judging<'a, 'b> {
     /// An approved call skips breakers, so the approval is looked for before them.
     fn find_approval(&mut self, state: &State) {
         let Some(now_us) = self.now_us else { return };
-        for block in self.blocks {
+        for block in self.blocks() {
             for plan in block.approve.iter().filter(|plan| !plan.text.shadow) {
                 let applies = plan.any_of.is_empty() || any(&plan.any_of, &self.call.args) == Truth::True;
                 let fingerprint = self.fingerprint(&plan.text.rule).filter(|_| applies);
@@ -272,7 +291,7 @@ impl<'a, 'b> Judging<'a, 'b> {
     }
 
     fn approve(&mut self, state: &mut State, seq: u64) -> Option<()> {
-        for block in self.blocks {
+        for block in self.blocks() {
             for plan in &block.approve {
                 let applies = if plan.any_of.is_empty() { Truth::True } else { any(&plan.any_of, &self.call.args) };
                 let (fingerprint, now_us) = match (applies, self.fingerprint(&plan.text.rule), self.now_us) {
@@ -323,23 +342,23 @@ impl<'a, 'b> Judging<'a, 'b> {
     fn charge(&mut self, state: &mut State, seq: u64) -> Option<()> {
         let now_us = self.now_us?;
         let bounds = state.bounds;
-        let new_keys = |probed: &[Probed<'_>]| probed.iter().filter(|probed| probed.held.is_none()).count();
-        let rolling = |probed: &[Probed<'_>]| {
-            u64::try_from(probed.iter().filter(|probed| probed.limit.measure.rolling).count()).unwrap_or(u64::MAX)
-        };
-        if !state.counters.has_room(new_keys(&self.probed), rolling(&self.probed), &bounds, now_us) {
+        let mut shadow_too = true;
+        let (keys, charges) = self.needs(shadow_too);
+        if !state.counters.has_room(keys, charges, &bounds, now_us) {
             // What is only measured never refuses: it goes unmeasured first.
-            self.probed.retain(|probed| !probed.limit.shadow);
-            if !state.counters.has_room(new_keys(&self.probed), rolling(&self.probed), &bounds, now_us) {
+            shadow_too = false;
+            let (keys, charges) = self.needs(shadow_too);
+            if !state.counters.has_room(keys, charges, &bounds, now_us) {
                 self.refuse(Reason::StateFull, "(state full)", None);
                 return None;
             }
         }
         let session = self.remember(state, now_us)?;
-        let mut charged = SmallVec::new();
-        for probed in &self.probed {
-            let key = (probed.counter, probed.tool, probed.key);
-            charged.extend(state.counters.charge(probed.held, key, &probed.limit.measure, now_us, probed.micros));
+        let mut charged = Charges::new();
+        for (fact, micros) in self.fitting(shadow_too) {
+            let key = (fact.counter, fact.tool, fact.key);
+            let instants = (fact.window_start_us, now_us);
+            charged.extend(state.counters.charge(fact.held, key, &fact.plan.measure, instants, micros));
         }
         if self.decision.approval.is_some() {
             self.spend_approvals(state, now_us);
@@ -349,6 +368,19 @@ impl<'a, 'b> Judging<'a, 'b> {
             state.put_in_flight(InFlight { seq, at_us: now_us, charged, session, tool, settled: false });
         }
         Some(())
+    }
+
+    /// The limits that are to be charged, with what the call adds to each.
+    fn fitting(&self, shadow_too: bool) -> impl Iterator<Item = (&Fact<'a>, i64)> {
+        let facts = self.decision.limits.iter().filter(move |fact| fact.fits && (shadow_too || !fact.plan.shadow));
+        facts.filter_map(|fact| Some((fact, fact.amount_micros?)))
+    }
+
+    /// How many new keys and new charges of rolling windows charging takes.
+    fn needs(&self, shadow_too: bool) -> (usize, u64) {
+        self.fitting(shadow_too).fold((0, 0), |(keys, charges), (fact, _)| {
+            (keys + usize::from(fact.held.is_none()), charges + u64::from(fact.plan.measure.rolling))
+        })
     }
 
     /// Puts the call into its session's history, if any breaker looks at histories. The outer None: there
@@ -373,7 +405,7 @@ impl<'a, 'b> Judging<'a, 'b> {
     }
 
     fn spend_approvals(&self, state: &mut State, now_us: i64) {
-        for plan in self.blocks.iter().flat_map(|block| &block.approve) {
+        for plan in self.blocks().flat_map(|block| &block.approve) {
             let Some(fingerprint) = self.fingerprint(&plan.text.rule) else { continue };
             if let Some((handle, Answer::Approved, _)) = state.approvals.find(fingerprint, now_us) {
                 state.approvals.remove(handle);
@@ -425,14 +457,5 @@ fn amount(args: &Args<'_>, path: &Path, path_text: &str) -> Amount {
         Some(decimal) if decimal.is_negative() || decimal.places() > 6 => Amount::Invalid,
         Some(decimal) => decimal.to_micros().map_or(Amount::Huge, Amount::Micros),
         None => Amount::Invalid,
-    }
-}
-
-fn owner_text<'a>(owner: &'a Owner, tool: &'a str) -> &'a str {
-    match owner {
-        Owner::AllTools => "all tools",
-        Owner::Group(name) => name,
-        Owner::Tool(name) => name,
-        Owner::EachTool(_) => tool,
     }
 }

@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use crate::call::Call;
 use crate::compile::{Engine, LimitPlan};
+use crate::keyed::Handle;
 use crate::record::{Judge, LimitFact, Mode, Record, RecordedArgs, Verdict};
 
 /// The answer to one call. It borrows the rule's texts from the engine and the keys from the call.
@@ -149,7 +150,11 @@ impl Reason {
 #[derive(Debug, Clone, Copy)]
 pub struct Fact<'a> {
     pub(crate) plan: &'a LimitPlan,
-    pub(crate) owner: &'a str,
+    /// Place of the counter in the state, and of the key, where it is there.
+    pub(crate) counter: u32,
+    pub(crate) held: Option<Handle>,
+    /// The tool, where each is counted apart; empty otherwise.
+    pub(crate) tool: &'a str,
     /// The scope's value: the grant's name, the session's, ….
     pub key: &'a str,
     /// Where the window began, in microseconds since 1970.
@@ -194,7 +199,7 @@ impl Fact<'_> {
     pub fn to_record(&self) -> LimitFact {
         LimitFact {
             counter: self.plan.counter.to_string(),
-            owner: self.owner.to_owned(),
+            owner: self.plan.owner.text(self.tool).to_owned(),
             scope: self.plan.scope.to_string(),
             key: self.key.to_owned(),
             window_s: u64::try_from(self.plan.measure.length_us / 1_000_000).unwrap_or(0),

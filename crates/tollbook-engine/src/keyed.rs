@@ -4,7 +4,7 @@
 //! entry later on (when a call settles) without its key, and stops naming it once the entry is gone.
 //! Nothing here is ever visited in hash order where the order could show.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
@@ -177,7 +177,15 @@ impl<'b, C, V: Decode<'b, C> + Default> Decode<'b, C> for Keyed<V> {
 }
 
 fn hash_of(hasher: &SeedableRandomState, key: KeyRef<'_>) -> u64 {
-    hasher.hash_one(key)
+    // One number tells where the first text ends, so that no two keys are written alike.
+    let mut hasher = hasher.build_hasher();
+    let first_bytes = u64::try_from(key.1.len()).unwrap_or(u64::MAX);
+    hasher.write_u64((u64::from(key.0) << 32) ^ first_bytes);
+    if first_bytes > 0 {
+        hasher.write(key.1.as_bytes());
+    }
+    hasher.write(key.2.as_bytes());
+    hasher.finish()
 }
 
 fn slot_hash<V>(slots: &[Slot<V>], hasher: &SeedableRandomState, slot: u32) -> u64 {

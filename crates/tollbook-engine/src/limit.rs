@@ -64,9 +64,7 @@ pub(crate) struct Charge {
 /// How a call meets a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Probe {
-    /// Where the window begins.
-    pub start_us: i64,
-    /// What it holds before the call.
+    /// What the window holds before the call.
     pub used_micros: i64,
     /// Whether the call fits.
     pub fits: bool,
@@ -80,38 +78,18 @@ impl Measure {
         if self.rolling { at_us.saturating_sub(self.length_us) } else { at_us - at_us.rem_euclid(self.length_us) }
     }
 
-    /// An empty window.
-    pub fn usage(&self, at_us: i64) -> Usage {
+    /// An empty window that begins at `start_us`.
+    pub fn usage(&self, start_us: i64) -> Usage {
         if self.rolling {
             Usage::Rolling { charges: Box::default(), used_micros: 0 }
         } else {
-            Usage::Plain { start_us: self.start_us(at_us), used_micros: 0 }
+            Usage::Plain { start_us, used_micros: 0 }
         }
     }
 
-    /// Forgets what lies before the window at `at_us`, which no later answer can depend on.
-    pub fn advance(&self, usage: &mut Usage, at_us: i64) {
-        match usage {
-            Usage::Plain { start_us, used_micros } => {
-                let start = self.start_us(at_us);
-                if *start_us != start {
-                    (*start_us, *used_micros) = (start, 0);
-                }
-            }
-            Usage::Rolling { charges, used_micros } => {
-                // Two calls exactly one length apart never share a half-open span of that length.
-                let after = self.start_us(at_us);
-                while let Some(oldest) = charges.front().filter(|charge| charge.at_us <= after) {
-                    *used_micros -= oldest.micros;
-                    charges.pop_front();
-                }
-            }
-        }
-    }
-
-    /// Whether `amount` more fits at `at_us`. None for a key that holds nothing.
-    pub fn probe(&self, usage: Option<&Usage>, at_us: i64, amount: i64) -> Probe {
-        let start_us = self.start_us(at_us);
+    /// Whether `amount` more fits into the window that begins at `start_us`. None for a key that holds
+    /// nothing.
+    pub fn probe(&self, usage: Option<&Usage>, start_us: i64, amount: i64) -> Probe {
         let used_micros = match usage {
             Some(Usage::Plain { used_micros, .. } | Usage::Rolling { used_micros, .. }) => *used_micros,
             None => 0,
@@ -119,7 +97,7 @@ impl Measure {
         let fits = amount <= self.max_micros.saturating_sub(used_micros);
         let frees_at_us =
             if fits || amount > self.max_micros { None } else { self.frees_at_us(usage, start_us, amount) };
-        Probe { start_us, used_micros, fits, frees_at_us }
+        Probe { used_micros, fits, frees_at_us }
     }
 
     fn frees_at_us(&self, usage: Option<&Usage>, start_us: i64, amount: i64) -> Option<i64> {
@@ -137,6 +115,24 @@ impl Measure {
 }
 
 impl Usage {
+    /// Forgets what lies before the window that begins at `start_us`, which no later answer can depend on.
+    pub fn advance(&mut self, start_us: i64) {
+        match self {
+            Self::Plain { start_us: current, used_micros } => {
+                if *current != start_us {
+                    (*current, *used_micros) = (start_us, 0);
+                }
+            }
+            Self::Rolling { charges, used_micros } => {
+                // Two calls exactly one length apart never share a half-open span of that length.
+                while let Some(oldest) = charges.front().filter(|charge| charge.at_us <= start_us) {
+                    *used_micros -= oldest.micros;
+                    charges.pop_front();
+                }
+            }
+        }
+    }
+
     /// Adds a charge that fitted.
     pub fn charge(&mut self, at_us: i64, micros: i64) {
         match self {

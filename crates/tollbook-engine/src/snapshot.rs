@@ -56,11 +56,8 @@ impl State {
 pub(crate) mod charges {
     use minicbor::encode::{Error, Write};
     use minicbor::{Decode, Decoder, Encode, Encoder};
-    use smallvec::SmallVec;
 
-    use crate::state::Charged;
-
-    type Charges = SmallVec<[Charged; 4]>;
+    use crate::state::{Charged, Charges};
 
     pub fn encode<C, W: Write>(charges: &Charges, to: &mut Encoder<W>, context: &mut C) -> Result<(), Error<W::Error>> {
         charges.as_slice().encode(to, context)

@@ -100,7 +100,7 @@ pub(crate) struct InFlight {
     #[n(1)]
     pub at_us: i64,
     #[cbor(n(2), with = "crate::snapshot::charges")]
-    pub charged: SmallVec<[Charged; 4]>,
+    pub charged: Charges,
     #[n(3)]
     pub session: Option<Handle>,
     #[n(4)]
@@ -108,6 +108,9 @@ pub(crate) struct InFlight {
     #[n(5)]
     pub settled: bool,
 }
+
+/// The charges of one call.
+pub(crate) type Charges = SmallVec<[Charged; 4]>;
 
 /// A charge that may be given back.
 #[derive(Debug, Clone, Copy, Encode, Decode)]
@@ -281,18 +284,13 @@ impl Counters {
     }
 
     /// The usage of a key, with what has left its window forgotten.
-    pub fn find(&mut self, counter: u32, tool: &str, key: &str, measure: &Measure, now_us: i64) -> Option<Handle> {
+    pub fn find(&mut self, counter: u32, tool: &str, key: &str, start_us: i64) -> Option<(Handle, &Usage)> {
         let handle = self.usages.find((counter, tool, key))?;
-        if let Some(usage) = self.usages.get_mut(handle) {
-            let before = usage.charges();
-            measure.advance(usage, now_us);
-            self.charges -= before - usage.charges();
-        }
-        Some(handle)
-    }
-
-    pub fn get(&self, handle: Handle) -> Option<&Usage> {
-        self.usages.get(handle)
+        let usage = self.usages.get_mut(handle)?;
+        let before = usage.charges();
+        usage.advance(start_us);
+        self.charges -= before - usage.charges();
+        Some((handle, usage))
     }
 
     /// Whether `keys` more keys and `charges` more charges of rolling windows may be held.
@@ -319,7 +317,7 @@ impl Counters {
                 return false;
             };
             let before = usage.charges();
-            measure.advance(usage, now_us);
+            usage.advance(measure.start_us(now_us));
             *charges -= before - usage.charges();
             if !usage.is_empty() {
                 next_end_us = next_end_us.min(usage.next_change_us(measure.length_us));
@@ -336,17 +334,17 @@ impl Counters {
         held: Option<Handle>,
         key: (u32, &str, &str),
         measure: &Measure,
-        now_us: i64,
+        (start_us, now_us): (i64, i64),
         micros: i64,
     ) -> Option<Charged> {
         let handle = match held {
             Some(handle) => handle,
-            None => self.usages.insert(key, measure.usage(now_us))?,
+            None => self.usages.insert(key, measure.usage(start_us))?,
         };
         let usage = self.usages.get_mut(handle)?;
         usage.charge(now_us, micros);
         self.charges += u64::from(measure.rolling);
-        Some(Charged { counter: handle, start_us: measure.start_us(now_us), micros })
+        Some(Charged { counter: handle, start_us, micros })
     }
 
     fn give_back(&mut self, charge: Charged, at_us: i64) {

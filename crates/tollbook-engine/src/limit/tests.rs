@@ -9,8 +9,8 @@ fn check(measure: Measure, at_ms: &[i64], expect: &str) {
     let mut found = String::new();
     for at in at_ms {
         let at_us = at * MS;
-        measure.advance(&mut usage, at_us);
-        let fits = measure.probe(Some(&usage), at_us, 1).fits;
+        usage.advance(measure.start_us(at_us));
+        let fits = measure.probe(Some(&usage), measure.start_us(at_us), 1).fits;
         if fits {
             usage.charge(at_us, 1);
         }
@@ -71,8 +71,8 @@ fn it_tells_when_a_call_fits_again() {
     assert_eq!(measure.probe(Some(&usage), 40 * MS, 3).frees_at_us, Some(60_030 * MS));
     assert_eq!(measure.probe(Some(&usage), 40 * MS, 4).frees_at_us, None);
     let usage = Usage::Plain { start_us: 0, used_micros: 1 };
-    assert_eq!(plain(1).probe(Some(&usage), 40 * MS, 1).frees_at_us, Some(60_000 * MS));
-    assert_eq!(plain(1).probe(Some(&usage), 40 * MS, 2).frees_at_us, None);
+    assert_eq!(plain(1).probe(Some(&usage), plain(1).start_us(40 * MS), 1).frees_at_us, Some(60_000 * MS));
+    assert_eq!(plain(1).probe(Some(&usage), plain(1).start_us(40 * MS), 2).frees_at_us, None);
 }
 
 #[test]
