@@ -33,6 +33,7 @@ use tollbook_engine::{Body, Bounds, Event, Opened};
 use tollbook_policy::json;
 
 use self::format::Source;
+use self::order::Ordered;
 use crate::disk::{self, Aside, DiskError};
 use crate::instance::{self, Claim};
 use crate::key::Signer;
@@ -54,6 +55,8 @@ pub const REJECTED_NAMED_MAX: usize = 5;
 const DIR: &str = "imports";
 /// How much of a file is looked at to tell its format.
 const HEAD_BYTES: u64 = 1 << 20;
+/// Bytes of lines that are read together; the last of them may be longer.
+const BLOCK_BYTES: usize = 4 << 20;
 /// Most bytes of a file that is one JSON document.
 const DOCUMENT_BYTES_MAX: u64 = 512 << 20;
 
@@ -208,6 +211,30 @@ struct Lines<'a> {
     rejected_file: Option<Aside>,
 }
 
+/// Lines that are read together.
+#[derive(Default)]
+struct Block {
+    bytes: Vec<u8>,
+    /// The number of each line, and its length.
+    lines: Vec<(u64, usize)>,
+}
+
+impl Block {
+    fn push(&mut self, number: u64, record: &[u8]) {
+        self.bytes.extend_from_slice(record);
+        self.lines.push((number, record.len()));
+    }
+
+    fn records(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.bytes.as_slice();
+        self.lines.iter().map_while(move |(_, length)| {
+            let (record, behind) = rest.split_at_checked(*length)?;
+            rest = behind;
+            Some(record)
+        })
+    }
+}
+
 impl Import<'_> {
     fn run(&self, file: impl Read) -> Result<ImportReport, ImportError> {
         if let Some(imported) = Manifest::load(self.log, &self.instance)?.and_then(|manifest| manifest.imported) {
@@ -295,6 +322,7 @@ impl Import<'_> {
 
     fn read_lines<'l>(&self, mut text: impl BufRead, mut lines: Lines<'l>) -> Result<Lines<'l>, ImportError> {
         let mut line = Vec::new();
+        let mut block = Block::default();
         for number in 1.. {
             line.clear();
             // One byte more than fits tells that a line is too long.
@@ -304,6 +332,7 @@ impl Import<'_> {
                 break;
             }
             if line.len() > LINE_BYTES_MAX && line.last() != Some(&b'\n') {
+                self.read_block(&mut block, &mut lines)?;
                 let rest =
                     self.reject(&mut lines, number, &line, format!("it is longer than {LINE_BYTES_MAX} bytes"))?;
                 copy_line(&mut text, rest).map_err(read_error(self.path))?;
@@ -313,14 +342,30 @@ impl Import<'_> {
             if record.is_empty() {
                 continue;
             }
-            if let Err(why) = lines.source.read(record) {
-                self.keep(&mut lines, number, record, why)?;
-            }
-            if lines.source.len() > RECORDS_MAX {
-                return Err(ImportError::TooMany(self.path.to_owned()));
+            block.push(number, record);
+            if block.bytes.len() >= BLOCK_BYTES {
+                self.read_block(&mut block, &mut lines)?;
             }
         }
+        self.read_block(&mut block, &mut lines)?;
         Ok(lines)
+    }
+
+    /// Reads the lines of a block and empties it.
+    fn read_block(&self, block: &mut Block, lines: &mut Lines<'_>) -> Result<(), ImportError> {
+        let records: Vec<&[u8]> = block.records().collect();
+        let read = lines.source.read_all(&records);
+        for ((read, record), (number, _)) in read.into_iter().zip(records).zip(&block.lines) {
+            if let Err(why) = read {
+                self.keep(lines, *number, record, why)?;
+            }
+        }
+        block.bytes.clear();
+        block.lines.clear();
+        if lines.source.len() > RECORDS_MAX {
+            return Err(ImportError::TooMany(self.path.to_owned()));
+        }
+        Ok(())
     }
 
     /// Rejects a line that is whole.
@@ -380,15 +425,18 @@ impl Import<'_> {
             records.clear();
             Ok(())
         };
-        for event in calls.into_events(1) {
-            match event.body {
-                Body::Decision(_) => imported.calls += 1,
-                _ => imported.outcomes += 1,
+        for ordered in calls.into_records(1) {
+            match ordered {
+                Ordered::Call { ts_us, record } => {
+                    imported.calls += 1;
+                    imported.calls_without_time += u64::from(ts_us.is_none());
+                    records.push(record);
+                }
+                Ordered::Outcome(event) => {
+                    imported.outcomes += 1;
+                    records.push(event.to_bytes());
+                }
             }
-            if event.ts_us.is_none() && matches!(event.body, Body::Decision(_)) {
-                imported.calls_without_time += 1;
-            }
-            records.push(event.to_bytes());
             if records.len() >= self.options.seal_events_max {
                 flush(&mut records)?;
             }

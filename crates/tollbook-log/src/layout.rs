@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use arrow::array::RecordBatch;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use tollbook_engine::{Body, Event};
+use tollbook_engine::Event;
 
 use crate::rows::{self, RowsError};
 use crate::schema::Kind;
@@ -44,16 +44,15 @@ impl<'a> Layout<'a> {
         let mut layout = Self::default();
         let mut calls: BTreeMap<u64, (Option<Date>, CallAt<'a>)> = BTreeMap::new();
         for bytes in records {
-            let event = decode(bytes)?;
-            match event.body {
-                Body::Decision(_) => {
-                    calls.insert(event.seq, (event.ts_us.and_then(utc_day), CallAt { record: bytes, done: None }));
+            match peek(bytes).map_err(|error| RowsError::Record(error.to_string()))? {
+                Peek::Decision { seq, ts_us } => {
+                    calls.insert(seq, (ts_us.and_then(utc_day), CallAt { record: bytes, done: None }));
                 }
-                Body::Outcome(outcome) => match calls.get_mut(&outcome.call_seq) {
+                Peek::Outcome { call_seq } => match calls.get_mut(&call_seq) {
                     Some((_, call)) if call.done.is_none() => call.done = Some(bytes),
                     _ => layout.outcomes.push(bytes),
                 },
-                _ => layout.events.push(bytes),
+                Peek::Other => layout.events.push(bytes),
             }
         }
         for (day, call) in calls.into_values() {
@@ -79,7 +78,7 @@ impl<'a> Layout<'a> {
 pub(crate) fn call_batches<'a>(
     instance: &'a str,
     calls: &'a [CallAt<'a>],
-) -> impl Iterator<Item = Result<RecordBatch, RowsError>> + 'a {
+) -> impl Iterator<Item = Result<RecordBatch, RowsError>> + Send + 'a {
     let bytes = |call: &CallAt<'_>| call.record.len() + call.done.map_or(0, <[u8]>::len);
     chunks(calls, bytes).map(move |chunk| {
         let events = chunk.iter().map(|call| decode(call.record)).collect::<Result<Vec<_>, _>>()?;
@@ -93,7 +92,7 @@ pub(crate) fn other_batches<'a>(
     kind: Kind,
     instance: &'a str,
     records: &'a [&'a [u8]],
-) -> impl Iterator<Item = Result<RecordBatch, RowsError>> + 'a {
+) -> impl Iterator<Item = Result<RecordBatch, RowsError>> + Send + 'a {
     chunks(records, |record| record.len()).map(move |chunk| {
         let events = chunk.iter().map(|record| decode(record)).collect::<Result<Vec<_>, _>>()?;
         match kind {
@@ -103,7 +102,7 @@ pub(crate) fn other_batches<'a>(
     })
 }
 
-fn chunks<T>(all: &[T], bytes: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T]> {
+fn chunks<T: Sync>(all: &[T], bytes: impl Fn(&T) -> usize + Send) -> impl Iterator<Item = &[T]> + Send {
     let mut rest = all;
     std::iter::from_fn(move || {
         let mut total = 0_usize;
@@ -116,6 +115,31 @@ fn chunks<T>(all: &[T], bytes: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T
         let (chunk, left) = rest.split_at_checked(rows)?;
         rest = left;
         (!chunk.is_empty()).then_some(chunk)
+    })
+}
+
+/// As much of an event as tells where it goes.
+enum Peek {
+    Decision { seq: u64, ts_us: Option<i64> },
+    Outcome { call_seq: u64 },
+    Other,
+}
+
+/// Reads the beginning of a record's canonical bytes; see [`Event`] and [`tollbook_engine::Body`].
+fn peek(record: &[u8]) -> Result<Peek, minicbor::decode::Error> {
+    let mut decoder = minicbor::Decoder::new(record);
+    decoder.array()?;
+    let (seq, ts_us) = (decoder.u64()?, decoder.decode()?);
+    decoder.array()?;
+    let variant = decoder.u64()?;
+    Ok(match variant {
+        2 => Peek::Decision { seq, ts_us },
+        3 => {
+            decoder.array()?;
+            decoder.array()?;
+            Peek::Outcome { call_seq: decoder.u64()? }
+        }
+        _ => Peek::Other,
     })
 }
 

@@ -48,6 +48,7 @@ mod reader;
 mod recovery;
 mod rows;
 mod seal;
+mod threads;
 mod tree;
 mod writer;
 

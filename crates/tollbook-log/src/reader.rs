@@ -6,6 +6,7 @@
 //! segments only what lies beyond the manifest counts, so that no event is ever seen twice.
 
 mod events;
+mod leaves;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,8 @@ use crate::schema::Kind;
 use crate::segment::{self, HeaderError, SegmentEnd};
 
 pub use events::Events;
+pub(crate) use events::sound;
+use leaves::Leaves;
 
 /// How often a snapshot is begun anew because the log changed meanwhile.
 const TRIES_MAX: u32 = 100;
@@ -242,6 +245,13 @@ impl Reader {
         Ok(Events::new(&found.dir, &found.manifest, found.open_records()?))
     }
 
+    /// The leaves of an instance's tree in order; see [`Leaves`].
+    pub(crate) fn leaves(&self, instance: &str) -> Result<Leaves<'_>, ReadError> {
+        let named = self.instances.iter().find(|known| known.manifest.instance == instance);
+        let found = named.ok_or_else(|| ReadError::NoInstance(instance.to_owned()))?;
+        Ok(Leaves::new(&found.dir, &found.manifest, found.open_records()?))
+    }
+
     /// Reads a policy and checks it against its hash.
     ///
     /// # Errors
@@ -339,10 +349,7 @@ fn open_segments(dir: &Path, wanted: impl Fn(&str) -> bool) -> Result<Option<Vec
 /// can do worse than fail to decode.
 fn open_sealed(dir: &Path, file: &SealedFile) -> Result<std::fs::File, ReadError> {
     let path = dir.join(&file.path);
-    let opened = std::fs::File::open(&path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => ReadError::MissingFile(path.clone()),
-        _ => DiskError::at("open", &path)(error).into(),
-    })?;
+    let opened = open_file(&path)?;
     let bytes = opened.metadata().map_err(DiskError::at("read", &path))?.len();
     if bytes != file.bytes {
         return Err(ReadError::DamagedFile { path, what: format!("it has {bytes} bytes instead of {}", file.bytes) });
@@ -351,6 +358,13 @@ fn open_sealed(dir: &Path, file: &SealedFile) -> Result<std::fs::File, ReadError
         return Err(ReadError::DamagedFile { path, what: "its SHA-256 isn't the manifest's".to_owned() });
     }
     Ok(opened)
+}
+
+fn open_file(path: &Path) -> Result<std::fs::File, ReadError> {
+    std::fs::File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => ReadError::MissingFile(path.to_owned()),
+        _ => DiskError::at("open", path)(error).into(),
+    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! Which table an event goes to is decided in [`crate::layout`]; the columns are in
 //! [`crate::schema`].
 
+mod call;
+mod columns;
 mod read;
 
 use std::sync::Arc;
@@ -22,7 +24,7 @@ use tollbook_engine::{
 use crate::disk;
 use crate::schema::{self, Kind};
 
-pub(crate) use read::{CallEvent, call_events, other_events, outcome_events};
+pub(crate) use read::{CallEvent, call_bytes, call_events, other_events, outcome_events};
 
 /// Why events can't be made of rows, or rows of events.
 #[derive(Debug, thiserror::Error)]
@@ -253,6 +255,28 @@ fn detail(body: &Body) -> Option<String> {
     };
     // Strings and numbers always have a JSON text.
     json.ok()
+}
+
+/// Reads hexadecimal digits of exactly this length.
+fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let mut bytes = [0; N];
+    if pairs.len() != N || !rest.is_empty() {
+        return None;
+    }
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Some(bytes)
+}
+
+fn digit(text: u8) -> Option<u8> {
+    match text {
+        b'0'..=b'9' => Some(text - b'0'),
+        b'a'..=b'f' => Some(text - b'a' + 10),
+        b'A'..=b'F' => Some(text - b'A' + 10),
+        _ => None,
+    }
 }
 
 fn record(event: &Event) -> Option<&Record> {

@@ -15,6 +15,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -37,6 +39,8 @@ use crate::tree::Tree;
 /// Most rows of one row group.
 const ROW_GROUP_ROWS_MAX: usize = 1_000_000;
 const ZSTD_LEVEL: i32 = 3;
+/// Batches that are made before they are written.
+const BATCHES_AHEAD: usize = 2;
 
 /// Why records couldn't be sealed. They stay where they were.
 #[derive(Debug, thiserror::Error)]
@@ -123,23 +127,26 @@ pub(crate) fn write_range(
     let last_seq = first_seq.saturating_add(last as u64);
     // Fixed width, so that names sort as the numbers do.
     let name = format!("{instance}-{first_seq:012}-{last_seq:012}.parquet");
-    let layout = Layout::of(records.iter().copied()).map_err(rows_error)?;
-    let mut files = Vec::new();
-    for (day, calls) in &layout.calls {
-        let day = day.map_or_else(|| "unknown".to_owned(), |day| day.to_string());
-        let path = format!("calls/date={day}/{name}");
-        let batches = layout::call_batches(instance, calls);
-        files.push(write_file(log, instance, Kind::Calls, path, calls.len(), batches)?);
-    }
-    for (kind, records) in [(Kind::Outcomes, &layout.outcomes), (Kind::Events, &layout.events)] {
-        if !records.is_empty() {
-            let path = format!("{}/{name}", kind.name());
-            let batches = layout::other_batches(kind, instance, records);
-            files.push(write_file(log, instance, kind, path, records.len(), batches)?);
+    thread::scope(|scope| {
+        let root = scope.spawn(|| Tree::of(records.iter().copied()).root());
+        let layout = Layout::of(records.iter().copied()).map_err(rows_error)?;
+        let mut files = Vec::new();
+        for (day, calls) in &layout.calls {
+            let day = day.map_or_else(|| "unknown".to_owned(), |day| day.to_string());
+            let path = format!("calls/date={day}/{name}");
+            let batches = layout::call_batches(instance, calls);
+            files.push(write_file(log, instance, Kind::Calls, path, calls.len(), batches)?);
         }
-    }
-    let root = Some(disk::hex(&Tree::of(records.iter().copied()).root()));
-    Ok(Some(SealedRange { first_seq, last_seq, root, files }))
+        for (kind, records) in [(Kind::Outcomes, &layout.outcomes), (Kind::Events, &layout.events)] {
+            if !records.is_empty() {
+                let path = format!("{}/{name}", kind.name());
+                let batches = layout::other_batches(kind, instance, records);
+                files.push(write_file(log, instance, kind, path, records.len(), batches)?);
+            }
+        }
+        let root = root.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok(Some(SealedRange { first_seq, last_seq, root: Some(disk::hex(&root)), files }))
+    })
 }
 
 fn write_file(
@@ -148,14 +155,31 @@ fn write_file(
     kind: Kind,
     path: String,
     rows: usize,
-    batches: impl Iterator<Item = Result<RecordBatch, RowsError>>,
+    batches: impl Iterator<Item = Result<RecordBatch, RowsError>> + Send,
 ) -> Result<SealedFile, SealError> {
     let parquet = |source| SealError::Parquet { path: path.clone(), source };
     let aside = Aside::create(&log.join(&path), instance)?;
     let mut writer = ArrowWriter::try_new(aside, kind.schema(), Some(properties(kind, rows))).map_err(parquet)?;
-    for batch in batches {
+    let mut write = |batch: Result<RecordBatch, RowsError>| {
         let batch = batch.map_err(|source| SealError::Rows { instance: instance.to_owned(), source })?;
-        writer.write(&batch).map_err(parquet)?;
+        writer.write(&batch).map_err(parquet)
+    };
+    if rows <= layout::BATCH_ROWS_MAX {
+        batches.into_iter().try_for_each(write)?;
+    } else {
+        // One thread makes the rows while this one encodes and compresses them.
+        thread::scope(|scope| {
+            let (sender, made) = mpsc::sync_channel(BATCHES_AHEAD);
+            scope.spawn(move || {
+                for batch in batches {
+                    // Nobody takes more once one couldn't be written.
+                    if sender.send(batch).is_err() {
+                        break;
+                    }
+                }
+            });
+            made.into_iter().try_for_each(&mut write)
+        })?;
     }
     let aside = writer.into_inner().map_err(parquet)?;
     let (bytes, sha256) = aside.finish()?;

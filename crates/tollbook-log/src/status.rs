@@ -11,7 +11,7 @@ use crate::checkpoint::{self, Head};
 use crate::disk::{self, DiskError};
 use crate::instance;
 use crate::manifest::{self, SealedFile};
-use crate::reader::{ReadError, Reader};
+use crate::reader::{ReadError, Reader, sound};
 use crate::recovery::DAMAGED_DIR;
 use crate::schema::{self, Kind};
 
@@ -150,7 +150,7 @@ fn times(log: &Path, file: &SealedFile) -> Result<Option<(i64, i64)>, ReadError>
     let path = log.join(&file.path);
     let parquet = |source| ReadError::Parquet { path: path.clone(), source };
     let opened = fs::File::open(&path).map_err(|_| ReadError::MissingFile(path.clone()))?;
-    let reader = SerializedFileReader::new(opened).map_err(parquet)?;
+    let reader = sound(&path, || SerializedFileReader::new(opened))?.map_err(parquet)?;
     let mut times: Option<(i64, i64)> = None;
     for group in reader.metadata().row_groups() {
         let column = group.columns().iter().find(|column| column.column_path().string() == schema::calls::TS.name);

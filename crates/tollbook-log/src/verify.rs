@@ -24,7 +24,7 @@ use crate::note;
 use crate::policies;
 use crate::reader::{ReadError, Reader};
 use crate::recovery;
-use crate::tree::{self, Hash, Tree};
+use crate::tree::{Hash, Tree};
 
 /// What a log is held against.
 #[derive(Debug, Clone, Default)]
@@ -346,17 +346,16 @@ impl<'a> Walk<'a> {
 
     fn records(&mut self, reader: &Reader, instance: &str) -> Result<(), Fault> {
         self.meet()?;
-        for event in reader.events(instance).map_err(|error| fault_of(&error))? {
-            let event = event.map_err(|error| {
+        for leaf in reader.leaves(instance).map_err(|error| fault_of(&error))? {
+            let (found, leaf) = leaf.map_err(|error| {
                 let fault = fault_of(&error);
                 Fault { seq: fault.seq.or(Some(self.tree.size())), ..fault }
             })?;
             let seq = self.tree.size();
-            if event.seq != seq {
-                let what = format!("event {seq} is missing; event {} follows", event.seq);
+            if found != seq {
+                let what = format!("event {seq} is missing; event {found} follows");
                 return Err(Fault { instance: None, seq: Some(seq), path: None, what });
             }
-            let leaf = tree::leaf(&event.to_bytes());
             self.tree.push(leaf);
             self.range(seq, leaf)?;
             self.meet()?;

@@ -8,9 +8,12 @@ use super::intercept::Intercept;
 use super::mcp::Mcp;
 use super::order::Call;
 use super::{cloudtrail, trace};
+use crate::threads;
 
 /// Lines that are looked at to tell a format by its content.
 const PROBED_LINES: usize = 50;
+/// Lines that one thread reads at once.
+const CHUNK_LINES: usize = 512;
 
 /// A format of recorded calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +124,22 @@ impl<'a> Source<'a> {
             Records::ClaudeCode(session) => session.read(node, self.grant)?,
         }
         Ok(())
+    }
+
+    /// Reads records one after the other; says of each why it isn't one.
+    pub fn read_all(&mut self, records: &[&[u8]]) -> Vec<Result<(), String>> {
+        let Records::Trace(calls) = &mut self.records else {
+            return records.iter().map(|record| self.read(record)).collect();
+        };
+        // Each of these lines stands for itself, so they are read in any order.
+        let grant = self.grant;
+        let read = |record: &&[u8]| {
+            let node = json::parse(record).map_err(|error| error.to_string())?;
+            trace::read(&node, grant)
+        };
+        let chunks: Vec<&[&[u8]]> = records.chunks(CHUNK_LINES).collect();
+        let read = threads::each(&chunks, |chunk| chunk.iter().map(read).collect::<Vec<_>>());
+        read.into_iter().flatten().map(|read| read.map(|call| calls.push(call))).collect()
     }
 
     /// Calls so far.

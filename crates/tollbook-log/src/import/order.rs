@@ -23,6 +23,16 @@ pub(super) struct Call {
     pub done: Option<Done>,
 }
 
+/// What has its place.
+pub(super) enum Ordered {
+    /// A call's canonical bytes.
+    Call {
+        ts_us: Option<i64>,
+        record: Vec<u8>,
+    },
+    Outcome(Event),
+}
+
 /// How an imported call ended.
 pub(super) struct Done {
     pub ts_us: Option<i64>,
@@ -51,8 +61,8 @@ impl Calls {
         self.sessions.len()
     }
 
-    /// The events, numbered from `first_seq`.
-    pub fn into_events(self, first_seq: u64) -> impl Iterator<Item = Event> {
+    /// The records, numbered from `first_seq`.
+    pub fn into_records(self, first_seq: u64) -> impl Iterator<Item = Ordered> {
         let mut calls = self.in_order().into_iter().peekable();
         let mut pending: BTreeMap<u64, Done> = BTreeMap::new();
         let mut by_time: BinaryHeap<Reverse<(i64, u64)>> = BinaryHeap::new();
@@ -69,7 +79,7 @@ impl Calls {
             });
             if let Some((call_seq, done)) = due.and_then(|call_seq| Some((call_seq, pending.remove(&call_seq)?))) {
                 let outcome = Outcome { call_seq, ..done.outcome };
-                return Some(Event { seq, ts_us: done.ts_us, body: Body::Outcome(outcome) });
+                return Some(Ordered::Outcome(Event { seq, ts_us: done.ts_us, body: Body::Outcome(outcome) }));
             }
             let (time, call) = calls.next()?;
             if let Some(done) = call.done {
@@ -79,9 +89,7 @@ impl Calls {
                 }
                 pending.insert(seq, done);
             }
-            // These bytes were made from an event.
-            let event = Event::from_bytes(&call.record).ok()?;
-            Some(Event { seq, ..event })
+            Some(Ordered::Call { ts_us: call.ts_us, record: numbered(&call.record, seq) })
         })
     }
 
@@ -108,5 +116,33 @@ impl Calls {
         // Stable again: at one time, the order of sessions, and of calls within them.
         merged.sort_by_key(|(time, _)| *time);
         merged
+    }
+}
+
+/// The canonical bytes of an event whose number was 0, with its number. Before it stands only the head of the
+/// event's list of fields, and 0 is a byte by itself.
+fn numbered(record: &[u8], seq: u64) -> Vec<u8> {
+    const SEQ_BYTES_MAX: usize = 9;
+    let (head, fields) = record.split_at_checked(2).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(record.len() + SEQ_BYTES_MAX);
+    bytes.extend(head.first());
+    // Writing to memory cannot fail.
+    let written = minicbor::encode(seq, &mut bytes);
+    debug_assert!(written.is_ok() && head.last() == Some(&0), "a record that was numbered before");
+    bytes.extend_from_slice(fields);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::decision;
+
+    #[test]
+    fn numbering_gives_the_events_own_bytes() {
+        for seq in [0, 1, 23, 24, 255, 256, 65_535, 65_536, u64::from(u32::MAX), u64::MAX] {
+            let event = Event { seq, ..decision(0) };
+            assert_eq!(numbered(&decision(0).to_bytes(), seq), event.to_bytes());
+        }
     }
 }

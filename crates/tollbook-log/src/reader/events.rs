@@ -9,6 +9,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::file::metadata::ParquetMetaData;
 use tollbook_engine::Event;
 
 use super::{ReadError, open_sealed};
@@ -77,7 +78,7 @@ impl Iterator for Events<'_> {
 }
 
 /// The events of one sealed range: its files, merged.
-struct RangeEvents {
+pub(super) struct RangeEvents {
     range: (u64, u64),
     next_seq: u64,
     files: Vec<FileEvents>,
@@ -87,7 +88,7 @@ struct RangeEvents {
 }
 
 impl RangeEvents {
-    fn open(dir: &Path, range: &SealedRange) -> Result<Self, ReadError> {
+    pub fn open(dir: &Path, range: &SealedRange) -> Result<Self, ReadError> {
         let files = range.files.iter().map(|file| FileEvents::open(dir, file)).collect::<Result<Vec<_>, _>>()?;
         let mut events = Self {
             range: (range.first_seq, range.last_seq),
@@ -111,7 +112,7 @@ impl RangeEvents {
         Ok(())
     }
 
-    fn step(&mut self, instance: &str) -> Result<Option<Event>, ReadError> {
+    pub fn step(&mut self, instance: &str) -> Result<Option<Event>, ReadError> {
         let (first_seq, last_seq) = self.range;
         let out_of_place = |seq| ReadError::Sequence { instance: instance.to_owned(), first_seq, last_seq, seq };
         let head = self.heads.pop().and_then(|Reverse((_, at))| Some((at, self.waiting.remove(&at)?)));
@@ -159,24 +160,35 @@ pub(super) fn file_calls(
     }))
 }
 
+/// Does something with a file of Parquet. The Parquet crate panics on some contents that no writer makes. They
+/// can stand in a file all the same, with its SHA-256 in a manifest that nobody signed.
+pub(crate) fn sound<T>(path: &Path, read: impl FnOnce() -> T) -> Result<T, ReadError> {
+    let damaged = |_| ReadError::DamagedFile { path: path.to_owned(), what: "it isn't sound Parquet".to_owned() };
+    std::panic::catch_unwind(AssertUnwindSafe(read)).map_err(damaged)
+}
+
+/// Rows that are decoded at once.
+pub(super) fn batch_rows(metadata: &ParquetMetaData) -> usize {
+    let large = metadata.row_groups().iter().any(|group| group.total_byte_size() > LARGE_FILE_BYTES);
+    if large { LARGE_FILE_BATCH_ROWS } else { BATCH_ROWS_MAX }
+}
+
 impl FileEvents {
     fn open(dir: &Path, file: &SealedFile) -> Result<Self, ReadError> {
         let path = dir.join(&file.path);
         let opened = open_sealed(dir, file)?;
         let parquet = |source| ReadError::Parquet { path: path.clone(), source };
-        let builder = ParquetRecordBatchReaderBuilder::try_new(opened).map_err(parquet)?;
-        let large = builder.metadata().row_groups().iter().any(|group| group.total_byte_size() > LARGE_FILE_BYTES);
-        let batch_rows = if large { LARGE_FILE_BATCH_ROWS } else { BATCH_ROWS_MAX };
-        let batches = builder.with_batch_size(batch_rows).build().map_err(parquet)?;
+        let batches = sound(&path, || {
+            let builder = ParquetRecordBatchReaderBuilder::try_new(opened)?;
+            let batch_rows = batch_rows(builder.metadata());
+            builder.with_batch_size(batch_rows).build()
+        });
+        let batches = batches?.map_err(parquet)?;
         Ok(Self { path, kind: file.kind, batches, rows: VecDeque::new(), outcomes: BTreeMap::new() })
     }
 
     fn fill(&mut self) -> Result<bool, ReadError> {
-        // The Parquet crate panics on some contents that no writer makes. They can stand in a file all the same,
-        // with its SHA-256 in a manifest that nobody signed.
-        let next = std::panic::catch_unwind(AssertUnwindSafe(|| self.batches.next()));
-        let damaged = |_| ReadError::DamagedFile { path: self.path.clone(), what: "it isn't sound Parquet".to_owned() };
-        let Some(batch) = next.map_err(damaged)? else { return Ok(false) };
+        let Some(batch) = sound(&self.path, || self.batches.next())? else { return Ok(false) };
         let rows_error = |source| ReadError::Rows { path: self.path.clone(), source };
         let batch = batch.map_err(RowsError::Arrow).map_err(rows_error)?;
         let alone = |events: Vec<Event>| events.into_iter().map(|event| (event, None)).collect::<Vec<_>>();

@@ -9,12 +9,16 @@ fn there_and_back(events: &[Event]) -> Vec<Event> {
     let bytes: Vec<Vec<u8>> = events.iter().map(Event::to_bytes).collect();
     let layout = Layout::of(bytes.iter().map(Vec::as_slice)).expect("records");
     let mut back = Vec::new();
+    let mut bytes_back: Vec<(u64, Vec<u8>)> = Vec::new();
     for batch in layout.batches(Kind::Calls, "i").expect("calls") {
         for (call, done) in call_events(&batch).expect("calls back") {
             back.push(call);
             back.extend(done);
         }
+        call_bytes(&batch, |seq, bytes| bytes_back.push((seq, bytes.to_vec()))).expect("bytes back");
     }
+    // Without events between rows and bytes.
+    assert_eq!(bytes_back, back.iter().map(|event| (event.seq, event.to_bytes())).collect::<Vec<_>>());
     for batch in layout.batches(Kind::Outcomes, "i").expect("outcomes") {
         back.extend(outcome_events(&batch).expect("outcomes back"));
     }

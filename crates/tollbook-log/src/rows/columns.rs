@@ -1,0 +1,178 @@
+//! Columns of a batch by name, their types known, and their values one by one.
+
+use std::ops::Range;
+
+use arrow::array::{
+    Array, AsArray, BooleanArray, Decimal128Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
+    TimestampMicrosecondArray,
+};
+use arrow::datatypes::{Decimal128Type, Int64Type, TimestampMicrosecondType};
+
+use super::RowsError;
+use crate::schema::Column;
+
+/// Whether there is a value in the row.
+pub(super) fn item(array: &dyn Array, row: usize) -> bool {
+    row < array.len() && array.is_valid(row)
+}
+
+/// Where columns are looked up by name.
+pub(super) enum Table<'a> {
+    Batch(&'a RecordBatch),
+    Items(&'a StructArray),
+}
+
+impl<'a> Table<'a> {
+    fn typed<A>(
+        &self,
+        column: &Column,
+        downcast: impl Fn(&'a dyn Array) -> Option<&'a A>,
+    ) -> Result<Typed<'a, A>, RowsError> {
+        let array = match self {
+            Self::Batch(batch) => batch.column_by_name(column.name),
+            Self::Items(items) => items.column_by_name(column.name),
+        };
+        let array = array.and_then(|array| downcast(array)).ok_or_else(|| mistyped(column))?;
+        Ok(Typed { column: *column, array })
+    }
+
+    pub fn has(&self, column: &Column) -> bool {
+        match self {
+            Self::Batch(batch) => batch.column_by_name(column.name).is_some(),
+            Self::Items(items) => items.column_by_name(column.name).is_some(),
+        }
+    }
+
+    pub fn texts(&self, column: &Column) -> Result<Texts<'a>, RowsError> {
+        self.typed(column, |array| array.as_string_opt::<i32>())
+    }
+
+    pub fn wholes(&self, column: &Column) -> Result<Wholes<'a>, RowsError> {
+        self.typed(column, |array| array.as_primitive_opt::<Int64Type>())
+    }
+
+    pub fn times(&self, column: &Column) -> Result<Times<'a>, RowsError> {
+        self.typed(column, |array| array.as_primitive_opt::<TimestampMicrosecondType>())
+    }
+
+    pub fn amounts(&self, column: &Column) -> Result<Typed<'a, Decimal128Array>, RowsError> {
+        self.typed(column, |array| array.as_primitive_opt::<Decimal128Type>())
+    }
+
+    pub fn lists(&self, column: &Column) -> Result<Typed<'a, ListArray>, RowsError> {
+        self.typed(column, |array| array.as_list_opt::<i32>())
+    }
+
+    pub fn flags(&self, column: &Column) -> Result<Typed<'a, BooleanArray>, RowsError> {
+        self.typed(column, |array| array.as_boolean_opt())
+    }
+}
+
+fn mistyped(column: &Column) -> RowsError {
+    RowsError::Column { column: column.name, expected: column.cell.data_type() }
+}
+
+/// A column of a batch, its type known.
+pub(super) struct Typed<'a, A> {
+    column: Column,
+    pub array: &'a A,
+}
+
+pub(super) type Texts<'a> = Typed<'a, StringArray>;
+pub(super) type Wholes<'a> = Typed<'a, Int64Array>;
+pub(super) type Times<'a> = Typed<'a, TimestampMicrosecondArray>;
+
+impl<A> Typed<'_, A> {
+    pub fn mistyped(&self) -> RowsError {
+        mistyped(&self.column)
+    }
+
+    pub fn wrong(&self, seq: u64, found: &str) -> RowsError {
+        RowsError::Value { column: self.column.name, seq: seq.cast_signed(), found: found.to_owned() }
+    }
+
+    pub fn null(&self, seq: u64) -> RowsError {
+        self.wrong(seq, "null")
+    }
+}
+
+impl<'a> Texts<'a> {
+    pub fn get(&self, row: usize) -> Option<&'a str> {
+        item(self.array, row).then(|| self.array.value(row))
+    }
+
+    pub fn required(&self, row: usize, seq: u64) -> Result<&'a str, RowsError> {
+        self.get(row).ok_or_else(|| self.null(seq))
+    }
+
+    pub fn parsed<T>(&self, row: usize, seq: u64, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, RowsError> {
+        self.get(row).map(|text| parse(text).ok_or_else(|| self.wrong(seq, text))).transpose()
+    }
+
+    pub fn word<T>(&self, row: usize, seq: u64, parse: impl Fn(&str) -> Option<T>) -> Result<T, RowsError> {
+        self.parsed(row, seq, parse)?.ok_or_else(|| self.null(seq))
+    }
+}
+
+impl Wholes<'_> {
+    pub fn unsigned(&self, row: usize) -> Option<u64> {
+        item(self.array, row).then(|| self.array.value(row).cast_unsigned())
+    }
+
+    pub fn required(&self, row: usize, seq: u64) -> Result<i64, RowsError> {
+        item(self.array, row).then(|| self.array.value(row)).ok_or_else(|| self.null(seq))
+    }
+}
+
+impl Wholes<'_> {
+    pub fn small(&self, row: usize, seq: u64) -> Result<Option<u32>, RowsError> {
+        let wrong = |value: u64| self.wrong(seq, &value.to_string());
+        self.unsigned(row).map(|value| u32::try_from(value).map_err(|_| wrong(value))).transpose()
+    }
+}
+
+impl<'a> Typed<'a, ListArray> {
+    /// The places of a row's items among all items; none where the row is null.
+    pub fn items(&self, row: usize) -> Option<Range<usize>> {
+        let offset = |at: usize| self.array.value_offsets().get(at).and_then(|offset| usize::try_from(*offset).ok());
+        if !item(self.array, row) {
+            return None;
+        }
+        Some(offset(row)?..offset(row + 1)?)
+    }
+
+    /// All items of all rows, which are texts.
+    pub fn texts(&self) -> Result<&'a StringArray, RowsError> {
+        self.array.values().as_string_opt::<i32>().ok_or_else(|| self.mistyped())
+    }
+}
+
+impl Times<'_> {
+    pub fn get(&self, row: usize) -> Option<i64> {
+        item(self.array, row).then(|| self.array.value(row))
+    }
+
+    pub fn required(&self, row: usize, seq: u64) -> Result<i64, RowsError> {
+        self.get(row).ok_or_else(|| self.null(seq))
+    }
+}
+
+impl Typed<'_, BooleanArray> {
+    pub fn required(&self, row: usize, seq: u64) -> Result<bool, RowsError> {
+        item(self.array, row).then(|| self.array.value(row)).ok_or_else(|| self.null(seq))
+    }
+}
+
+impl Typed<'_, Decimal128Array> {
+    pub fn micros(&self, row: usize, seq: u64) -> Result<Option<i64>, RowsError> {
+        if !item(self.array, row) {
+            return Ok(None);
+        }
+        let value = self.array.value(row);
+        i64::try_from(value).map(Some).map_err(|_| self.wrong(seq, &value.to_string()))
+    }
+
+    pub fn required(&self, row: usize, seq: u64) -> Result<i64, RowsError> {
+        self.micros(row, seq)?.ok_or_else(|| self.null(seq))
+    }
+}
