@@ -54,6 +54,7 @@ fn call<'a>(session: &'a str, args: Args<'a>) -> Call<'a> {
         grant: Some("g"),
         agent: None,
         tool: "tool_7",
+        category: None,
         args,
     }
 }

@@ -42,6 +42,7 @@ fn tollbook(criterion: &mut Criterion) {
             grant: None,
             agent: None,
             tool: "tool_7",
+            category: None,
             args: Args::whole(Some(&node), Hash128([7; 16])),
         };
         let mut seq = 0;

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tollbook_engine::{Body, Bounds, CompileError, Decision, Engine, Event, Judge, Reason, Record, State, Verdict};
-use tollbook_policy::Policy;
+use tollbook_policy::{Category, Policy};
 
 use crate::{parsed_args, recorded_call};
 
@@ -21,6 +21,8 @@ pub struct Candidate {
     state: State,
     /// Sessions and counters in which something was decided otherwise, in this instance.
     diverged: BTreeSet<String>,
+    /// The candidate's approval for the call of a recorded one: the person's answer goes for both.
+    approvals: BTreeMap<String, String>,
     report: Report,
 }
 
@@ -90,6 +92,7 @@ impl Candidate {
             engines: BTreeMap::new(),
             state: State::new(Bounds::default(), 0),
             diverged: BTreeSet::new(),
+            approvals: BTreeMap::new(),
             report: Report::default(),
         })
     }
@@ -98,6 +101,7 @@ impl Candidate {
     pub fn begin(&mut self) {
         self.state = State::new(Bounds::default(), 0);
         self.diverged.clear();
+        self.approvals.clear();
     }
 
     /// The next event of the instance.
@@ -106,7 +110,13 @@ impl Candidate {
             Body::Decision(record) if record.judged_by == Judge::Gateway => self.report.by_gateway += 1,
             Body::Decision(record) => self.call(event, record),
             Body::Outcome(outcome) => self.state.settle(outcome.call_seq, outcome.end, outcome.result_hash),
-            _ => {}
+            Body::Answered(answered) => {
+                let Some(approval) = self.approvals.remove(&answered.approval) else { return };
+                self.state.answer(&approval, answered.approved, event.ts_us.unwrap_or(i64::MIN));
+            }
+            Body::Reset(reset) => self.state.reset(reset.counter.as_deref(), reset.key.as_deref()),
+            Body::Opened(_) | Body::Activated(_) | Body::Gap(_) | Body::Frozen(_) => {}
+            Body::Snapshot(_) | Body::Pruned(_) => {}
         }
     }
 
@@ -118,14 +128,21 @@ impl Candidate {
 
     fn call(&mut self, event: &Event, record: &Record) {
         let parsed = parsed_args(record);
-        let Some(call) = recorded_call(event, record, parsed.as_ref()) else { return };
+        let Some(mut call) = recorded_call(event, record, parsed.as_ref()) else { return };
         if !self.engines.contains_key(&record.server) {
             // It compiled before, and a server's name changes nothing in that.
             let Ok(engine) = Engine::compile(&self.policy, &record.server) else { return };
             self.engines.insert(record.server.clone(), engine);
         }
         let Some(engine) = self.engines.get(&record.server) else { return };
+        if engine.judges_by_category() && call.category.is_none() {
+            // An imported record knows the name alone.
+            call.category = Some(Category::by_name(call.tool).name());
+        }
         let decision = engine.decide(&mut self.state, event.seq, &call);
+        if let (Some(recorded), Some(own)) = (&record.approval, &decision.approval) {
+            self.approvals.insert(recorded.clone(), own.clone());
+        }
 
         let before = refuses(record.verdict.unwrap_or(Verdict::Allow));
         let after = refuses(decision.verdict);

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tollbook_engine::{Body, Bounds, Engine, Event, Judge, PolicyHash, Record, State, Verdict};
+use tollbook_engine::{
+    Activated, Body, Bounds, Engine, Event, Judge, PolicyHash, Record, SnapshotError, State, Verdict,
+};
 use tollbook_policy::Policy;
 
 use crate::{parsed_args, recorded_call};
@@ -16,7 +18,7 @@ pub struct Fidelity {
     policies: BTreeMap<PolicyHash, Policy>,
     instance: String,
     state: State,
-    active: BTreeMap<(String, Option<String>), Option<Engine>>,
+    active: BTreeMap<(String, Option<String>), Active>,
     /// Decisions of the engine that came out as recorded.
     pub same: u64,
     /// Decisions of the engine that came out otherwise.
@@ -29,6 +31,13 @@ pub struct Fidelity {
     pub imported: u64,
     /// The first differences.
     pub differences: Vec<Difference>,
+}
+
+/// A policy in force, with its engine where the policy is known.
+#[derive(Debug)]
+struct Active {
+    policy: PolicyHash,
+    engine: Option<Engine>,
 }
 
 /// A decision that the replay didn't give back.
@@ -87,9 +96,7 @@ impl Fidelity {
         match &event.body {
             Body::Opened(opened) => self.state = State::new(opened.bounds, 0),
             Body::Activated(activated) => {
-                let policy = self.policies.get(&activated.policy);
-                let engine = policy.and_then(|policy| Engine::compile(policy, &activated.server).ok());
-                self.active.insert((activated.server.clone(), activated.grant.clone()), engine);
+                self.activate(activated);
             }
             Body::Decision(record) => match record.judged_by {
                 Judge::Engine => self.decision(event, record),
@@ -97,8 +104,57 @@ impl Fidelity {
                 Judge::Import => self.imported += 1,
             },
             Body::Outcome(outcome) => self.state.settle(outcome.call_seq, outcome.end, outcome.result_hash),
-            Body::Gap(_) | Body::Answered(_) | Body::Reset(_) | Body::Frozen(_) | Body::Snapshot(_) | Body::Pruned(_) => {}
+            Body::Answered(answered) => {
+                let at_us = event.ts_us.unwrap_or(i64::MIN);
+                self.state.answer(&answered.approval, answered.approved, at_us);
+            }
+            Body::Reset(reset) => self.state.reset(reset.counter.as_deref(), reset.key.as_deref()),
+            Body::Gap(_) | Body::Frozen(_) | Body::Snapshot(_) | Body::Pruned(_) => {}
         }
+    }
+
+    fn activate(&mut self, activated: &Activated) {
+        let policy = self.policies.get(&activated.policy);
+        let engine = policy.and_then(|policy| Engine::compile(policy, &activated.server).ok());
+        let active = Active { policy: activated.policy, engine };
+        self.active.insert((activated.server.clone(), activated.grant.clone()), active);
+    }
+
+    /// Where the replay stands, as bytes: the policies in force and the engine's state. A replay that
+    /// restores them goes on as this one would, so that the events before can be removed from the log.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<u8> {
+        let active = self.active.iter().map(|((server, grant), active)| Activated {
+            server: server.clone(),
+            grant: grant.clone(),
+            policy: active.policy,
+        });
+        let mut bytes = Vec::new();
+        let state = self.state.snapshot();
+        let written = minicbor::encode((active.collect::<Vec<_>>(), minicbor::bytes::ByteVec::from(state)), &mut bytes);
+        debug_assert!(written.is_ok(), "encoding to memory failed");
+        bytes
+    }
+
+    /// The policies in force where a snapshot was taken, to be given by [`Fidelity::policy`] before it is
+    /// restored.
+    ///
+    /// # Errors
+    /// Bytes that aren't such a snapshot.
+    pub fn snapshot_policies(bytes: &[u8]) -> Result<Vec<PolicyHash>, SnapshotError> {
+        Ok(read_snapshot(bytes)?.0.iter().map(|activated| activated.policy).collect())
+    }
+
+    /// The events of another instance follow, from where a snapshot was taken.
+    ///
+    /// # Errors
+    /// Bytes that aren't such a snapshot.
+    pub fn restore(&mut self, instance: &str, bytes: &[u8]) -> Result<(), SnapshotError> {
+        let (active, state) = read_snapshot(bytes)?;
+        self.begin(instance);
+        self.state = State::restore(&state, 0)?;
+        active.iter().for_each(|activated| self.activate(activated));
+        Ok(())
     }
 
     /// Share of the engine's decisions that came out as recorded, of those that could be replayed. None
@@ -119,7 +175,8 @@ impl Fidelity {
         let by_grant = (record.server.clone(), record.grant.clone());
         let engine = self.active.get(&by_grant).or_else(|| self.active.get(&(by_grant.0, None)));
         let parsed = parsed_args(record);
-        let (Some(Some(engine)), Some(call)) = (engine, recorded_call(event, record, parsed.as_ref())) else {
+        let engine = engine.and_then(|active| active.engine.as_ref());
+        let (Some(engine), Some(call)) = (engine, recorded_call(event, record, parsed.as_ref())) else {
             self.unknown += 1;
             return;
         };
@@ -150,6 +207,12 @@ impl Fidelity {
             });
         }
     }
+}
+
+fn read_snapshot(bytes: &[u8]) -> Result<(Vec<Activated>, Vec<u8>), SnapshotError> {
+    let read: Result<(Vec<Activated>, minicbor::bytes::ByteVec), _> = minicbor::decode(bytes);
+    let (active, state) = read.map_err(|error| SnapshotError::new(error.to_string()))?;
+    Ok((active, state.into()))
 }
 
 /// A decision in one line.

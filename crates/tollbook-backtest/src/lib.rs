@@ -30,6 +30,7 @@ fn recorded_call<'a>(event: &Event, record: &'a Record, args: Option<&'a Node<'a
         grant: record.grant.as_deref(),
         agent: record.agent.as_deref(),
         tool: record.tool.as_deref()?,
+        category: record.category.as_deref(),
         args: Args::recorded(&record.args, args),
     })
 }

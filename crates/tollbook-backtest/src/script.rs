@@ -11,7 +11,7 @@ use tollbook_engine::{Args, Bounds, Call, CompileError, Decision, End, Engine, S
 use tollbook_policy::ast::{self, Outcome, Step, Test};
 use tollbook_policy::json::{self, Value};
 use tollbook_policy::policy::Scope;
-use tollbook_policy::{Code, Diagnostic, Policy, Span};
+use tollbook_policy::{Category, Code, Diagnostic, Policy, Span};
 
 mod examine;
 
@@ -169,6 +169,7 @@ impl<'p> Stage<'p> {
             grant: Some(&self.grant),
             agent: Some(&self.agent),
             tool,
+            category: Some(Category::by_name(tool).name()),
             args: Args::whole(Some(&args), hash),
         };
         let decision = engine.decide(&mut self.state, self.seq, &asked);

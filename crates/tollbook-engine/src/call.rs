@@ -17,6 +17,9 @@ pub struct Call<'a> {
     pub agent: Option<&'a str>,
     /// The tool's name.
     pub tool: &'a str,
+    /// The tool's category, such as `write`; None where it isn't known, which only a policy that chooses
+    /// tools by category minds.
+    pub category: Option<&'a str>,
     /// Its arguments.
     pub args: Args<'a>,
 }

@@ -28,6 +28,8 @@ pub struct Engine {
     hidden: Vec<Selector>,
     patterns: Vec<(Vec<Selector>, u32)>,
     all_tools: Option<u32>,
+    /// Whether any selector is a category, so that a tool's name alone doesn't tell what applies.
+    by_category: bool,
     /// Calls of a session that a breaker may look back on.
     pub(crate) look_back: usize,
     /// Longest time that a breaker looks back on.
@@ -43,6 +45,8 @@ pub(crate) struct Plan {
     /// Its identity; none where it is worked out when it is needed.
     pub tool_id: Option<u64>,
     pub blocks: smallvec::SmallVec<[u32; 4]>,
+    /// The block of the tool itself, which is judged last.
+    pub own: Option<u32>,
     pub stages: Stages,
 }
 
@@ -164,7 +168,7 @@ impl Engine {
     /// Makes an engine of a policy, for the calls of one server.
     ///
     /// # Errors
-    /// A regular expression or a time zone that can't be used, and categories, which need a catalog.
+    /// A regular expression or a time zone that can't be used.
     pub fn compile(policy: &Policy, server: &str) -> Result<Self, CompileError> {
         let mut compiler = Compiler::default();
         let all_tools = match policy.all_tools.is_empty() {
@@ -173,28 +177,20 @@ impl Engine {
         };
         let mut patterns = Vec::new();
         for group in &policy.groups {
-            let owner = format!("/groups/{}", tollbook_policy::pointer_key(&group.name));
-            let block = compiler.block(&owner, &group.rules, |limit| group_owner(group, limit))?;
+            let block = compiler.block(&group.owner(), &group.rules, |limit| group_owner(group, limit))?;
             patterns.push((group.of.clone(), block));
         }
         for pattern in &policy.patterns {
-            let name = selector_text(&pattern.of);
-            let owner = format!("/patterns/{}", tollbook_policy::pointer_key(name));
-            let block = compiler.block(&owner, &pattern.rules, |_| Owner::EachTool("".into()))?;
+            let block = compiler.block(&pattern.owner(), &pattern.rules, |_| Owner::EachTool("".into()))?;
             patterns.push((vec![pattern.of.clone()], block));
         }
         let mut own = BTreeMap::new();
         for (tool, rules) in &policy.tools {
-            let owner = format!("/tools/{}", tollbook_policy::pointer_key(tool));
+            let owner = tollbook_policy::tool_owner(tool);
             own.insert(tool.as_str(), compiler.block(&owner, rules, |_| Owner::Tool(tool.as_str().into()))?);
         }
         let selectors = policy.hide.iter().chain(patterns.iter().flat_map(|(of, _)| of));
-        if let Some(Selector::Category(category)) = selectors.clone().find(|of| matches!(of, Selector::Category(_))) {
-            return Err(CompileError {
-                rule: format!("category {category}"),
-                message: "a category cannot be judged without a catalog of the server's tools".to_owned(),
-            });
-        }
+        let by_category = selectors.clone().any(|of| matches!(of, Selector::Category(_)));
         let names: BTreeSet<String> = selectors
             .filter_map(|of| if let Selector::Name(name) = of { Some(name.as_str()) } else { None })
             .chain(own.keys().copied())
@@ -212,15 +208,11 @@ impl Engine {
             hidden: policy.hide.clone(),
             patterns,
             all_tools,
+            by_category,
         };
         for name in names {
-            let mut plan = engine.unnamed_plan(&name);
+            let mut plan = engine.plan_of(&name, None, own.get(name.as_str()).copied());
             plan.tool_id = Some(tool_id(&name));
-            if let Some(block) = own.get(name.as_str()) {
-                plan.named = true;
-                plan.blocks.push(*block);
-            }
-            plan.stages = engine.stages(&plan);
             engine.named.insert(name.into(), plan);
         }
         Ok(engine)
@@ -238,22 +230,22 @@ impl Engine {
         &self.server
     }
 
-    /// Whether the tool doesn't exist for the agent.
+    /// Whether the tool, of this category, doesn't exist for the agent.
     #[must_use]
-    pub fn hides(&self, tool: &str) -> bool {
-        self.plan(tool).hidden
+    pub fn hides(&self, tool: &str, category: Option<&str>) -> bool {
+        self.plan(tool, category).hidden
     }
 
-    /// Whether any tool at all is hidden.
+    /// Whether the policy chooses tools by their category, so that a call has to come with its own.
     #[must_use]
-    pub fn hides_any(&self) -> bool {
-        !self.hidden.is_empty()
+    pub fn judges_by_category(&self) -> bool {
+        self.by_category
     }
 
     /// The argument paths that are read to judge this tool, sorted, without repeats.
     #[must_use]
-    pub fn reads(&self, tool: &str) -> Vec<&Path> {
-        let plan = self.plan(tool);
+    pub fn reads(&self, tool: &str, category: Option<&str>) -> Vec<&Path> {
+        let plan = self.plan(tool, category);
         let blocks = plan.blocks.iter().filter_map(|index| self.block(*index));
         let paths = blocks.flat_map(|block| {
             let clauses = block.require.iter().chain(&block.deny).map(|clause| &clause.any_of);
@@ -268,26 +260,36 @@ impl Engine {
         self.blocks.get(usize::try_from(index).ok()?)
     }
 
-    fn plan(&self, tool: &str) -> std::borrow::Cow<'_, Plan> {
-        match self.named.get(tool) {
+    fn plan(&self, tool: &str, category: Option<&str>) -> std::borrow::Cow<'_, Plan> {
+        match self.ready_plan(tool) {
             Some(plan) => std::borrow::Cow::Borrowed(plan),
-            None => std::borrow::Cow::Owned(self.unnamed_plan(tool)),
+            None => std::borrow::Cow::Owned(self.made_plan(tool, category)),
         }
     }
 
-    /// What applies to a tool that the policy names one by one.
-    pub(crate) fn named_plan(&self, tool: &str) -> Option<&Plan> {
-        self.named.get(tool)
+    /// What applies to a tool that the policy names, where its name alone tells.
+    pub(crate) fn ready_plan(&self, tool: &str) -> Option<&Plan> {
+        if self.by_category { None } else { self.named.get(tool) }
     }
 
-    /// What applies to a tool that has no block of its own.
-    pub(crate) fn unnamed_plan(&self, tool: &str) -> Plan {
-        let mut plan = Plan { hidden: self.hidden.iter().any(|of| selects(of, tool)), ..Plan::default() };
+    /// What applies to a tool that isn't named, or whose category has a say.
+    pub(crate) fn made_plan(&self, tool: &str, category: Option<&str>) -> Plan {
+        let named = if self.by_category { self.named.get(tool) } else { None };
+        let mut plan = self.plan_of(tool, category, named.and_then(|plan| plan.own));
+        plan.tool_id = named.and_then(|plan| plan.tool_id);
+        plan
+    }
+
+    fn plan_of(&self, tool: &str, category: Option<&str>, own: Option<u32>) -> Plan {
+        let selects = |of: &Selector| selects(of, tool, category);
+        let mut plan = Plan { hidden: self.hidden.iter().any(selects), own, ..Plan::default() };
         plan.blocks.extend(self.all_tools);
-        for (_, block) in self.patterns.iter().filter(|(of, _)| of.iter().any(|of| selects(of, tool))) {
+        for (_, block) in self.patterns.iter().filter(|(of, _)| of.iter().any(selects)) {
             plan.named = true;
             plan.blocks.push(*block);
         }
+        plan.named |= own.is_some();
+        plan.blocks.extend(own);
         plan.stages = self.stages(&plan);
         plan
     }
@@ -315,17 +317,11 @@ fn group_owner(group: &Group, limit: &Limit) -> Owner {
     }
 }
 
-fn selector_text(selector: &Selector) -> &str {
-    match selector {
-        Selector::Name(text) | Selector::Glob(text) | Selector::Category(text) => text,
-    }
-}
-
-fn selects(selector: &Selector, tool: &str) -> bool {
+fn selects(selector: &Selector, tool: &str, category: Option<&str>) -> bool {
     match selector {
         Selector::Name(name) => name == tool,
         Selector::Glob(glob) => glob_matches(glob, tool),
-        Selector::Category(_) => false,
+        Selector::Category(name) => category == Some(name.as_str()),
     }
 }
 

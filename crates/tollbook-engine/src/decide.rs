@@ -43,12 +43,12 @@ impl Engine {
             approval: None,
         };
         let now_us = call.at_us.map(|at_us| state.advance(at_us));
-        let unnamed;
-        let plan = match self.named_plan(call.tool) {
+        let made;
+        let plan = match self.ready_plan(call.tool) {
             Some(plan) => plan,
             None => {
-                unnamed = self.unnamed_plan(call.tool);
-                &unnamed
+                made = self.made_plan(call.tool, call.category);
+                &made
             }
         };
         let mut judging = Judging {
@@ -62,9 +62,15 @@ impl Engine {
         };
         if plan.hidden {
             judging.refuse(Reason::Hidden, "(hidden)", None);
-        } else if !plan.named && self.default == Default::Deny {
+        } else if !plan.named
+            && self.default == Default::Deny
+            && !(self.judges_by_category() && call.category.is_none())
+        {
             judging.refuse(Reason::DefaultDeny, "(default deny)", None);
         } else {
+            if self.judges_by_category() && call.category.is_none() {
+                judging.cannot_tell("(category)", false);
+            }
             // Each stage returns None once the verdict is settled.
             let _ = judging.judge(state, seq);
         }

@@ -65,7 +65,7 @@ impl Decision<'_> {
             loop_period: self.run.map(|(period, _)| period),
             loop_repeats: self.run.map(|(_, repeats)| repeats),
             approval: self.approval.clone(),
-            category: None,
+            category: owned(call.category),
         }
     }
 }

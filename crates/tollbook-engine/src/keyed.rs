@@ -136,11 +136,11 @@ impl<V: Default> Keyed<V> {
     }
 
     /// Removes the entries that `keep` turns down, in the order of their slots.
-    pub fn retain(&mut self, mut keep: impl FnMut(u32, &mut V) -> bool) {
+    pub fn retain(&mut self, mut keep: impl FnMut(KeyRef<'_>, &mut V) -> bool) {
         for index in 0..self.slots.len() {
             let Some(slot) = self.slots.get_mut(index) else { break };
             let generation = slot.generation;
-            let gone = slot.is_full() && !keep(slot.number, &mut slot.value);
+            let gone = slot.is_full() && !keep((slot.number, &slot.first, &slot.second), &mut slot.value);
             if let (true, Ok(slot)) = (gone, u32::try_from(index)) {
                 self.remove(Handle { slot, generation });
             }

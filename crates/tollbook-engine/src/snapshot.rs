@@ -13,6 +13,14 @@ const FORM: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotError(String);
 
+impl SnapshotError {
+    /// An error with its cause in words.
+    #[must_use]
+    pub fn new(why: String) -> Self {
+        Self(why)
+    }
+}
+
 impl std::fmt::Display for SnapshotError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "not a snapshot of a state: {}", self.0)

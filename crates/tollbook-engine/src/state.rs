@@ -7,7 +7,7 @@
 //! Time never goes back in here: an event from before the latest one is taken at the latest one's time.
 //! That is what lets a window that has passed be forgotten for good.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use minicbor::{Decode, Encode};
 use smallvec::SmallVec;
@@ -183,6 +183,24 @@ impl State {
         self.approvals.answer(approval, if approved { Answer::Approved } else { Answer::Refused }, now_us)
     }
 
+    /// Empties counters: those of this name and this value of their scope, where they are given.
+    pub fn reset(&mut self, counter: Option<&str>, key: Option<&str>) {
+        let Counters { names, usages, charges, full_until_us, .. } = &mut self.counters;
+        let chosen: BTreeSet<u32> = names
+            .iter()
+            .filter(|(name, _)| counter.is_none_or(|counter| *counter == *name.name))
+            .map(|(_, number)| *number)
+            .collect();
+        usages.retain(|(number, _, held_key), usage| {
+            let goes = chosen.contains(&number) && key.is_none_or(|key| key == held_key);
+            if goes {
+                *charges -= usage.charges();
+            }
+            !goes
+        });
+        *full_until_us = i64::MIN;
+    }
+
     /// Calls that were let through and haven't ended.
     #[must_use]
     pub fn in_flight(&self) -> usize {
@@ -312,7 +330,7 @@ impl Counters {
     fn forget_idle(&mut self, now_us: i64) -> i64 {
         let (measures, charges) = (&self.measures, &mut self.charges);
         let mut next_end_us = i64::MAX;
-        self.usages.retain(|counter, usage| {
+        self.usages.retain(|(counter, ..), usage| {
             let Some(measure) = usize::try_from(counter).ok().and_then(|index| measures.get(index)) else {
                 return false;
             };

@@ -31,6 +31,7 @@ fn an_allowed_call_with_known_keys_allocates_nothing() {
             grant: Some("grant"),
             agent: None,
             tool: "t",
+            category: None,
             args: Args::whole(Some(&parsed[which]), hashes[which]),
         };
         let verdict = engine.decide(&mut state, seq, &call).verdict;
@@ -60,6 +61,7 @@ fn a_live_session_takes_less_than_this() {
                 grant: Some("grant"),
                 agent: None,
                 tool: "t",
+                category: None,
                 args: Args::whole(Some(&node), hash),
             };
             engine.decide(&mut state, seq, &call);

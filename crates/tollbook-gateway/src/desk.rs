@@ -14,6 +14,7 @@ use tollbook_engine::{
 };
 use tollbook_log::{AppendError, CloseError, Log};
 use tollbook_policy::json::Node;
+use tollbook_policy::{Catalog, Category};
 
 use crate::catalog::without_hidden;
 use crate::frame::{Asked, CallFrame, Refused, RequestId, answered_id, ask, exact_arguments, read};
@@ -35,7 +36,12 @@ pub struct Desk {
     manner: Manner,
     clock: Clock,
     latest_us: i64,
+    /// What the server's lists of tools say of them, and their names where no list was seen.
+    categories: BTreeMap<String, Category>,
 }
+
+/// Most tools whose categories are remembered. Beyond it, a tool's name alone tells.
+const CATEGORIES_MAX: usize = 10_000;
 
 /// How a desk works.
 #[derive(Debug, Clone, Copy)]
@@ -136,6 +142,7 @@ impl Desk {
             manner,
             clock,
             latest_us: i64::MIN,
+            categories: BTreeMap::new(),
         };
         let now_us = desk.now_us();
         let engine = env!("CARGO_PKG_VERSION").to_owned();
@@ -192,7 +199,7 @@ impl Desk {
         }
         let asked = read(frame).and_then(|node| match ask(&node)? {
             Asked::Call(call) => Ok(self.call(connection, &call)),
-            Asked::List(Some(id)) if self.engine.hides_any() => {
+            Asked::List(Some(id)) => {
                 connection.check_free(Some(&id))?;
                 connection.pending.insert(id.key, Pending::List);
                 Ok(Step::Forward { seq: None })
@@ -218,7 +225,8 @@ impl Desk {
 
     fn call(&mut self, connection: &mut Connection, frame: &CallFrame<'_>) -> Step {
         let engine = Arc::clone(&self.engine);
-        let reads = engine.reads(frame.tool);
+        let category = self.category(frame.tool).name();
+        let reads = engine.reads(frame.tool, Some(category));
         let args = RecordedArgs::keep(self.manner.kept, frame.args, &reads);
         let clean = exact_arguments(frame.args, &reads).and_then(|()| connection.check_free(frame.id.as_ref()));
         if let Err(refused) = clean {
@@ -232,6 +240,7 @@ impl Desk {
             grant: Some(&connection.grant),
             agent: connection.agent.as_deref(),
             tool: frame.tool,
+            category: Some(category),
             args: Args::whole(frame.args, args.hash.unwrap_or(Hash128([0; 16]))),
         };
         let began = Instant::now();
@@ -338,10 +347,26 @@ impl Desk {
                 self.answered(seq, sent, frame, &node);
                 frame.to_vec()
             }
-            Some(Pending::List) => without_hidden(frame, &node, |tool| !self.engine.hides(tool))
-                .unwrap_or_else(|| refusal::withheld_list(&id)),
+            Some(Pending::List) => {
+                self.learn(&node);
+                let shows = |tool: &str| !self.engine.hides(tool, Some(self.category(tool).name()));
+                without_hidden(frame, &node, shows).unwrap_or_else(|| refusal::withheld_list(&id))
+            }
             None => frame.to_vec(),
         }
+    }
+
+    /// Takes in what the server says of its tools.
+    fn learn(&mut self, list: &Node<'_>) {
+        for (name, tool) in Catalog::of(list).map(|catalog| catalog.tools).unwrap_or_default() {
+            if self.categories.len() < CATEGORIES_MAX || self.categories.contains_key(&name) {
+                self.categories.insert(name, tool.class().category);
+            }
+        }
+    }
+
+    fn category(&self, tool: &str) -> Category {
+        self.categories.get(tool).copied().unwrap_or_else(|| Category::by_name(tool))
     }
 
     fn answered(&mut self, seq: u64, sent: Instant, frame: &[u8], answer: &Node<'_>) {

@@ -62,8 +62,15 @@ impl Catalog {
     /// # Errors
     /// What isn't a list of tools, in words.
     pub fn read(text: &str) -> Result<Self, String> {
-        let root = json::parse(text.as_bytes()).map_err(|error| error.to_string())?;
-        let root = root.get("result").unwrap_or(&root);
+        Self::of(&json::parse(text.as_bytes()).map_err(|error| error.to_string())?)
+    }
+
+    /// Reads a `tools/list` that is parsed already, in the same forms.
+    ///
+    /// # Errors
+    /// What isn't a list of tools, in words.
+    pub fn of(root: &Node<'_>) -> Result<Self, String> {
+        let root = root.get("result").unwrap_or(root);
         let list = root.get("tools").unwrap_or(root);
         let elements = list.elements().ok_or("expected a list of tools, or an object with `tools`")?;
         let mut tools = BTreeMap::new();

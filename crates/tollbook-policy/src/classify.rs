@@ -43,6 +43,12 @@ pub struct Class {
 }
 
 impl Category {
+    /// What a tool's name alone says, where no catalog is at hand.
+    #[must_use]
+    pub fn by_name(tool: &str) -> Self {
+        Tool::named(tool).class().category
+    }
+
     /// The category's name, as in `category write`.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -1,4 +1,4 @@
-use tollbook_engine::{Activated, Args, Call, Kept, Opened, Outcome, RecordedArgs};
+use tollbook_engine::{Answered, Args, Call, Kept, Opened, Outcome, RecordedArgs, Reset};
 use tollbook_policy::Target;
 use tollbook_policy::json::parse;
 
@@ -27,13 +27,14 @@ fn log(text: &str, kept: Kept) -> (BTreeMap<PolicyHash, Policy>, Vec<Event>) {
         let (at_us, session) = (n * 4_000_000, format!("s{}", n % 3));
         let text = format!("{{\"n\":{}}}", n * n % 9);
         let node = parse(text.as_bytes()).unwrap();
-        let args = RecordedArgs::keep(kept, Some(&node), &engine.reads("t"));
+        let args = RecordedArgs::keep(kept, Some(&node), &engine.reads("t", None));
         let call = Call {
             at_us: Some(at_us),
             session: Some(&session),
             grant: Some("g"),
             agent: None,
             tool: "t",
+            category: None,
             args: Args::whole(Some(&node), args.hash.unwrap()),
         };
         let decision = engine.decide(&mut state, seq, &call);
@@ -116,4 +117,138 @@ fn the_recorded_policy_as_its_own_candidate_changes_nothing() {
     let report = candidate.report();
     assert_eq!(report.all.change, crate::Change::default());
     assert_eq!((report.all.calls, report.all.exact(), report.all.refused_before), (60, 60, report.all.refused_after));
+}
+
+/// An engine with a log beside it, one event after another.
+struct Live {
+    engine: Engine,
+    state: State,
+    events: Vec<Event>,
+    at_us: i64,
+}
+
+impl Live {
+    fn new(policy: &Policy) -> Self {
+        let engine = Engine::compile(policy, "srv").unwrap();
+        let bounds = Bounds::default();
+        let mut live = Self { state: State::new(bounds, 3), events: Vec::new(), at_us: 0, engine };
+        live.event(Body::Opened(Opened { engine: "t".into(), bounds, imported_from: None }));
+        let policy = live.engine.policy();
+        live.event(Body::Activated(Activated { server: "srv".into(), grant: None, policy }));
+        live
+    }
+
+    fn event(&mut self, body: Body) -> u64 {
+        let seq = u64::try_from(self.events.len()).unwrap();
+        self.events.push(Event { seq, ts_us: Some(self.at_us), body });
+        self.at_us += 1_000_000;
+        seq
+    }
+
+    /// Makes a call that ends well; its decision's verdict and approval.
+    fn call(&mut self, tool: &str, category: &str, args: &str) -> (Verdict, Option<String>) {
+        let seq = u64::try_from(self.events.len()).unwrap();
+        let node = parse(args.as_bytes()).unwrap();
+        let kept = RecordedArgs::keep(Kept::Read, Some(&node), &self.engine.reads(tool, Some(category)));
+        let call = Call {
+            at_us: Some(self.at_us),
+            session: Some("s"),
+            grant: Some("g"),
+            agent: None,
+            tool,
+            category: Some(category),
+            args: Args::whole(Some(&node), kept.hash.unwrap()),
+        };
+        let decision = self.engine.decide(&mut self.state, seq, &call);
+        let told = (decision.verdict, decision.approval.clone());
+        let body = Body::Decision(Box::new(decision.to_record(&self.engine, &call, kept)));
+        drop(decision);
+        self.event(body);
+        if told.0 == Verdict::Allow {
+            let end = tollbook_engine::End::Ok;
+            self.state.settle(seq, end, None);
+            let ended = Outcome { call_seq: seq, end, upstream_us: None, result_bytes: None, result_hash: None };
+            self.event(Body::Outcome(ended));
+        }
+        told
+    }
+
+    fn answer(&mut self, approval: &str, approved: bool) {
+        assert!(self.state.answer(approval, approved, self.at_us));
+        self.event(Body::Answered(Answered { approval: approval.to_owned(), approved, by: Some("ada".into()) }));
+    }
+}
+
+const WATCHED: &str = "default deny\ntool pay { approve by \"ops\" when args.n > 100 within 10m\n limit 3 per day }\n\
+    tool category write { limit 2 per day as writes }\n";
+
+/// A day with approvals, a reset and categories.
+fn watched() -> Live {
+    let mut live = Live::new(&policy(WATCHED));
+    let (verdict, approval) = live.call("pay", "financial", r#"{"n":500}"#);
+    assert_eq!(verdict, Verdict::Hold);
+    live.answer(&approval.unwrap(), true);
+    assert_eq!(live.call("pay", "financial", r#"{"n":500}"#).0, Verdict::Allow);
+    let (verdict, approval) = live.call("pay", "financial", r#"{"n":500}"#);
+    assert_eq!(verdict, Verdict::Hold, "an approval is good for one call");
+    live.answer(&approval.unwrap(), false);
+    assert_eq!(live.call("pay", "financial", r#"{"n":500}"#).0, Verdict::Deny);
+    for verdict in [Verdict::Allow, Verdict::Allow, Verdict::Deny] {
+        assert_eq!(live.call("edit", "write", "{}").0, verdict);
+    }
+    live.state.reset(Some("writes"), None);
+    live.event(Body::Reset(Reset { counter: Some("writes".into()), key: None, by: None }));
+    assert_eq!(live.call("edit", "write", "{}").0, Verdict::Allow);
+    live
+}
+
+#[test]
+fn approvals_resets_and_categories_replay() {
+    let live = watched();
+    let policies = BTreeMap::from([(live.engine.policy(), policy(WATCHED))]);
+    let fidelity = replay(&policies, &live.events);
+    assert_eq!((fidelity.share(), fidelity.unknown), (Some((8, 8)), 0), "{:?}", fidelity.differences);
+
+    // Without what the person said, what was let through would have gone on waiting.
+    let told = |event: &Event| matches!(event.body, Body::Answered(_));
+    let unanswered: Vec<Event> = live.events.iter().filter(|event| !told(event)).cloned().collect();
+    assert!(replay(&policies, &unanswered).different > 0);
+}
+
+/// From any event on, a replay that begins at a snapshot gives what the whole replay gives.
+#[test]
+fn a_replay_begins_where_a_snapshot_was_taken() {
+    let live = watched();
+    for cut in 2..live.events.len() {
+        let mut whole = Fidelity::default();
+        whole.policy(live.engine.policy(), policy(WATCHED));
+        whole.begin("i");
+        live.events[..cut].iter().for_each(|event| whole.event(event));
+        let bytes = whole.snapshot();
+        assert_eq!(Fidelity::snapshot_policies(&bytes), Ok(vec![live.engine.policy()]));
+
+        let mut rest = Fidelity::default();
+        rest.policy(live.engine.policy(), policy(WATCHED));
+        rest.restore("i", &bytes).unwrap();
+        live.events[cut..].iter().for_each(|event| rest.event(event));
+        assert_eq!((rest.different, rest.unknown), (0, 0), "from {cut}");
+        assert_eq!(whole.same + rest.same, 8, "from {cut}");
+    }
+    assert!(Fidelity::default().restore("i", b"no snapshot").is_err());
+}
+
+/// What a person said of a recorded call goes for the candidate's call too.
+#[test]
+fn a_candidate_takes_the_recorded_answers() {
+    let live = watched();
+    let mut same = Candidate::new(policy(WATCHED)).unwrap();
+    same.begin();
+    live.events.iter().for_each(|event| same.event(event));
+    assert_eq!(same.report().all.change, crate::Change::default());
+
+    let otherwise = WATCHED.replace("args.n > 100 within 10m", "args.n > 200 within 20m");
+    let mut other = Candidate::new(policy(&otherwise)).unwrap();
+    other.begin();
+    live.events.iter().for_each(|event| other.event(event));
+    assert_eq!(other.report().by_tool["pay"].change, crate::Change::default());
 }

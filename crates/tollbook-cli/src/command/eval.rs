@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use tollbook_backtest::script::{self, Looked};
 use tollbook_engine::{Args, Bounds, Call, Engine, State, Verdict, canonical, hash128};
-use tollbook_policy::json;
+use tollbook_policy::{Category, json};
 
 use crate::arguments::language::Eval;
 use crate::policy::Source;
@@ -29,6 +29,7 @@ pub fn run(arguments: &Eval) -> anyhow::Result<ExitCode> {
         grant: Some(&arguments.grant),
         agent: Some(&arguments.agent),
         tool: &arguments.tool,
+        category: Some(Category::by_name(&arguments.tool).name()),
         args: Args::whole(Some(&args), hash128(canonical(&args).as_bytes())),
     };
     let mut state = State::new(Bounds::default(), 0);

@@ -98,10 +98,13 @@ fn policy_text() -> impl Strategy<Value = String> {
         optional("all tools", false),
         optional("group g of a, b", true),
         optional("tool *a*", false),
+        optional("tool category write", false),
         block("tool a", false),
         optional("tool b", false),
     )
-        .prop_map(|(default, hide, all, group, pattern, a, b)| format!("{default}{hide}{all}{group}{pattern}{a}{b}"))
+        .prop_map(|(default, hide, all, group, pattern, category, a, b)| {
+            format!("{default}{hide}{all}{group}{pattern}{category}{a}{b}")
+        })
 }
 
 fn args() -> impl Strategy<Value = String> {

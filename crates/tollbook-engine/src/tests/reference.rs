@@ -103,7 +103,7 @@ impl Reference {
                 let pattern = glob.split('*').map(regex::escape).collect::<Vec<_>>().join("(?s:.*)");
                 regex::Regex::new(&format!("^{pattern}$")).unwrap().is_match(tool)
             }
-            Selector::Category(_) => false,
+            Selector::Category(name) => name == tollbook_policy::Category::by_name(tool).name(),
         };
         let mut blocks = vec![("/all_tools".to_owned(), policy.all_tools.clone())];
         for group in policy.groups.iter().filter(|group| group.of.iter().any(selected)) {
@@ -140,7 +140,7 @@ impl Reference {
         let hidden = self.policy.hide.iter().any(|of| match of {
             Selector::Name(name) => *name == made.tool,
             Selector::Glob(glob) => glob == "*",
-            Selector::Category(_) => false,
+            Selector::Category(name) => name == tollbook_policy::Category::by_name(&made.tool).name(),
         });
         if hidden {
             return refuse(told, "hidden", "(hidden)", &None);

@@ -131,6 +131,7 @@ impl Driver {
             grant: Some(&made.grant),
             agent: Some(&made.agent),
             tool: &made.tool,
+            category: Some(tollbook_policy::Category::by_name(&made.tool).name()),
             args: Args::whole(Some(&node), args_hash(&made.args)),
         };
         let decision = self.engine.decide(&mut self.state, seq, &call);

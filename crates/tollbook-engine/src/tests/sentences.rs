@@ -3,7 +3,7 @@
 
 use super::script::{Driver, policy};
 use super::vectors::{check, run};
-use crate::{Bounds, CompileError, Engine, State};
+use crate::{Args, Bounds, Call, CompileError, Engine, Hash128, State};
 
 // Which clauses apply.
 
@@ -308,7 +308,27 @@ fn what_cannot_be_judged_is_refused_when_the_engine_is_made() {
         told("default deny\ntool t { only during mon 08:00..09:00 \"Mars/Olympus\" }\n")
             .contains("`Mars/Olympus` is unknown")
     );
-    assert!(told("default deny\ntool category write { }\n").contains("catalog"));
+}
+
+#[test]
+fn a_category_is_matched_at_decision_time() {
+    let policy =
+        policy("default deny\nhide category destructive\ntool category write { limit 1 per day }\ntool get_x { }\n");
+    let engine = Engine::compile(&policy, "srv").unwrap();
+    let mut state = State::new(Bounds::default(), 0);
+    let mut told = |seq, tool, category| {
+        let args = Args::whole(None, Hash128([0; 16]));
+        let call = Call { at_us: Some(0), session: Some("s"), grant: Some("g"), agent: None, tool, category, args };
+        let decision = engine.decide(&mut state, seq, &call);
+        format!("{} {}", decision.verdict, decision.reason.code())
+    };
+    assert_eq!(told(1, "x", Some("read")), "deny default_deny");
+    assert_eq!(told(2, "x", Some("write")), "allow allowed");
+    assert_eq!(told(3, "y", Some("write")), "allow allowed", "each tool that the category chooses counts apart");
+    assert_eq!(told(4, "x", Some("write")), "deny limit");
+    assert_eq!(told(5, "x", Some("destructive")), "deny hidden");
+    assert_eq!(told(6, "get_x", Some("read")), "allow allowed");
+    assert_eq!(told(7, "x", None), "unknown unrecorded", "a record without a category");
 }
 
 /// The same events give the same answers, whatever shuffles the hash tables.

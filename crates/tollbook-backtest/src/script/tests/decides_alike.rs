@@ -144,7 +144,15 @@ fn json_of(args: &[Arg]) -> String {
 fn decides(policy: &Policy, args: &str) -> Verdict {
     let node = json::parse(args.as_bytes()).unwrap();
     let args = Args::whole(Some(&node), hash128(canonical(&node).as_bytes()));
-    let call = Call { at_us: Some(0), session: Some("s"), grant: Some("g"), agent: Some("a"), tool: "t", args };
+    let call = Call {
+        at_us: Some(0),
+        session: Some("s"),
+        grant: Some("g"),
+        agent: Some("a"),
+        tool: "t",
+        category: None,
+        args,
+    };
     let engine = Engine::compile(policy, "s").unwrap();
     engine.decide(&mut State::new(Bounds::default(), 0), 1, &call).verdict
 }
