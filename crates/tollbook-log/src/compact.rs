@@ -132,7 +132,8 @@ impl Compaction<'_> {
             compacted.left.push((self.instance.to_owned(), why.to_owned()));
             return Ok(());
         }
-        self.delete_retired(compacted)?;
+        let CompactOptions { grace_s, now_us, .. } = *self.options;
+        compacted.deleted.extend(delete_retired(self.log, self.instance, signer, grace_s, now_us)?);
         let before = manifest.ranges.len();
         let mut after = before;
         for group in groups(&manifest.ranges, self.options.events_max) {
@@ -203,31 +204,38 @@ impl Compaction<'_> {
         manifest.retired.extend(retired);
         Ok(manifest.store(self.log, heir)?)
     }
+}
 
-    /// Deletes the files that were replaced long enough ago, then forgets them: a crash in between leaves
-    /// names without files, which nobody reads.
-    fn delete_retired(&self, compacted: &mut Compacted) -> Result<(), CompactError> {
-        let _switching = manifest::lock(self.log)?;
-        let Some(mut manifest) = Manifest::load(self.log, self.instance)? else { return Ok(()) };
-        let heir = manifest.heir(self.options.signer.as_ref());
-        let grace_us = i64::try_from(self.options.grace_s.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
-        let is_due = |file: &RetiredFile| file.since_us.saturating_add(grace_us) <= self.options.now_us;
-        let (due, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut manifest.retired).into_iter().partition(is_due);
-        if due.is_empty() {
-            return Ok(());
-        }
-        for file in &due {
-            let path = self.log.join(&file.path);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(DiskError::at("delete", &path)(error).into());
-                }
-                _ => compacted.deleted.push(path),
+/// Deletes the files that were taken out long enough ago, then forgets them: a crash in between leaves names
+/// without files, which nobody reads.
+pub(crate) fn delete_retired(
+    log: &Path,
+    instance: &str,
+    signer: Option<&Signer>,
+    grace_s: u64,
+    now_us: i64,
+) -> Result<Vec<PathBuf>, ManifestError> {
+    let _switching = manifest::lock(log)?;
+    let Some(mut manifest) = Manifest::load(log, instance)? else { return Ok(Vec::new()) };
+    let heir = manifest.heir(signer);
+    let grace_us = i64::try_from(grace_s.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+    let is_due = |file: &RetiredFile| file.since_us.saturating_add(grace_us) <= now_us;
+    let (due, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut manifest.retired).into_iter().partition(is_due);
+    let mut deleted = Vec::new();
+    for file in &due {
+        let path = log.join(&file.path);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(DiskError::at("delete", &path)(error).into());
             }
+            _ => deleted.push(path),
         }
-        manifest.retired = kept;
-        Ok(manifest.store(self.log, heir)?)
     }
+    if !due.is_empty() {
+        manifest.retired = kept;
+        manifest.store(log, heir)?;
+    }
+    Ok(deleted)
 }
 
 /// Runs of at least two adjacent ranges that together have no more than `events_max` events.

@@ -119,6 +119,11 @@ pub(crate) fn sha256(path: &Path) -> io::Result<String> {
     }
 }
 
+/// The SHA-256 of some bytes, in hexadecimal.
+pub(crate) fn sha256_of(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// The names in a directory, sorted; none where there is no such directory. Names that aren't UTF-8
 /// aren't ours and are passed over.
 pub(crate) fn names(path: &Path) -> Result<Vec<String>, DiskError> {

@@ -9,6 +9,7 @@
 //!   manifests/<instance>.json  what is sealed; its rename is the switch         manifest
 //!   checkpoints/<instance>     the last signed head of its Merkle tree          checkpoint, tree, note, key
 //!   policies/<hash>.json       every policy that ever judged a call             policies
+//!   snapshots/<instance>-<n>   the engine's state before event n, where older ones are gone    prune
 //!   imports/                   what other logs were taken in, and what not      import
 //!   damaged/                   what recovery set aside                          recovery
 //!   lock                       held while a log is opened                       instance
@@ -18,7 +19,7 @@
 //! sees sealed and open events as one, each of them once, whatever is written or crashes meanwhile.
 //! [`import::import`] takes in the logs of others. [`verify::verify`] tells whether anything was changed
 //! since it was signed, and [`proof::prove`] proves one record to somebody who doesn't have the log.
-//! [`compact::compact`] merges small files, [`status::status`] counts, [`export::export`] writes calls
+//! [`compact::compact`] merges small files, [`prune::prune`] takes old ones out, [`status::status`] counts, [`export::export`] writes calls
 //! in formats that others read.
 //!
 //! What is *not* here: judging a call, SQL, and clocks, but for the name of an instance and the age of
@@ -35,6 +36,7 @@ pub mod verify;
 
 pub mod compact;
 pub mod export;
+pub mod prune;
 pub mod status;
 
 mod checkpoint;
@@ -62,7 +64,7 @@ mod testing;
 pub use checkpoint::Head;
 pub use disk::{DiskError, SegmentFile};
 pub use key::{KeyError, PublicKey, Signer};
-pub use manifest::{Imported, Manifest, ManifestError, RetiredFile, SealedFile, SealedRange};
+pub use manifest::{Imported, Manifest, ManifestError, PrunedRange, RetiredFile, SealedFile, SealedRange};
 pub use policies::PolicyError;
 pub use reader::{Events, ReadError, Reader};
 pub use recovery::{RecoveredSegment, Recovery, RecoveryError, SetAside};

@@ -12,12 +12,14 @@ use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+use tollbook_engine::PolicyHash;
 
 use crate::checkpoint::Head;
 use crate::disk::{self, DiskError};
 use crate::key::{PublicKey, Signer};
 use crate::note;
 use crate::schema::Kind;
+use crate::tree::Tree;
 
 /// The format that this version writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
@@ -34,6 +36,9 @@ pub struct Manifest {
     /// Where the records come from another log: from which file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported: Option<Imported>,
+    /// What was taken out at the front.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pruned: Option<PrunedRange>,
     /// The sealed ranges, in order of sequence.
     pub ranges: Vec<SealedRange>,
     /// Files that compaction replaced and that readers at work may still hold.
@@ -44,7 +49,22 @@ pub struct Manifest {
     pub signature: Option<String>,
 }
 
-/// A file that compaction replaced.
+/// What was taken out at the front of an instance, and what is needed of it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PrunedRange {
+    /// The first event that is left; all before it were taken out.
+    pub first_seq: u64,
+    /// All of them happened before this instant, in microseconds since 1970.
+    pub before_us: i64,
+    /// Roots of the whole subtrees over them, hexadecimal, the largest first: one for each bit of their number.
+    pub subtrees: Vec<String>,
+    /// SHA-256 of the engine's state before the first event that is left, hexadecimal; none where nobody
+    /// replays the instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_sha256: Option<String>,
+}
+
+/// A file that compaction or pruning took out.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RetiredFile {
     /// Path within the log directory, with `/` between its parts.
@@ -151,6 +171,7 @@ impl Manifest {
             format: FORMAT,
             instance: instance.to_owned(),
             imported: None,
+            pruned: None,
             ranges: Vec::new(),
             retired: Vec::new(),
             signature: None,
@@ -160,7 +181,18 @@ impl Manifest {
     /// The sequence number after the last sealed one.
     #[must_use]
     pub fn next_seq(&self) -> u64 {
-        self.ranges.last().map_or(0, |range| range.last_seq.saturating_add(1))
+        self.ranges.last().map_or(self.first_seq(), |range| range.last_seq.saturating_add(1))
+    }
+
+    /// The first sequence number that is left: 0, unless older ones were taken out.
+    #[must_use]
+    pub fn first_seq(&self) -> u64 {
+        self.pruned.as_ref().map_or(0, |pruned| pruned.first_seq)
+    }
+
+    /// The tree over what was taken out.
+    pub(crate) fn pruned_tree(&self) -> Tree {
+        self.pruned.as_ref().and_then(PrunedRange::tree).unwrap_or_default()
     }
 
     /// The files of all ranges.
@@ -206,7 +238,8 @@ impl Manifest {
 
     /// The signer that may sign what follows this manifest: it vouches only for what it had signed itself.
     pub(crate) fn heir<'a>(&self, signer: Option<&'a Signer>) -> Option<&'a Signer> {
-        signer.filter(|signer| self.ranges.is_empty() || self.is_signed_by(&[signer.public()]))
+        signer
+            .filter(|signer| (self.ranges.is_empty() && self.pruned.is_none()) || self.is_signed_by(&[signer.public()]))
     }
 
     /// What is signed: the name of the statement, and the SHA-256 of everything but the signature.
@@ -238,7 +271,10 @@ impl Manifest {
         if let Some(path) = paths.into_iter().find(|path| !stays_inside(path)) {
             return Some(format!("the path `{path}` leads out of the log"));
         }
-        let mut next = 0;
+        if self.pruned.as_ref().is_some_and(|pruned| pruned.tree().is_none()) {
+            return Some("what it says of older events isn't a tree".to_owned());
+        }
+        let mut next = self.first_seq();
         for range in &self.ranges {
             if range.first_seq < next || range.last_seq < range.first_seq || range.last_seq == u64::MAX {
                 return Some(format!("the range {} to {} is out of order", range.first_seq, range.last_seq));
@@ -246,6 +282,14 @@ impl Manifest {
             next = range.last_seq + 1;
         }
         None
+    }
+}
+
+impl PrunedRange {
+    /// The tree over what was taken out; none where these aren't its subtrees.
+    fn tree(&self) -> Option<Tree> {
+        let subtrees = self.subtrees.iter().map(|root| PolicyHash::from_hex(root).map(|PolicyHash(root)| root));
+        Tree::from_peaks(self.first_seq, subtrees.collect::<Option<_>>()?)
     }
 }
 

@@ -22,6 +22,7 @@ use tollbook_engine::Event;
 use crate::checkpoint::{self, Head};
 use crate::disk::DiskError;
 use crate::key::PublicKey;
+use crate::manifest::Manifest;
 use crate::reader::{ReadError, Reader};
 use crate::tree::{self, Hash};
 
@@ -68,6 +69,16 @@ pub enum ProveError {
         seq: u64,
         /// Events that are covered.
         size: u64,
+    },
+    /// The event was taken out of the log.
+    #[error("event {seq} was pruned: the first event of `{instance}` that is left is {first_seq}")]
+    Pruned {
+        /// The process that recorded.
+        instance: String,
+        /// The event.
+        seq: u64,
+        /// The first that is left.
+        first_seq: u64,
     },
     /// The records aren't those that were signed.
     #[error("the records of `{0}` don't lead to its last head; `tollbook log verify` says where they differ")]
@@ -130,6 +141,10 @@ pub fn prove(log: &Path, instance: Option<&str>, seq: u64) -> Result<Proof, Prov
         return Err(ProveError::NotCovered { instance, seq, size: head.size });
     }
     let reader = Reader::open_one(log, &instance)?;
+    let before = reader.manifests().next().map(Manifest::pruned_tree).unwrap_or_default();
+    if seq < before.size() {
+        return Err(ProveError::Pruned { instance, seq, first_seq: before.size() });
+    }
     let mut record = None;
     let events = reader.events(&instance)?;
     let mut leaves = events.map(|event| {
@@ -141,7 +156,7 @@ pub fn prove(log: &Path, instance: Option<&str>, seq: u64) -> Result<Proof, Prov
         }
         Ok::<Hash, ReadError>(leaf)
     });
-    let proven = tree::inclusion(&mut leaves, seq, head.size)?;
+    let proven = tree::inclusion(&before, &mut leaves, seq, head.size)?;
     drop(leaves);
     match (proven, record) {
         (Some((path, root)), Some(record)) if root == head.root => Ok(Proof {

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use parquet::errors::ParquetError;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::statistics::Statistics;
 use tollbook_engine::{Event, PolicyHash};
 
 use crate::disk::{self, DiskError};
@@ -20,13 +22,14 @@ use crate::instance;
 use crate::layout::Layout;
 use crate::manifest::{self, Manifest, ManifestError, SealedFile};
 use crate::policies::{self, PolicyError};
+use crate::prune;
 use crate::rows::{self, CallEvent, RowsError};
-use crate::schema::Kind;
+use crate::schema::{self, Kind};
 use crate::segment::{self, HeaderError, SegmentEnd};
 
 pub use events::Events;
 pub(crate) use events::sound;
-use leaves::Leaves;
+pub(crate) use leaves::Leaves;
 
 /// How often a snapshot is begun anew because the log changed meanwhile.
 const TRIES_MAX: u32 = 100;
@@ -245,6 +248,33 @@ impl Reader {
         Ok(Events::new(&found.dir, &found.manifest, found.open_records()?))
     }
 
+    /// The first event of an instance that is left: 0, unless older ones were pruned.
+    ///
+    /// # Errors
+    /// Where no instance has the name.
+    pub fn first_seq(&self, instance: &str) -> Result<u64, ReadError> {
+        let named = self.manifests().find(|manifest| manifest.instance == instance);
+        named.map(Manifest::first_seq).ok_or_else(|| ReadError::NoInstance(instance.to_owned()))
+    }
+
+    /// The engine's state before [`Reader::first_seq`], as the bytes that a replay restores it from; none where
+    /// nothing was pruned, or nobody replays the instance.
+    ///
+    /// # Errors
+    /// Where it isn't there, or not as it was.
+    pub fn snapshot(&self, instance: &str) -> Result<Option<Vec<u8>>, ReadError> {
+        let named = self.instances.iter().find(|known| known.manifest.instance == instance);
+        let found = named.ok_or_else(|| ReadError::NoInstance(instance.to_owned()))?;
+        let Some(pruned) = &found.manifest.pruned else { return Ok(None) };
+        let Some(sum) = &pruned.snapshot_sha256 else { return Ok(None) };
+        let path = prune::snapshot_path(&found.dir, instance, pruned.first_seq);
+        match disk::read_if_there(&path)? {
+            None => Err(ReadError::MissingFile(path)),
+            Some(bytes) if disk::sha256_of(&bytes) == *sum => Ok(Some(bytes)),
+            Some(_) => Err(ReadError::DamagedFile { path, what: "its SHA-256 isn't the manifest's".to_owned() }),
+        }
+    }
+
     /// The leaves of an instance's tree in order; see [`Leaves`].
     pub(crate) fn leaves(&self, instance: &str) -> Result<Leaves<'_>, ReadError> {
         let named = self.instances.iter().find(|known| known.manifest.instance == instance);
@@ -365,6 +395,30 @@ fn open_file(path: &Path) -> Result<std::fs::File, ReadError> {
         io::ErrorKind::NotFound => ReadError::MissingFile(path.to_owned()),
         _ => DiskError::at("open", path)(error).into(),
     })
+}
+
+/// The last time in a file's rows, as its footer tells; none where a row may have none.
+pub(crate) fn last_us(dir: &Path, file: &SealedFile) -> Result<Option<i64>, ReadError> {
+    let path = dir.join(&file.path);
+    let opened = open_sealed(dir, file)?;
+    let parquet = |source| ReadError::Parquet { path: path.clone(), source };
+    let reader = sound(&path, || SerializedFileReader::new(opened))?.map_err(parquet)?;
+    let mut last = i64::MIN;
+    for group in reader.metadata().row_groups() {
+        for column in [schema::calls::TS, schema::calls::DONE_TS] {
+            let chunk = group.columns().iter().find(|chunk| chunk.column_path().string() == column.name);
+            let Some(chunk) = chunk else { continue };
+            let Some(Statistics::Int64(statistics)) = chunk.statistics() else { return Ok(None) };
+            // Calls that are in flight have no end, and every event has its time but those of imports.
+            let known = column.name == schema::calls::DONE_TS.name || statistics.null_count_opt() == Some(0);
+            match statistics.max_opt() {
+                Some(max) if known => last = last.max(*max),
+                None if column.name == schema::calls::DONE_TS.name => {}
+                _ => return Ok(None),
+            }
+        }
+    }
+    Ok(Some(last))
 }
 
 #[cfg(test)]

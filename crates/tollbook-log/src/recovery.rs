@@ -14,6 +14,7 @@ use crate::disk::{self, DiskError};
 use crate::instance::{self, Claim, SegmentName};
 use crate::key::Signer;
 use crate::manifest::{self, Manifest};
+use crate::prune::SNAPSHOTS_DIR;
 use crate::schema::Kind;
 use crate::seal::{self, SealError};
 use crate::segment::{self, HeaderError, SegmentEnd};
@@ -192,10 +193,11 @@ pub(crate) fn strays(log: &Path) -> Result<Vec<(PathBuf, Option<String>)>, DiskE
 
 /// The directories that instances write to.
 fn dirs(log: &Path) -> Result<Vec<PathBuf>, DiskError> {
-    let mut dirs: Vec<PathBuf> = [instance::OPEN_DIR, manifest::DIR, checkpoint::DIR, "policies", "imports"]
-        .iter()
-        .map(|name| log.join(name))
-        .collect();
+    let mut dirs: Vec<PathBuf> =
+        [instance::OPEN_DIR, manifest::DIR, checkpoint::DIR, "policies", "imports", SNAPSHOTS_DIR]
+            .iter()
+            .map(|name| log.join(name))
+            .collect();
     for kind in Kind::ALL {
         let dir = log.join(kind.name());
         let partitions = disk::names(&dir)?.into_iter().filter(|name| name.contains('='));

@@ -51,6 +51,9 @@ pub struct InstanceStatus {
     pub times_us: Option<(i64, i64)>,
     /// Sequence numbers that were lost with a damaged segment: the first and the last of each hole.
     pub holes: Vec<(u64, u64)>,
+    /// The first event that is left, and the instant before which all that are gone happened, in microseconds
+    /// since 1970, where some were pruned.
+    pub pruned: Option<(u64, i64)>,
     /// The last head, unchecked, and when it was written, in microseconds since 1970.
     pub head: Option<(Head, Option<i64>)>,
     /// Why it can't be read, where it can't.
@@ -109,7 +112,8 @@ impl InstanceStatus {
         if let Some(manifest) = reader.manifests().next() {
             self.segments = manifest.ranges.len() as u64;
             self.imported_from = manifest.imported.as_ref().map(|imported| imported.name.clone());
-            let mut next = 0;
+            let mut next = manifest.first_seq();
+            self.pruned = manifest.pruned.as_ref().map(|pruned| (pruned.first_seq, pruned.before_us));
             for range in &manifest.ranges {
                 if range.first_seq > next {
                     self.holes.push((next, range.first_seq - 1));

@@ -35,14 +35,36 @@ pub(crate) struct Tree {
 impl Tree {
     /// Adds the next leaf.
     pub fn push(&mut self, leaf: Hash) {
-        let mut whole = leaf;
-        for _ in 0..self.size.trailing_ones() {
+        self.push_whole(leaf, 0);
+    }
+
+    /// Adds the next 2^`height` leaves by their root. The size must be a multiple of their number.
+    fn push_whole(&mut self, root: Hash, height: u32) {
+        let mut whole = root;
+        for _ in 0..self.size.checked_shr(height).unwrap_or(0).trailing_ones() {
             if let Some(left) = self.peaks.pop() {
                 whole = node(&left, &whole);
             }
         }
         self.peaks.push(whole);
-        self.size += 1;
+        self.size = self.size.saturating_add(1_u64.checked_shl(height).unwrap_or(0));
+    }
+
+    /// The tree of this size whose whole subtrees have these roots, the largest first; none where their number
+    /// isn't that of the size's bits.
+    pub fn from_peaks(size: u64, peaks: Vec<Hash>) -> Option<Self> {
+        (peaks.len() == usize::try_from(size.count_ones()).ok()?).then_some(Self { size, peaks })
+    }
+
+    /// The roots of the whole subtrees, the largest first.
+    pub fn peaks(&self) -> &[Hash] {
+        &self.peaks
+    }
+
+    /// The same with the height of each.
+    fn pieces(&self) -> impl Iterator<Item = (u32, Hash)> {
+        let heights = (0..u64::BITS).rev().filter(|height| self.size >> height & 1 == 1);
+        heights.zip(self.peaks.iter().copied())
     }
 
     /// Number of leaves.
@@ -68,34 +90,49 @@ impl Tree {
 }
 
 /// The path from the leaf at `index` to the root of the tree over `size` leaves, nearest first, and that
-/// root. Reads the leaves once, in order; none where there are fewer.
+/// root. Of the leaves, `before` holds the first; the others are read once, in order. None where there are
+/// fewer, or the leaf is one that only `before` holds.
 pub(crate) fn inclusion<E>(
+    before: &Tree,
     leaves: &mut impl Iterator<Item = Result<Hash, E>>,
     index: u64,
     size: u64,
 ) -> Result<Option<(Vec<Hash>, Hash)>, E> {
+    if index < before.size {
+        return Ok(None);
+    }
+    let pieces = before.pieces().map(Ok);
+    path(&mut pieces.chain(leaves.map(|leaf| leaf.map(|leaf| (0, leaf)))), index, size)
+}
+
+/// A piece is the root over 2^height leaves, which never lie on two sides of a split.
+fn path<E>(
+    leaves: &mut impl Iterator<Item = Result<(u32, Hash), E>>,
+    index: u64,
+    size: u64,
+) -> Result<Option<(Vec<Hash>, Hash)>, E> {
     if size <= 1 {
-        return Ok(leaves.next().transpose()?.map(|leaf| (Vec::new(), leaf)));
+        return Ok(leaves.next().transpose()?.map(|(_, leaf)| (Vec::new(), leaf)));
     }
     // The largest power of two below the size: the left subtree is whole.
     let left_size = 1 << (u64::BITS - 1 - (size - 1).leading_zeros());
     if index < left_size {
-        let Some((mut path, left)) = inclusion(leaves, index, left_size)? else { return Ok(None) };
+        let Some((mut nearer, left)) = path(leaves, index, left_size)? else { return Ok(None) };
         let Some(right) = root_of(leaves, size - left_size)? else { return Ok(None) };
-        path.push(right);
-        return Ok(Some((path, node(&left, &right))));
+        nearer.push(right);
+        return Ok(Some((nearer, node(&left, &right))));
     }
     let Some(left) = root_of(leaves, left_size)? else { return Ok(None) };
-    let Some((mut path, right)) = inclusion(leaves, index - left_size, size - left_size)? else { return Ok(None) };
-    path.push(left);
-    Ok(Some((path, node(&left, &right))))
+    let Some((mut nearer, right)) = path(leaves, index - left_size, size - left_size)? else { return Ok(None) };
+    nearer.push(left);
+    Ok(Some((nearer, node(&left, &right))))
 }
 
-fn root_of<E>(leaves: &mut impl Iterator<Item = Result<Hash, E>>, size: u64) -> Result<Option<Hash>, E> {
+fn root_of<E>(leaves: &mut impl Iterator<Item = Result<(u32, Hash), E>>, size: u64) -> Result<Option<Hash>, E> {
     let mut tree = Tree::default();
     while tree.size() < size {
         match leaves.next().transpose()? {
-            Some(leaf) => tree.push(leaf),
+            Some((height, root)) => tree.push_whole(root, height),
             None => return Ok(None),
         }
     }

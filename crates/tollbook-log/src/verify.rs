@@ -51,8 +51,10 @@ pub struct Verified {
 pub struct VerifiedInstance {
     /// The process that recorded.
     pub instance: String,
-    /// Events that could be read.
+    /// Events up to the last that could be read, those that were pruned among them.
     pub events: u64,
+    /// The first event that is left: those before it were pruned.
+    pub first_seq: u64,
     /// Sealed files whose bytes were checked.
     pub files: u64,
     /// The last head, its signature right.
@@ -159,7 +161,7 @@ pub(crate) fn vouch(log: &Path, instance: &str, signer: &Signer) -> Result<Resul
     };
     let last = last.flatten();
     let walked = Reader::open_one(log, instance).map_err(|error| error.to_string()).and_then(|reader| {
-        let mut walk = Walk::new(last.iter(), &[]);
+        let mut walk = Walk::new(last.iter(), reader.manifests().next());
         walk.all(&reader, instance).map_err(|fault| fault.what)?;
         walk.end().map_or(Ok(walk.tree), |fault| Err(fault.what))
     });
@@ -213,8 +215,10 @@ impl Check<'_> {
             whole = files == manifest.files().count() as u64;
         }
         let kept = self.evidence.heads.iter().filter(|head| head.instance == self.instance);
-        let ranges = manifest.map_or(&[][..], |manifest| &manifest.ranges);
-        let mut walk = Walk::new(head.iter().chain(kept), ranges);
+        let mut walk = Walk::new(head.iter().chain(kept), manifest);
+        for size in std::mem::take(&mut walk.passed) {
+            self.unchecked(&format!("a head of {size} events lies within what was pruned"));
+        }
         // Of files that aren't as they were written, the records say nothing more.
         if whole {
             let reader = reader.as_ref().filter(|reader| reader.instances().next().is_some());
@@ -222,7 +226,9 @@ impl Check<'_> {
             walked.err().or_else(|| walk.end()).into_iter().for_each(|fault| self.fault(fault));
         }
         let (instance, events) = (self.instance.to_owned(), walk.tree.size());
-        self.verified.instances.push(VerifiedInstance { instance, events, files, head });
+        let first_seq = manifest.map_or(0, Manifest::first_seq);
+        self.snapshot(reader.as_ref(), manifest);
+        self.verified.instances.push(VerifiedInstance { instance, events, first_seq, files, head });
         Ok(())
     }
 
@@ -295,6 +301,14 @@ impl Check<'_> {
         good
     }
 
+    /// The state that a replay of the rest begins with.
+    fn snapshot(&mut self, reader: Option<&Reader>, manifest: Option<&Manifest>) {
+        let (Some(reader), Some(manifest)) = (reader, manifest) else { return };
+        if let Err(error) = reader.snapshot(&manifest.instance) {
+            self.fault(Fault { seq: Some(manifest.first_seq()), ..fault_of(&error) });
+        }
+    }
+
     fn fault(&mut self, fault: Fault) {
         self.verified.faults.push(Fault { instance: Some(self.instance.to_owned()), ..fault });
     }
@@ -323,6 +337,8 @@ struct Walk<'a> {
     tree: Tree,
     /// Heads that the tree still has to meet, the smallest last.
     heads: Vec<&'a Head>,
+    /// Sizes of those that end before the first event that is left.
+    passed: Vec<u64>,
     /// The last of them that was met.
     met: u64,
     ranges: std::slice::Iter<'a, SealedRange>,
@@ -331,10 +347,15 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(heads: impl Iterator<Item = &'a Head>, ranges: &'a [SealedRange]) -> Self {
-        let mut heads: Vec<&Head> = heads.collect();
+    /// The walk begins behind what was pruned.
+    fn new(heads: impl Iterator<Item = &'a Head>, manifest: Option<&'a Manifest>) -> Self {
+        let tree = manifest.map(Manifest::pruned_tree).unwrap_or_default();
+        let (mut heads, passed): (Vec<&Head>, Vec<&Head>) = heads.partition(|head| head.size >= tree.size());
         heads.sort_by_key(|head| std::cmp::Reverse(head.size));
-        Self { tree: Tree::default(), heads, met: 0, ranges: ranges.iter(), range: None, failed: false }
+        // A head over nothing says nothing that could be wrong.
+        let passed = passed.iter().map(|head| head.size).filter(|size| *size > 0).collect();
+        let ranges = manifest.map_or(&[][..], |manifest| &manifest.ranges).iter();
+        Self { met: tree.size(), tree, heads, passed, ranges, range: None, failed: false }
     }
 
     /// Reads all records, up to the first that isn't as it should be.

@@ -48,7 +48,7 @@ fn every_leaf_of_every_small_tree_has_a_path_and_no_other_leads_there() {
         let leaves = leaves(size);
         for index in 0..size {
             let mut all = leaves.iter().map(|leaf| Ok::<_, ()>(*leaf));
-            let (path, root) = inclusion(&mut all, index, size).unwrap().unwrap();
+            let (path, root) = inclusion(&Tree::default(), &mut all, index, size).unwrap().unwrap();
             assert_eq!(root, defined(&leaves));
             let at = usize::try_from(index).unwrap();
             assert_eq!(root_from_path(leaves[at], index, size, &path), Some(root));
@@ -63,7 +63,7 @@ fn every_leaf_of_every_small_tree_has_a_path_and_no_other_leads_there() {
         }
     }
     let mut few = leaves(3).into_iter().map(Ok::<_, ()>);
-    assert_eq!(inclusion(&mut few, 0, 4), Ok(None));
+    assert_eq!(inclusion(&Tree::default(), &mut few, 0, 4), Ok(None));
     assert_eq!(root_from_path(leaf(b""), 4, 4, &[]), None);
     assert_eq!(root_from_path(leaf(b""), 0, 0, &[]), None);
 }
