@@ -18,5 +18,6 @@ mod import;
 mod language;
 mod policy;
 mod program;
+mod query;
 mod readme;
 mod real;

@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub mod language;
 pub mod log;
+#[cfg(feature = "query")]
+pub mod query;
 
 /// Judges, records and replays the tool calls of AI agents.
 #[derive(Debug, Parser)]
@@ -40,10 +42,13 @@ pub enum Command {
     Compact(log::Compact),
     /// Answer a SQL query about a log
     #[cfg(feature = "query")]
-    Query(Query),
+    Query(query::Query),
     /// Answer a question that is asked often
     #[cfg(feature = "query")]
-    Report(Report),
+    Report(query::Report),
+    /// Tell what tables there are, and what their columns mean
+    #[cfg(feature = "query")]
+    Schema(query::Schema),
     /// Replay a log under the policies that wrote it, and under another
     Backtest(Backtest),
     /// The small MCP server that the demo runs
@@ -185,61 +190,6 @@ pub struct Import {
     /// Recorded calls, one JSON object a line or a CloudTrail document, gzipped or not
     #[arg(required = true, value_name = "TRACE")]
     pub traces: Vec<PathBuf>,
-}
-
-/// Arguments of `query`.
-#[cfg(feature = "query")]
-#[derive(Debug, Args)]
-pub struct Query {
-    /// The log's directory
-    #[arg(long, value_name = "DIR")]
-    pub log: PathBuf,
-    /// How the answer is written
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
-    /// A SQL query, such as `SELECT tool, count(*) FROM calls GROUP BY tool`
-    #[arg(value_name = "SQL")]
-    pub sql: String,
-}
-
-/// How an answer is written.
-#[cfg(feature = "query")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Aligned columns
-    Table,
-    /// One array of objects
-    Json,
-    /// Comma-separated values with a header
-    Csv,
-}
-
-/// Arguments of `report`.
-#[cfg(feature = "query")]
-#[derive(Debug, Args)]
-pub struct Report {
-    /// Which
-    #[arg(value_enum)]
-    pub report: ReportName,
-    /// The log's directory
-    #[arg(long, value_name = "DIR")]
-    pub log: PathBuf,
-    /// How the answer is written
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
-    /// Print the SQL behind the report instead of its answer
-    #[arg(long)]
-    pub sql: bool,
-}
-
-/// A report's name.
-#[cfg(feature = "query")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ReportName {
-    /// Peak and typical calls a minute, by tool
-    Rates,
-    /// What was refused, by rule and tool
-    Denials,
 }
 
 /// Arguments of `backtest`.

@@ -1,6 +1,8 @@
 //! One file for each command.
 
 pub mod backtest;
+#[cfg(feature = "query")]
+mod categories;
 mod check;
 mod classify;
 mod compact;
@@ -16,7 +18,11 @@ mod lint;
 mod log;
 #[cfg(feature = "query")]
 pub mod query;
+#[cfg(feature = "query")]
+mod report;
 pub mod run;
+#[cfg(feature = "query")]
+mod schema;
 mod test;
 
 use std::process::ExitCode;
@@ -38,7 +44,9 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "query")]
         Command::Query(arguments) => query::run(&arguments),
         #[cfg(feature = "query")]
-        Command::Report(arguments) => query::report(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
+        #[cfg(feature = "query")]
+        Command::Schema(arguments) => schema::run(&arguments),
         Command::Backtest(arguments) => backtest::run(&arguments),
         Command::DemoServer => demo::serve(),
     }

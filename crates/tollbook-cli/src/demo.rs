@@ -71,7 +71,7 @@ pub fn show(arguments: &Demo) -> anyhow::Result<ExitCode> {
 
 #[cfg(feature = "query")]
 fn questions(dir: &Path) -> anyhow::Result<()> {
-    use crate::arguments::Format;
+    use crate::arguments::query::Format;
     use crate::command::query::{ask, show};
 
     let sql = "SELECT tool, decision, reason, count(*) AS calls, count(DISTINCT session) AS sessions\n\
@@ -80,7 +80,7 @@ fn questions(dir: &Path) -> anyhow::Result<()> {
     show(&ask(dir, sql)?, Format::Table)?;
     let rates = tollbook_query::Report::Rates;
     section("Rates (tollbook report rates)", &format!("{}\n\n", rates.title()))?;
-    show(&ask(dir, rates.sql())?, Format::Table)
+    show(&ask(dir, &rates.sql(&tollbook_query::Filter::default()))?, Format::Table)
 }
 
 #[cfg(not(feature = "query"))]

@@ -1,10 +1,12 @@
-//! Answers as text: a table for people, JSON and CSV for programs.
+//! Answers as bytes: a table for people, JSON, CSV and Parquet for programs, Markdown for pages.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use comfy_table::{CellAlignment, Table, presets};
+use parquet::arrow::ArrowWriter;
 
 use crate::session::Answer;
 
@@ -15,8 +17,14 @@ pub enum Format {
     Table,
     /// An array of objects.
     Json,
+    /// One object a line.
+    Jsonl,
     /// Comma-separated values with a header; lists and structures as they are shown in a table.
     Csv,
+    /// A Parquet file.
+    Parquet,
+    /// A table that Markdown understands.
+    Markdown,
 }
 
 /// Writes an answer.
@@ -27,16 +35,30 @@ pub fn write(answer: &Answer, format: Format, to: &mut impl Write) -> io::Result
     match format {
         Format::Table => table(answer, to),
         Format::Json => json(answer, to),
+        Format::Jsonl => jsonl(answer, to),
         Format::Csv => csv(answer, to),
+        Format::Parquet => parquet(answer, to),
+        Format::Markdown => markdown(answer, to),
     }
 }
 
 fn table(answer: &Answer, to: &mut impl Write) -> io::Result<()> {
+    writeln!(to, "{}", drawn(answer, visible)?)?;
+    let count: usize = answer.batches.iter().map(arrow::record_batch::RecordBatch::num_rows).sum();
+    writeln!(to, "{count} {}", if count == 1 { "row" } else { "rows" })
+}
+
+/// What would end a cell or a line of the table is escaped.
+fn markdown(answer: &Answer, to: &mut impl Write) -> io::Result<()> {
+    writeln!(to, "{}", drawn(answer, |text| visible(text).replace('\\', "\\\\").replace('|', "\\|"))?)
+}
+
+fn drawn(answer: &Answer, cell: impl Fn(&str) -> String) -> io::Result<Table> {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header(answer.schema.fields().iter().map(|field| field.name().as_str()));
+    table.set_header(answer.schema.fields().iter().map(|field| cell(field.name())));
     rows(answer, "", |row| {
-        table.add_row(row.iter().map(|text| visible(text)));
+        table.add_row(row.iter().map(|text| cell(text)));
         Ok(())
     })?;
     for (index, field) in answer.schema.fields().iter().enumerate() {
@@ -45,9 +67,7 @@ fn table(answer: &Answer, to: &mut impl Write) -> io::Result<()> {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    writeln!(to, "{table}")?;
-    let count: usize = answer.batches.iter().map(arrow::record_batch::RecordBatch::num_rows).sum();
-    writeln!(to, "{count} {}", if count == 1 { "row" } else { "rows" })
+    Ok(table)
 }
 
 /// Control characters as escapes: a tool's name is whatever a server says, and not for the terminal to
@@ -66,6 +86,22 @@ fn json(answer: &Answer, to: &mut impl Write) -> io::Result<()> {
     answer.batches.iter().try_for_each(|batch| writer.write(batch)).map_err(other)?;
     writer.finish().map_err(other)?;
     writeln!(to)
+}
+
+fn jsonl(answer: &Answer, to: &mut impl Write) -> io::Result<()> {
+    let mut writer = arrow::json::WriterBuilder::new()
+        .with_explicit_nulls(true)
+        .build::<_, arrow::json::writer::LineDelimited>(&mut *to);
+    answer.batches.iter().try_for_each(|batch| writer.write(batch)).map_err(other)?;
+    writer.finish().map_err(other)
+}
+
+fn parquet(answer: &Answer, to: &mut impl Write) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, Arc::clone(&answer.schema), None).map_err(io::Error::other)?;
+    answer.batches.iter().try_for_each(|batch| writer.write(batch)).map_err(io::Error::other)?;
+    writer.close().map_err(io::Error::other)?;
+    to.write_all(&bytes)
 }
 
 fn csv(answer: &Answer, to: &mut impl Write) -> io::Result<()> {

@@ -1,22 +1,97 @@
 //! The named reports: each is a SQL file, and its columns are what the page shows.
+//!
+//! Each file begins with the calls that it is about; a [`Filter`] narrows those down, in SQL that can be
+//! read and run by itself.
+
+use std::fmt::Write;
 
 /// A report that has a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Report {
     /// How often each tool is called: the busiest minute, the usual one, and so on.
     Rates,
+    /// Runs of calls that repeat themselves, and what they cost.
+    Loops,
+    /// How near the limits came to being reached.
+    Headroom,
     /// What was refused, by rule and tool.
     Denials,
+    /// The sessions with the most calls.
+    Sessions,
+    /// What each tool does, and how it ends.
+    Tools,
+    /// How long decisions and answers take.
+    Latency,
+    /// How calls fail.
+    Errors,
+}
+
+/// Which calls a report is about. None of the texts is trusted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// From this time on, in microseconds since 1970.
+    pub since_us: Option<i64>,
+    /// Before this time, in microseconds since 1970.
+    pub until_us: Option<i64>,
+    /// Of this session.
+    pub session: Option<String>,
+    /// Of this tool.
+    pub tool: Option<String>,
+    /// Of this grant.
+    pub grant: Option<String>,
+    /// Of this category.
+    pub category: Option<String>,
+    /// Of the four categories that change something.
+    pub write_only: bool,
+}
+
+/// The line of a report that a filter takes the place of.
+const ALL: &str = "WHERE true\n";
+
+impl Filter {
+    fn condition(&self) -> String {
+        let mut sql = "WHERE true".to_owned();
+        let mut and = |text: std::fmt::Arguments<'_>| {
+            // A string takes whatever is written to it.
+            let _ = write!(sql, "\n        AND {text}");
+        };
+        let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+        if let Some(us) = self.since_us {
+            and(format_args!("ts >= to_timestamp_micros({us})"));
+        }
+        if let Some(us) = self.until_us {
+            and(format_args!("ts < to_timestamp_micros({us})"));
+        }
+        for (column, value) in
+            [("session", &self.session), ("tool", &self.tool), ("\"grant\"", &self.grant), ("category", &self.category)]
+        {
+            if let Some(value) = value {
+                and(format_args!("{column} = {}", quoted(value)));
+            }
+        }
+        if self.write_only {
+            and(format_args!("category IN ('write', 'execute', 'destructive', 'financial')"));
+        }
+        sql.push('\n');
+        sql
+    }
 }
 
 impl Report {
     /// The query behind it.
     #[must_use]
-    pub fn sql(self) -> &'static str {
-        match self {
+    pub fn sql(self, filter: &Filter) -> String {
+        let file = match self {
             Self::Rates => include_str!("report/rates.sql"),
+            Self::Loops => include_str!("report/loops.sql"),
+            Self::Headroom => include_str!("report/headroom.sql"),
             Self::Denials => include_str!("report/denials.sql"),
-        }
+            Self::Sessions => include_str!("report/sessions.sql"),
+            Self::Tools => include_str!("report/tools.sql"),
+            Self::Latency => include_str!("report/latency.sql"),
+            Self::Errors => include_str!("report/errors.sql"),
+        };
+        file.replacen(ALL, &filter.condition(), 1)
     }
 
     /// What it shows, in one line.
@@ -24,7 +99,31 @@ impl Report {
     pub fn title(self) -> &'static str {
         match self {
             Self::Rates => "Calls a minute, by tool (every attempt counts, refused ones too)",
+            Self::Loops => {
+                "Loops: blocks of up to 8 calls that follow themselves 3 times or more, the most wasteful first"
+            }
+            Self::Headroom => "Use of each limit just before a call, in percent of what it admits",
             Self::Denials => "Refused and held calls, by rule and tool",
+            Self::Sessions => "Sessions, those with the most calls first",
+            Self::Tools => "Tools: what they do, how often they are called, and how that ends",
+            Self::Latency => "Time of decisions and of the answers, by tool",
+            Self::Errors => "Calls that failed, by tool and outcome",
         }
+    }
+
+    /// Pages that follow the first, each with a title and a query of its own.
+    #[must_use]
+    pub fn more(self, filter: &Filter) -> Vec<(&'static str, String)> {
+        let pages: &[(&str, &str)] = match self {
+            Self::Loops => &[
+                ("In all, polling apart", include_str!("report/loops_all.sql")),
+                ("By tools, agent and period", include_str!("report/loops_by.sql")),
+            ],
+            Self::Rates => {
+                &[("Calls a minute that change something, by category", include_str!("report/rates_write.sql"))]
+            }
+            _ => &[],
+        };
+        pages.iter().map(|(title, sql)| (*title, sql.replacen(ALL, &filter.condition(), 1))).collect()
     }
 }

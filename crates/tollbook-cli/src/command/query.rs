@@ -1,44 +1,74 @@
-//! `tollbook query` and `tollbook report`: SQL about a log.
+//! `tollbook query`: SQL about logs.
 
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
-use tollbook_log::Reader;
-use tollbook_query::{Answer, Session, output};
+use tokio::runtime::Runtime;
+use tollbook_query::{Answer, LogDir, Options, Session, output};
 
-use crate::arguments::{Format, Query, Report, ReportName};
+use super::categories::ByPolicy;
+use crate::arguments::query::{Asked, Format, Query};
 
 pub fn run(arguments: &Query) -> anyhow::Result<ExitCode> {
-    show(&ask(&arguments.log, &arguments.sql)?, arguments.format)?;
+    let sql = match (&arguments.sql, &arguments.file) {
+        (Some(sql), _) => sql.clone(),
+        (None, Some(file)) => {
+            std::fs::read_to_string(file).with_context(|| format!("cannot read the query `{}`", file.display()))?
+        }
+        (None, None) => {
+            let mut sql = String::new();
+            std::io::stdin().read_to_string(&mut sql).context("cannot read the query from standard input")?;
+            sql
+        }
+    };
+    let asking = Asking::open(&arguments.asked)?;
+    show(&asking.ask(&sql)?, arguments.asked.format)?;
     Ok(ExitCode::SUCCESS)
 }
 
-pub fn report(arguments: &Report) -> anyhow::Result<ExitCode> {
-    let report = match arguments.report {
-        ReportName::Rates => tollbook_query::Report::Rates,
-        ReportName::Denials => tollbook_query::Report::Denials,
-    };
-    if arguments.sql {
-        crate::print(report.sql())?;
-        return Ok(ExitCode::SUCCESS);
+/// A session, and what it runs on.
+pub struct Asking {
+    runtime: Runtime,
+    session: Session,
+}
+
+impl Asking {
+    pub fn open(asked: &Asked) -> anyhow::Result<Self> {
+        let options = Options {
+            memory_bytes_max: asked.memory_mib_max.map(|mib| mib.saturating_mul(1 << 20)),
+            skip_damaged: asked.skip_damaged,
+            categories: Some(Arc::new(ByPolicy::read(asked.categories.as_deref())?)),
+        };
+        let logs: Vec<&Path> = asked.logs.iter().map(AsRef::as_ref).collect();
+        let asking = Self::over(&logs, options)?;
+        for (path, what) in asking.session.skipped() {
+            let told = format!("warning: left out the damaged `{}`: {what}\n", path.display());
+            std::io::stderr().write_all(told.as_bytes())?;
+        }
+        Ok(asking)
     }
-    let answer = ask(&arguments.log, report.sql())?;
-    if arguments.format == Format::Table {
-        crate::print(&format!("{}\n\n", report.title()))?;
+
+    fn over(logs: &[&Path], options: Options) -> anyhow::Result<Self> {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start a runtime")?;
+        let logs = logs.iter().map(|dir| LogDir::open(dir)).collect::<Result<Vec<_>, _>>()?;
+        let session = runtime.block_on(Session::open(logs, options))?;
+        Ok(Self { runtime, session })
     }
-    show(&answer, arguments.format)?;
-    Ok(ExitCode::SUCCESS)
+
+    pub fn ask(&self, sql: &str) -> anyhow::Result<Answer> {
+        Ok(self.runtime.block_on(self.session.ask(sql))?)
+    }
 }
 
 /// Puts a query to a log as it stands.
 pub fn ask(log: &Path, sql: &str) -> anyhow::Result<Answer> {
-    let reader = Reader::open(&[log])?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start a runtime")?;
-    runtime.block_on(async {
-        let session = Session::open(&reader).await?;
-        Ok(session.ask(sql).await?)
-    })
+    let categories = ByPolicy::read(None)?;
+    let options = Options { categories: Some(Arc::new(categories)), ..Options::default() };
+    Asking::over(&[log], options)?.ask(sql)
 }
 
 /// Prints an answer.
@@ -46,9 +76,14 @@ pub fn show(answer: &Answer, format: Format) -> anyhow::Result<()> {
     let format = match format {
         Format::Table => output::Format::Table,
         Format::Json => output::Format::Json,
+        Format::Jsonl => output::Format::Jsonl,
         Format::Csv => output::Format::Csv,
+        Format::Parquet => output::Format::Parquet,
+        Format::Markdown => output::Format::Markdown,
     };
-    let mut text = Vec::new();
-    output::write(answer, format, &mut text)?;
-    crate::print(&String::from_utf8_lossy(&text))
+    let mut bytes = Vec::new();
+    output::write(answer, format, &mut bytes)?;
+    let mut out = std::io::stdout().lock();
+    out.write_all(&bytes)?;
+    Ok(out.flush()?)
 }

@@ -1,4 +1,9 @@
 -- Refused and held calls, by what refused them. A frame that names no tool is shown with an empty one.
+WITH chosen AS (
+    SELECT *
+    FROM calls
+    WHERE true
+)
 SELECT
     coalesce(rule, judged_by) AS rule,
     reason,
@@ -7,7 +12,7 @@ SELECT
     count(DISTINCT session) AS sessions,
     min(ts) AS first,
     max(ts) AS last
-FROM calls
+FROM chosen
 WHERE decision IN ('deny', 'hold')
 GROUP BY coalesce(rule, judged_by), reason, tool
 ORDER BY calls DESC, rule, tool

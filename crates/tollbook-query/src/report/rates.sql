@@ -1,8 +1,13 @@
 -- Calls a minute, by tool: every attempt counts, at the time it was made, in UTC minutes.
 -- A minute without a call isn't counted, so the typical minute is one in which the tool was in use.
-WITH minutes AS (
-    SELECT tool, date_trunc('minute', ts) AS minute, count(*) AS calls
+WITH chosen AS (
+    SELECT *
     FROM calls
+    WHERE true
+),
+minutes AS (
+    SELECT tool, date_trunc('minute', ts) AS minute, count(*) AS calls
+    FROM chosen
     WHERE tool IS NOT NULL AND ts IS NOT NULL
     GROUP BY tool, date_trunc('minute', ts)
 ),
@@ -21,7 +26,7 @@ timed AS (
 ),
 counted AS (
     SELECT tool, count(*) AS calls, count(DISTINCT session) AS sessions, count(*) - count(ts) AS calls_without_time
-    FROM calls
+    FROM chosen
     WHERE tool IS NOT NULL
     GROUP BY tool
 )

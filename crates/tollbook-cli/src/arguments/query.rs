@@ -1,0 +1,121 @@
+//! What can be typed after `query`, `report` and `schema`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// Which logs a question is put to, and how.
+#[derive(Debug, Args)]
+pub struct Asked {
+    /// The log's directory; several are seen as one, with a column that says which
+    #[arg(long = "log", value_name = "DIR", required = true)]
+    pub logs: Vec<PathBuf>,
+    /// A TOML file with categories of tools, which go before what their names say
+    #[arg(long, value_name = "FILE")]
+    pub categories: Option<PathBuf>,
+    /// Most memory that a query takes, in MiB; what can be is spilled to disk, otherwise the query fails
+    #[arg(long = "memory-limit", value_name = "MIB")]
+    pub memory_mib_max: Option<usize>,
+    /// Leave out sealed files that are damaged, and name them
+    #[arg(long)]
+    pub skip_damaged: bool,
+    /// How the answer is written
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+/// Arguments of `query`.
+#[derive(Debug, Args)]
+pub struct Query {
+    /// Which logs, and how.
+    #[command(flatten)]
+    pub asked: Asked,
+    /// Read the query from a file
+    #[arg(short, long, value_name = "FILE", conflicts_with = "sql")]
+    pub file: Option<PathBuf>,
+    /// A SQL query, such as `SELECT tool, count(*) FROM calls GROUP BY tool` [default: standard input]
+    // SQL may begin with a comment, and that with two hyphens.
+    #[arg(value_name = "SQL", allow_hyphen_values = true)]
+    pub sql: Option<String>,
+}
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Aligned columns
+    Table,
+    /// One array of objects
+    Json,
+    /// One object a line
+    Jsonl,
+    /// Comma-separated values with a header
+    Csv,
+    /// A Parquet file
+    Parquet,
+    /// A table that Markdown understands
+    Markdown,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub struct Report {
+    /// Which
+    #[arg(value_enum)]
+    pub report: ReportName,
+    /// Which logs, and how.
+    #[command(flatten)]
+    pub asked: Asked,
+    /// Only calls from then on: a time such as 2026-11-23T08:00:00Z, or a span until now such as 7d or 90m
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Only calls before then
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Only calls of this session
+    #[arg(long, value_name = "NAME")]
+    pub session: Option<String>,
+    /// Only calls of this tool
+    #[arg(long, value_name = "NAME")]
+    pub tool: Option<String>,
+    /// Only calls of this grant
+    #[arg(long, value_name = "NAME")]
+    pub grant: Option<String>,
+    /// Only calls of this category
+    #[arg(long, value_name = "NAME", value_parser = ["read", "write", "execute", "destructive", "financial"])]
+    pub category: Option<String>,
+    /// Only calls that change something: of all categories but read
+    #[arg(long)]
+    pub write_only: bool,
+    /// Print the SQL behind the report instead of its answer
+    #[arg(long)]
+    pub sql: bool,
+}
+
+/// A report's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportName {
+    /// Peak and typical calls a minute, by tool
+    Rates,
+    /// Calls that repeat themselves, and what they cost
+    Loops,
+    /// How near the limits came to being reached
+    Headroom,
+    /// What was refused, by rule and tool
+    Denials,
+    /// The sessions with the most calls
+    Sessions,
+    /// What each tool does, and how often it is called
+    Tools,
+    /// How long decisions and answers take
+    Latency,
+    /// How calls fail
+    Errors,
+}
+
+/// Arguments of `schema`.
+#[derive(Debug, Args)]
+pub struct Schema {
+    /// Only this table
+    #[arg(value_name = "TABLE")]
+    pub table: Option<String>,
+}

@@ -1,0 +1,71 @@
+//! `tollbook report`: the questions that are asked often.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use jiff::{SignedDuration, Timestamp};
+use tollbook_query::{Filter, Report as Named};
+
+use super::query::{Asking, show};
+use crate::arguments::query::{Format, Report, ReportName};
+
+pub fn run(arguments: &Report) -> anyhow::Result<ExitCode> {
+    let report = match arguments.report {
+        ReportName::Rates => Named::Rates,
+        ReportName::Loops => Named::Loops,
+        ReportName::Headroom => Named::Headroom,
+        ReportName::Denials => Named::Denials,
+        ReportName::Sessions => Named::Sessions,
+        ReportName::Tools => Named::Tools,
+        ReportName::Latency => Named::Latency,
+        ReportName::Errors => Named::Errors,
+    };
+    let filter = filter(arguments)?;
+    // For programs there is one answer, the first.
+    let mut pages = vec![(report.title(), report.sql(&filter))];
+    if arguments.sql || arguments.asked.format == Format::Table {
+        pages.extend(report.more(&filter));
+    }
+    if arguments.sql {
+        let all: Vec<String> = pages.into_iter().map(|(_, sql)| sql).collect();
+        crate::print(&all.join(";\n\n"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let asking = Asking::open(&arguments.asked)?;
+    for (number, (title, sql)) in pages.iter().enumerate() {
+        let answer = asking.ask(sql)?;
+        if arguments.asked.format == Format::Table {
+            crate::print(&format!("{}{title}\n\n", if number == 0 { "" } else { "\n" }))?;
+        }
+        show(&answer, arguments.asked.format)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn filter(arguments: &Report) -> anyhow::Result<Filter> {
+    let now = Timestamp::now();
+    let us = |text: &Option<String>| text.as_deref().map(|text| time(text, now)).transpose();
+    Ok(Filter {
+        since_us: us(&arguments.since)?.map(Timestamp::as_microsecond),
+        until_us: us(&arguments.until)?.map(Timestamp::as_microsecond),
+        session: arguments.session.clone(),
+        tool: arguments.tool.clone(),
+        grant: arguments.grant.clone(),
+        category: arguments.category.clone(),
+        write_only: arguments.write_only,
+    })
+}
+
+/// A time, or a span before now.
+fn time(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    let expected = "expected a time such as 2026-11-23T08:00:00Z or a span such as 7d, 12h, 90m or 30s";
+    let units = [('w', 604_800), ('d', 86_400), ('h', 3600), ('m', 60), ('s', 1)];
+    let found = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(*unit)?, *seconds)));
+    let Some((count, seconds)) = found else { bail!("cannot read the time `{text}`: {expected}") };
+    let count: i64 = count.parse().with_context(|| format!("cannot read the time `{text}`: {expected}"))?;
+    let span = SignedDuration::from_secs(count.saturating_mul(seconds));
+    now.checked_sub(span).with_context(|| format!("the time `{text}` is too long ago"))
+}

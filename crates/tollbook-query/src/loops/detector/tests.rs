@@ -1,0 +1,137 @@
+use proptest::prelude::*;
+
+use super::{Detector, Loop, Results, Step};
+
+/// A call: the letter says which, `?` one whose arguments were lost; a capital ends in an error.
+fn detected(calls: &str) -> Vec<Loop> {
+    let mut detector = Detector::default();
+    for (seq, letter) in (0..).zip(calls.chars()) {
+        let lower = letter.to_ascii_lowercase();
+        let tool = if lower.is_ascii_digit() { "other" } else { "tool" };
+        let step = Step {
+            seq: seq * 2,
+            ts: Some(seq * 10),
+            tool: Some(tool),
+            args: (letter != '?').then_some(u64::from(lower)),
+            error: letter.is_ascii_uppercase(),
+            result: Some(0),
+        };
+        detector.push("i", Some("s"), step);
+    }
+    let mut found = detector.take();
+    found.extend(detector.finish());
+    found
+}
+
+fn check(calls: &str, expect: &[(u64, u32, u32)]) {
+    let mut found: Vec<_> = detected(calls).iter().map(|one| (one.start_in_session, one.period, one.repeats)).collect();
+    found.sort_unstable();
+    assert_eq!(found, expect, "{calls}");
+    assert_eq!(found, by_definition(calls), "{calls}");
+}
+
+/// Maximal runs with a period up to 8 and three whole repeats, but for those inside one of a smaller period.
+fn by_definition(calls: &str) -> Vec<(u64, u32, u32)> {
+    let calls: Vec<char> = calls.to_ascii_lowercase().chars().collect();
+    let equal = |a: usize, b: usize| calls[a] == calls[b] && calls[a] != '?';
+    let mut runs: Vec<(usize, usize, usize)> = Vec::new();
+    for period in 1..=8 {
+        for start in 0..calls.len() {
+            if start > 0 && start - 1 + period < calls.len() && equal(start - 1, start - 1 + period) {
+                continue;
+            }
+            let mut end = start + period;
+            while end < calls.len() && equal(end, end - period) {
+                end += 1;
+            }
+            if end <= calls.len() && end - start >= 3 * period {
+                runs.push((start, end, period));
+            }
+        }
+    }
+    let inside =
+        |run: &(usize, usize, usize)| runs.iter().any(|other| other.2 < run.2 && other.0 <= run.0 && other.1 >= run.1);
+    let mut kept: Vec<_> = runs
+        .iter()
+        .filter(|run| !inside(run))
+        .map(|(start, end, period)| (*start as u64, *period as u32, ((end - start) / period) as u32))
+        .collect();
+    kept.sort_unstable();
+    kept
+}
+
+#[test]
+fn a_loop_is_three_whole_repeats() {
+    check("", &[]);
+    check("aa", &[]);
+    check("aaa", &[(0, 1, 3)]);
+    check("xaaay", &[(1, 1, 3)]);
+    check("xababay", &[]);
+    check("xabababay", &[(1, 2, 3)]);
+    check("abcdefghabcdefghabcdefgh", &[(0, 8, 3)]);
+    check("abcdefghiabcdefghiabcdefghi", &[]);
+}
+
+#[test]
+fn a_run_inside_one_of_a_smaller_period_is_dropped() {
+    check("aaaaaaaaa", &[(0, 1, 9)]);
+    check("abababababab", &[(0, 2, 6)]);
+}
+
+#[test]
+fn a_run_inside_a_longer_block_is_a_loop_of_its_own() {
+    check("aaabaaabaaab", &[(0, 1, 3), (0, 4, 3), (4, 1, 3), (8, 1, 3)]);
+}
+
+#[test]
+fn lost_arguments_are_never_a_loop() {
+    check("????????", &[]);
+    check("aa?aa", &[]);
+    check("a?a?a?a?", &[]);
+}
+
+#[test]
+fn what_is_told_is_of_the_whole_repeats() {
+    let found = detected("xaBabaBAy");
+    let [one] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((one.start_seq, one.start_in_session, one.period, one.repeats), (2, 1, 2, 3));
+    assert_eq!((one.errors, one.span_us, one.still_running), (2, Some(50), false));
+    assert_eq!(one.results, Results::Same);
+    assert!(detected("xaaa")[0].still_running);
+}
+
+#[test]
+fn all_tools_of_the_longest_block_are_told() {
+    let found = detected("1abcdefg1abcdefg1abcdefgx");
+    assert_eq!(found[0].tools, ["other", "tool"]);
+}
+
+#[test]
+fn sessions_and_instances_stand_alone_and_calls_without_one_are_in_no_loop() {
+    let mut detector = Detector::default();
+    let step = |seq| Step { seq, ts: None, tool: Some("t"), args: Some(1), error: false, result: None };
+    for seq in 0..30 {
+        let (instance, session) = [("i", Some("a")), ("i", Some("b")), ("j", Some("a")), ("j", None)][seq % 4];
+        detector.push(instance, session, step(seq as i64));
+    }
+    let found: Vec<_> =
+        detector.finish().into_iter().map(|one| (one.instance, one.session, one.repeats, one.results)).collect();
+    let row =
+        |instance: &str, session: &str, repeats| (instance.to_owned(), session.to_owned(), repeats, Results::Unknown);
+    assert_eq!(found, [row("i", "a", 8), row("i", "b", 8), row("j", "a", 7)]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_detector_agrees_with_the_definition(
+        blocks in prop::collection::vec(("[ab?]{1,3}|[a-d]{1,9}", 1_usize..6), 0..7)
+    ) {
+        let calls: String = blocks.iter().map(|(block, times)| block.repeat(*times)).collect();
+        let mut found: Vec<_> =
+            detected(&calls).iter().map(|one| (one.start_in_session, one.period, one.repeats)).collect();
+        found.sort_unstable();
+        prop_assert_eq!(found, by_definition(&calls), "{}", calls);
+    }
+}

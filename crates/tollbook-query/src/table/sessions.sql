@@ -1,0 +1,39 @@
+WITH counted AS (
+    SELECT
+        session,
+        instance,
+        log,
+        min("grant") AS "grant",
+        min(agent) AS agent,
+        count(*) AS calls,
+        count(DISTINCT tool) AS tools,
+        count(*) FILTER (WHERE decision IN ('deny', 'hold')) AS refusals,
+        count(*) FILTER (WHERE outcome IN ('tool_error', 'rpc_error', 'unreachable', 'timeout')) AS errors,
+        min(ts) AS first_ts,
+        max(ts) AS last_ts
+    FROM calls
+    WHERE session IS NOT NULL
+    GROUP BY session, instance, log
+),
+looped AS (
+    SELECT session, instance, count(*) AS loops, sum(calls) AS loop_calls
+    FROM loops()
+    GROUP BY session, instance
+)
+SELECT
+    counted.session,
+    counted."grant",
+    counted.agent,
+    counted.calls,
+    counted.tools,
+    counted.refusals,
+    counted.errors,
+    coalesce(looped.loops, 0) AS loops,
+    coalesce(looped.loop_calls, 0) AS loop_calls,
+    counted.first_ts,
+    counted.last_ts,
+    counted.last_ts - counted.first_ts AS span,
+    counted.instance,
+    counted.log
+FROM counted
+LEFT JOIN looped ON looped.session = counted.session AND looped.instance = counted.instance

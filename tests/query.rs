@@ -1,0 +1,267 @@
+//! Questions to logs: `loops()`, the tables beside `calls`, the reports, and how answers are written.
+
+use std::process::{Command, Stdio};
+
+use crate::program::{Dir, TOLLBOOK, query, ran, root, shared, tollbook};
+
+fn imported(dir: &Dir, trace: &str) -> String {
+    let log = dir.path("log");
+    tollbook(&["import", "--log", &log, trace]).ok();
+    log
+}
+
+fn ties(dir: &Dir) -> String {
+    imported(dir, root().join("fixtures/query/ties.jsonl").to_str().unwrap())
+}
+
+/// The truth about loops was found by brute force.
+#[test]
+fn loops_are_those_of_the_traces_and_no_others() {
+    let Some(shared) = shared() else { return };
+    for name in ["tau2_runs", "taubench", "openhands"] {
+        let dir = Dir::new();
+        let log = imported(&dir, shared.join(format!("traces/{name}.jsonl.gz")).to_str().unwrap());
+        let truth = std::fs::read_to_string(shared.join(format!("traces/{name}.loops.csv"))).unwrap();
+        let mut expect: Vec<&str> = truth.lines().skip(1).collect();
+        expect.sort_unstable();
+        let sql = "SELECT session || ',' || start_in_session || ',' || period || ',' || repeats || ',' || calls || ',' \
+                   || array_to_string(tools, '|') AS row FROM loops()";
+        let mut found: Vec<String> = query(&log, sql).iter().map(|row| row.trim_matches('"').to_owned()).collect();
+        found.sort_unstable();
+        assert_eq!(found, expect, "{name}");
+    }
+    let dir = Dir::new();
+    let log = imported(&dir, shared.join("traces/entire_dev.jsonl.gz").to_str().unwrap());
+    assert_eq!(query(&log, "SELECT count(*) FROM loops()"), ["0"]);
+}
+
+#[test]
+fn order_is_by_seq_and_lost_arguments_are_never_a_loop() {
+    let dir = Dir::new();
+    let log = ties(&dir);
+    let sql = "SELECT session, start_in_session, period, repeats, calls, wasted_calls, array_to_string(tools, ' '), \
+               errors, results, still_running FROM loops() ORDER BY session";
+    assert_eq!(
+        query(&log, sql),
+        [
+            "alternating,0,2,4,8,6,poll wait,0,unknown,true",
+            "block,0,3,3,9,6,a b,3,unknown,true",
+            "keys,0,1,3,3,2,get,0,unknown,true",
+        ]
+    );
+}
+
+#[test]
+fn loops_join_with_calls_and_sessions_count_them() {
+    let dir = Dir::new();
+    let log = ties(&dir);
+    let sql = "SELECT calls.tool FROM loops() AS l JOIN calls ON calls.instance = l.instance AND calls.seq = l.start_seq \
+               WHERE l.period = 2";
+    assert_eq!(query(&log, sql), ["wait"]);
+    let sql = "SELECT session, calls, loops, loop_calls FROM sessions ORDER BY session";
+    assert_eq!(
+        query(&log, sql),
+        ["alternating,8,1,8", "block,11,1,9", "cursor,6,0,0", "keys,3,1,3", "lost,6,0,0", "twice,2,0,0"]
+    );
+}
+
+#[test]
+fn limits_and_policies_are_tables() {
+    let dir = Dir::new();
+    let log = dir.path("log");
+    tollbook(&["demo", "--log", &log]).ok();
+    let facts = query(&log, "SELECT count(*) FROM limits");
+    assert_eq!(facts, query(&log, "SELECT sum(cardinality(limits)) FROM calls"));
+    assert_ne!(facts, ["0"]);
+    let counters = query(&log, "SELECT DISTINCT counter FROM limits WHERE tool = 'update_invoice' ORDER BY 1");
+    assert!(counters.contains(&"update_invoice_rate".to_owned()), "{counters:?}");
+    let judged = query(&log, "SELECT calls FROM policies WHERE calls > 0");
+    assert_eq!(judged, query(&log, "SELECT count(*) FROM calls WHERE policy_hash IS NOT NULL"));
+    assert_eq!(query(&log, "SELECT count(*) FROM policies WHERE source LIKE '{%' AND first_ts <= last_ts"), ["1"]);
+}
+
+#[test]
+fn categories_are_told_by_the_name_or_by_the_user() {
+    let dir = Dir::new();
+    let line = |seq, tool: &str, args: &str| {
+        format!(
+            "{{\"ts\":\"2026-01-05T09:00:00Z\",\"seq\":{seq},\"session\":\"s\",\"server\":\"x\",\"tool\":\"{tool}\",\"args\":{args}}}\n"
+        )
+    };
+    let text = [
+        line(0, "get_user", "{}"),
+        line(1, "delete_user", "{}"),
+        line(2, "Bash", "{\"command\":\"ls -l\"}"),
+        line(3, "Bash", "{\"command\":\"rm -r x\"}"),
+    ];
+    let log = imported(&dir, &dir.file("t.jsonl", &text.concat()));
+    let sql = "SELECT category FROM calls ORDER BY seq";
+    let plain = query(&log, sql);
+    assert_eq!((plain[0].as_str(), plain[1].as_str()), ("read", "destructive"));
+    assert_eq!(plain[2], plain[3]);
+    let file = dir.file(
+        "categories.toml",
+        "[[category]]\ntool = 'Ba*'\npath = 'command'\nmatches = '^ls '\nis = 'read'\n\n\
+         [[category]]\ntool = 'Bash'\nis = 'destructive'\n",
+    );
+    let ask = |file: &str, sql: &str| tollbook(&["query", "--log", &log, "--categories", file, "--format", "csv", sql]);
+    assert_eq!(ask(&file, sql).ok(), "category\nread\ndestructive\nread\ndestructive\n");
+    let bad = dir.file("bad.toml", "[[category]]\ntool = 'x'\nis = 'rude'\n");
+    ask(&bad, sql).cannot("`rude` is no category");
+    let half = dir.file("half.toml", "[[category]]\ntool = 'x'\npath = 'a'\nis = 'read'\n");
+    ask(&half, sql).cannot("only one of `path` and `matches`");
+    let out = tollbook(&["report", "tools", "--log", &log, "--write-only", "--format", "csv"]).ok();
+    assert!(out.contains("delete_user,destructive,1") && !out.contains("get_user"), "{out}");
+}
+
+#[test]
+fn every_report_answers_and_can_be_narrowed() {
+    let dir = Dir::new();
+    let log = dir.path("log");
+    tollbook(&["demo", "--log", &log]).ok();
+    for report in ["rates", "loops", "headroom", "denials", "sessions", "tools", "latency", "errors"] {
+        for more in [&[][..], &["--format", "json"], &["--since", "7d", "--grant", "local", "--write-only"]] {
+            let out = tollbook(&[&["report", report, "--log", &log], more].concat()).ok();
+            assert!(!out.is_empty(), "{report}");
+        }
+        let sql = tollbook(&["report", report, "--log", &log, "--sql", "--tool", "it's"]).ok();
+        assert!(sql.contains("AND tool = 'it''s'"), "{sql}");
+        for page in sql.split(";\n") {
+            tollbook(&["query", "--log", &log, page]).ok();
+        }
+    }
+    tollbook(&["report", "rates", "--log", &log, "--since", "soon"]).cannot("cannot read the time `soon`");
+}
+
+#[test]
+fn the_report_of_loops_keeps_polling_apart() {
+    let dir = Dir::new();
+    let call = |seq: u32, session: &str, hour: u32| {
+        format!(
+            "{{\"ts\":\"2026-01-05T{hour:02}:00:00Z\",\"seq\":{seq},\"session\":\"{session}\",\"server\":\"x\",\"tool\":\"t\",\"args\":{{}}}}\n"
+        )
+    };
+    let mut text = String::new();
+    for seq in 0..4 {
+        text += &call(seq, "stuck", 9);
+    }
+    for seq in 0..5 {
+        text += &call(seq, "waiting", 9 + seq);
+    }
+    let log = imported(&dir, &dir.file("t.jsonl", &text));
+    let rows = tollbook(&["report", "loops", "--log", &log, "--format", "csv"]).ok();
+    let told: Vec<_> = rows
+        .lines()
+        .skip(1)
+        .map(|row| {
+            let cells: Vec<&str> = row.split(',').collect();
+            format!("{} {} {}", cells[0], cells[6], cells[11])
+        })
+        .collect();
+    assert_eq!(told, ["stuck 3 loop", "waiting 4 polling"], "{rows}");
+    let page = tollbook(&["report", "loops", "--log", &log]).ok();
+    assert!(page.contains("In all, polling apart") && page.contains("results_unknown"), "{page}");
+}
+
+#[test]
+fn answers_come_in_every_format() {
+    let dir = Dir::new();
+    let log = ties(&dir);
+    let ask = |format: &str| {
+        let sql = "SELECT 'a|b' AS x, count(*) AS n FROM calls";
+        Command::new(TOLLBOOK).args(["query", "--log", &log, "--format", format, sql]).output().unwrap()
+    };
+    let text = |format: &str| ran(ask(format)).ok();
+    assert_eq!(text("json"), "[{\"x\":\"a|b\",\"n\":36}]\n");
+    assert_eq!(text("jsonl"), "{\"x\":\"a|b\",\"n\":36}\n");
+    assert_eq!(text("csv"), "x,n\na|b,36\n");
+    assert_eq!(text("markdown"), "| x    |  n |\n|------|----|\n| a\\|b | 36 |\n");
+    let parquet = ask("parquet").stdout;
+    assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"));
+}
+
+#[test]
+fn a_query_comes_from_an_argument_a_file_or_standard_input() {
+    let dir = Dir::new();
+    let log = ties(&dir);
+    let file = dir.file("q.sql", "SELECT count(*) AS n\nFROM calls\n");
+    let expect = "n\n36\n";
+    assert_eq!(tollbook(&["query", "--log", &log, "--format", "csv", "-f", &file]).ok(), expect);
+    let input = std::fs::File::open(&file).unwrap();
+    let piped = Command::new(TOLLBOOK)
+        .args(["query", "--log", &log, "--format", "csv"])
+        .stdin(Stdio::from(input))
+        .output()
+        .unwrap();
+    assert_eq!(ran(piped).ok(), expect);
+}
+
+#[test]
+fn several_logs_are_one_with_a_column_that_says_which() {
+    let (one, two) = (Dir::new(), Dir::new());
+    let (first, second) = (ties(&one), ties(&two));
+    let sql = "SELECT log, count(*) FROM calls GROUP BY log ORDER BY 2, 1";
+    let out = tollbook(&["query", "--log", &first, "--log", &second, "--format", "csv", sql]).ok();
+    for log in [&first, &second] {
+        assert!(out.contains(&format!("{log},36\n")), "{out}");
+    }
+}
+
+#[test]
+fn an_error_says_where_it_is_in_the_sql() {
+    let dir = Dir::new();
+    let log = ties(&dir);
+    tollbook(&["query", "--log", &log, "SELECT tool FRM calls"]).cannot("Column: 17");
+    tollbook(&["query", "--log", &log, "SELECT tool,\n  tol FROM calls"]).cannot("line 2, column 3");
+    tollbook(&["query", "--log", &log, "SELECT * FROM loops(1)"]).cannot("loops() takes no argument");
+    tollbook(&["query", "--log", &log, "DROP TABLE calls"]).cannot("DDL not supported");
+}
+
+#[test]
+fn a_damaged_file_is_named_and_left_out_only_if_asked_for() {
+    let dir = Dir::new();
+    let log = ties(&dir);
+    let calls = std::path::Path::new(&log).join("calls/date=2026-01-05");
+    let file = std::fs::read_dir(calls).unwrap().next().unwrap().unwrap().path();
+    let bytes = std::fs::read(&file).unwrap();
+    let name = file.file_name().unwrap().to_str().unwrap();
+    let sql = "SELECT count(*), min(tool), min(args_hash) FROM calls";
+    let mut garbled = bytes.clone();
+    let end = bytes.len() - 8;
+    garbled[end - 40..end].fill(0xff);
+    for damaged in [bytes[..bytes.len() / 2].to_vec(), garbled] {
+        std::fs::write(&file, damaged).unwrap();
+        let ran = tollbook(&["query", "--log", &log, sql]);
+        assert!(ran.err.contains(name), "{}", ran.err);
+        ran.cannot("is damaged");
+        let skipped = tollbook(&["query", "--log", &log, "--skip-damaged", "--format", "csv", sql]);
+        assert!(skipped.err.contains(name), "{}", skipped.err);
+        assert!(skipped.ok().contains("\n0,"));
+    }
+}
+
+#[test]
+fn a_query_over_its_memory_fails_and_says_so() {
+    let dir = Dir::new();
+    let log = ties(&dir);
+    let ask = |limit: &str, what: &str| {
+        let sql = format!("{what} FROM generate_series(1, 3000) a CROSS JOIN generate_series(1, 1000) b");
+        tollbook(&["query", "--log", &log, "--memory-limit", limit, "--format", "csv", &sql])
+    };
+    ask("4", "SELECT array_agg(a.value)").cannot("Resources exhausted");
+    // What can be is spilled: three million numbers take 24 MB.
+    let sorted = "SELECT count(*) AS n FROM (SELECT row_number() OVER (ORDER BY a.value * b.value) AS n";
+    let sorted =
+        format!("{sorted} FROM generate_series(1, 3000) a CROSS JOIN generate_series(1, 1000) b) WHERE n > 10");
+    let out = tollbook(&["query", "--log", &log, "--memory-limit", "20", "--format", "csv", &sorted]).ok();
+    assert_eq!(out, "n\n2999990\n");
+}
+
+#[test]
+fn the_schema_is_told() {
+    let out = tollbook(&["schema"]).ok();
+    assert!(out.contains("calls: One row for each call") && out.contains("| decide_ns "), "{out}");
+    let one = tollbook(&["schema", "loops"]).ok();
+    assert!(one.contains("wasted_calls") && !one.contains("decide_ns"), "{one}");
+    tollbook(&["schema", "nothing"]).cannot("there is no table `nothing`");
+}
