@@ -9,10 +9,12 @@
 
 mod candidate;
 mod fidelity;
+mod report;
 pub mod script;
 
-pub use candidate::{Candidate, Change, Report, Tally};
+pub use candidate::{Candidate, Certainty, Judged};
 pub use fidelity::{DIFFERENCES_MAX, Difference, Fidelity};
+pub use report::{Change, Headroom, Report, SessionTally, Tally, Waits};
 
 use tollbook_engine::{Args, Call, Event, Record};
 use tollbook_policy::json::{self, Node};

@@ -113,7 +113,7 @@ fn the_recorded_policy_as_its_own_candidate_changes_nothing() {
     let (policies, events) = log(POLICY, Kept::Read);
     let mut candidate = Candidate::new(policies.into_values().next().unwrap()).unwrap();
     candidate.begin();
-    events.iter().for_each(|event| candidate.event(event));
+    events.iter().for_each(|event| drop(candidate.event(event)));
     let report = candidate.report();
     assert_eq!(report.all.change, crate::Change::default());
     assert_eq!((report.all.calls, report.all.exact(), report.all.refused_before), (60, 60, report.all.refused_after));
@@ -243,12 +243,12 @@ fn a_candidate_takes_the_recorded_answers() {
     let live = watched();
     let mut same = Candidate::new(policy(WATCHED)).unwrap();
     same.begin();
-    live.events.iter().for_each(|event| same.event(event));
+    live.events.iter().for_each(|event| drop(same.event(event)));
     assert_eq!(same.report().all.change, crate::Change::default());
 
     let otherwise = WATCHED.replace("args.n > 100 within 10m", "args.n > 200 within 20m");
     let mut other = Candidate::new(policy(&otherwise)).unwrap();
     other.begin();
-    live.events.iter().for_each(|event| other.event(event));
+    live.events.iter().for_each(|event| drop(other.event(event)));
     assert_eq!(other.report().by_tool["pay"].change, crate::Change::default());
 }
