@@ -265,3 +265,88 @@ fn the_schema_is_told() {
     assert!(one.contains("wasted_calls") && !one.contains("decide_ns"), "{one}");
     tollbook(&["schema", "nothing"]).cannot("there is no table `nothing`");
 }
+
+#[test]
+fn rates_are_of_plain_and_of_rolling_windows() {
+    let dir = Dir::new();
+    let call = |seq: u32, time: &str, tool: &str| {
+        format!(
+            "{{\"ts\":\"2026-01-05T{time}Z\",\"seq\":{seq},\"session\":\"s\",\"server\":\"x\",\"tool\":\"{tool}\",\"args\":{{}}}}\n"
+        )
+    };
+    let times = ["09:00:40", "09:00:50", "09:01:10", "09:01:39.999999", "09:01:40"];
+    let text: String = (0..).zip(times).map(|(seq, time)| call(seq, time, "a")).collect();
+    let log = imported(&dir, &dir.file("t.jsonl", &(text + &call(5, "10:00:00", "b"))));
+    // A call at the edge of a rolling window is outside.
+    let sql = "SELECT tool, calls, peak, date_part('minute', peak_start), rolling_peak, typical, windows_in_use \
+               FROM rates('minute', 'tool') ORDER BY tool";
+    assert_eq!(query(&log, sql), ["a,5,3,1,4,2.5,2", "b,1,1,0,1,1.0,1"]);
+    assert_eq!(query(&log, "SELECT calls, peak, rolling_peak FROM rates('hour')"), ["6,5,6"]);
+    for (call, says) in [
+        ("rates()", "rates() lacks a window"),
+        ("rates('fortnight')", "`fortnight` is no window"),
+        ("rates('minute', 'mood')", "calls can't be counted by `mood`"),
+    ] {
+        tollbook(&["query", "--log", &log, &format!("SELECT * FROM {call}")]).cannot(says);
+    }
+}
+
+/// Rows of a query in DuckDB over the log's Parquet files; None, said aloud, where there is no DuckDB.
+fn duckdb(log: &str, sql: &str) -> Option<Vec<String>> {
+    let target = std::path::Path::new(TOLLBOOK).ancestors().nth(2).unwrap().to_owned();
+    let venv = target.join("duckdb-venv");
+    let python = venv.join("bin/python");
+    let run = |program: &std::path::Path, args: &[&str]| {
+        Command::new(program).args(args).output().is_ok_and(|done| done.status.success())
+    };
+    let there = run(&python, &["-c", "import duckdb"])
+        || run("python3".as_ref(), &["-m", "venv", venv.to_str().unwrap()])
+            && run(&python, &["-m", "pip", "install", "--quiet", "duckdb==2.0.0"]);
+    if !there {
+        assert!(std::env::var_os("CI").is_none(), "no DuckDB");
+        eprintln!("skipped: no DuckDB");
+        return None;
+    }
+    let script = "import duckdb, sys\nduckdb.sql(\"create view calls as from read_parquet('\" + sys.argv[1] + \
+                  \"/calls/**/*.parquet', union_by_name = true)\")\n\
+                  for row in duckdb.sql(sys.argv[2]).fetchall(): print(*('' if v is None else v for v in row), sep=',')";
+    let done = Command::new(python).args(["-c", script, log, sql]).env("TZ", "UTC").output().unwrap();
+    Some(ran(done).ok().lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn the_portable_reports_give_the_same_rows_in_duckdb() {
+    let Some(shared) = shared() else { return };
+    let dir = Dir::new();
+    let mut log = String::new();
+    for name in ["tau2_runs", "taubench", "entire_dev"] {
+        log = imported(&dir, shared.join(format!("traces/{name}.jsonl.gz")).to_str().unwrap());
+    }
+    let seconds = |column: &str| format!("CAST(floor(date_part('epoch', {column})) AS BIGINT) AS {column}");
+    for (report, columns) in [
+        (
+            "rates",
+            format!(
+                "tool, calls, sessions, peak_per_minute, CAST(10 * typical_per_minute AS BIGINT) AS t, minutes_in_use, {}, \
+                 calls_without_time",
+                seconds("busiest_minute")
+            ),
+        ),
+        ("denials", "rule, reason, tool, calls, sessions".to_owned()),
+        (
+            "errors",
+            format!("tool, outcome, calls, CAST(10 * percent_of_tool AS BIGINT) AS p, sessions, {}", seconds("first")),
+        ),
+    ] {
+        let sql = tollbook(&["report", report, "--log", &log, "--sql"]).ok();
+        // The first page: what follows knows the category, which is no column of imported files.
+        let first = sql.split(";\n").next().unwrap();
+        let sql = format!("SELECT {columns} FROM ({first})");
+        let mut ours = query(&log, &sql);
+        let Some(mut theirs) = duckdb(&log, &sql) else { return };
+        assert_eq!(ours.is_empty(), report == "denials", "{report}");
+        ours.sort();
+        theirs.sort();
+        assert_eq!(ours, theirs, "{report}");
+    }
+}

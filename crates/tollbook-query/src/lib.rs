@@ -11,6 +11,7 @@ pub mod output;
 
 mod category;
 mod damage;
+mod rates;
 mod report;
 mod schema;
 mod session;

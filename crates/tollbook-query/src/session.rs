@@ -18,6 +18,7 @@ use tollbook_log::{ReadError, Reader};
 
 use crate::category::{self, Categories};
 use crate::loops::LoopsFunction;
+use crate::rates::RatesFunction;
 use crate::source::{LogSource, Source};
 use crate::{damage, table};
 
@@ -108,6 +109,7 @@ impl Session {
         session.context.register_udf(category::function(options.categories.clone()));
         session.tables(&source, options.categories)?;
         session.context.register_udtf("loops", Arc::new(LoopsFunction(source)));
+        session.context.register_udtf("rates", Arc::new(RatesFunction));
         let files: Vec<_> = session.logs.iter().flat_map(|log| table::policies(&log.dir, &log.name)).collect();
         let files = table::policy_rows(&files).map_err(DataFusionError::from)?;
         session.context.register_batch("policy_files", files)?;

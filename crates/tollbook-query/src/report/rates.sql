@@ -19,7 +19,7 @@ timed AS (
     SELECT
         tool,
         max(calls) AS peak_per_minute,
-        median(calls) AS typical_per_minute,
+        median(CAST(calls AS DOUBLE)) AS typical_per_minute,
         count(*) AS minutes_in_use
     FROM minutes
     GROUP BY tool

@@ -19,7 +19,7 @@ SELECT
     category,
     sum(calls) AS calls,
     max(calls) AS peak_per_minute,
-    median(calls) AS typical_per_minute,
+    median(CAST(calls AS DOUBLE)) AS typical_per_minute,
     count(*) AS minutes_in_use
 FROM whole
 GROUP BY category

@@ -54,7 +54,7 @@ fn by_definition(calls: &str) -> Vec<(u64, u32, u32)> {
     let mut kept: Vec<_> = runs
         .iter()
         .filter(|run| !inside(run))
-        .map(|(start, end, period)| (*start as u64, *period as u32, ((end - start) / period) as u32))
+        .map(|(start, end, period)| (*start as u64, number(*period), number((end - start) / period)))
         .collect();
     kept.sort_unstable();
     kept
@@ -112,7 +112,7 @@ fn sessions_and_instances_stand_alone_and_calls_without_one_are_in_no_loop() {
     let step = |seq| Step { seq, ts: None, tool: Some("t"), args: Some(1), error: false, result: None };
     for seq in 0..30 {
         let (instance, session) = [("i", Some("a")), ("i", Some("b")), ("j", Some("a")), ("j", None)][seq % 4];
-        detector.push(instance, session, step(seq as i64));
+        detector.push(instance, session, step(i64::try_from(seq).unwrap()));
     }
     let found: Vec<_> =
         detector.finish().into_iter().map(|one| (one.instance, one.session, one.repeats, one.results)).collect();
