@@ -26,11 +26,53 @@ fn it_says_what_changes_by_rule_and_by_tool() {
         "  refused            0 before, 6 now",
         "  newly refused      6 (54.54 %)",
         "  sessions touched   1 of 1",
-        "| /tools/update_invoice/limits/calls-per-day |             6 |             0 |       |",
+        "c.toll:2) |             6 |             0 |       |",
+        "a session stops at its first refusal   1 refused, 6 later calls never made",
         "| update_invoice |             6 |             0 |    10 |",
     ] {
         assert!(out.contains(line), "expected `{line}` in:\n{out}");
     }
+}
+
+#[test]
+fn several_candidates_stand_side_by_side_and_changed_calls_are_named() {
+    let dir = Dir::new();
+    let log = log_of(&dir, 10);
+    let limit = |name, max| {
+        let text = format!("default allow\ntool update_invoice {{ limit {max} per day per grant }}\n");
+        dir.file(name, &text)
+    };
+    let (four, nine) = (limit("four.toll", 4), limit("nine.toll", 9));
+    let out = tollbook(&["backtest", "--log", &log, &four, &nine, "--list"]).ok();
+    let last = out.rsplit("| candidate ").next().unwrap();
+    for (file, refused) in [("four.toll", 6), ("nine.toll", 1)] {
+        let row = last.lines().find(|line| line.contains(file)).unwrap();
+        assert_eq!(row.split('|').nth(2).unwrap().trim(), refused.to_string(), "{out}");
+    }
+    let named: Vec<&str> = out.lines().filter(|line| line.contains("| allow    | deny ")).collect();
+    assert_eq!(named.len(), 7, "{out}");
+    assert!(named[0].contains("| exact ") && named[1].contains("| diverged "), "{out}");
+}
+
+#[test]
+fn a_condition_makes_it_fail() {
+    let dir = Dir::new();
+    let log = log_of(&dir, 10);
+    let candidate = dir.file("c.toll", "default allow\ntool update_invoice { limit 4 per day per grant }\n");
+    let ended = |condition: &str| tollbook(&["backtest", "--log", &log, &candidate, "--fail-on", condition]);
+    for (condition, code) in [
+        ("newly_refused > 54.54%", 1),
+        ("newly_refused > 54.55%", 0),
+        ("newly_refused > 6", 0),
+        ("newly_refused >= 6", 1),
+        ("sessions_touched>0", 1),
+        ("unknown >= 1", 0),
+        ("newly_allowed > 0%", 0),
+    ] {
+        assert_eq!(ended(condition).code, Some(code), "{condition}");
+    }
+    ended("refused > 1").cannot("unknown figure `refused`");
+    ended("newly_refused > 0.001%").cannot("finer than a hundredth of a per cent");
 }
 
 #[test]

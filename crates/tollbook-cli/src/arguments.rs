@@ -49,6 +49,9 @@ pub enum Command {
     /// Tell what tables there are, and what their columns mean
     #[cfg(feature = "query")]
     Schema(query::Schema),
+    /// Follow the log as calls are recorded
+    #[cfg(feature = "query")]
+    Tail(query::Tail),
     /// Replay a log under the policies that wrote it, and under another
     Backtest(Backtest),
     /// The small MCP server that the demo runs
@@ -198,7 +201,14 @@ pub struct Backtest {
     /// The log's directory
     #[arg(long, value_name = "DIR")]
     pub log: PathBuf,
-    /// The policy to try, `.toll` or `.json`
-    #[arg(value_name = "CANDIDATE")]
-    pub candidate: PathBuf,
+    /// The policies to try, `.toll` or `.json`
+    #[arg(value_name = "CANDIDATE", required = true)]
+    pub candidates: Vec<PathBuf>,
+    /// Name each call that comes out otherwise
+    #[arg(long)]
+    pub list: bool,
+    /// End with code 1 where this holds of any candidate, such as `newly_refused > 0.1%`: newly_refused,
+    /// newly_allowed, sessions_touched or unknown, `>` or `>=`, a count or a share
+    #[arg(long, value_name = "CONDITION")]
+    pub fail_on: Option<crate::command::backtest::FailOn>,
 }

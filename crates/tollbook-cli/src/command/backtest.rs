@@ -1,13 +1,14 @@
 //! `tollbook backtest`: does the log come out again, and what would another policy have done?
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
-use tollbook_backtest::{Candidate, Change, Fidelity, Report, Tally};
-use tollbook_engine::PolicyHash;
+use tollbook_backtest::{Candidate, Change, Fidelity, Judged, Report, Tally};
+use tollbook_engine::{Body, Event, PolicyHash};
 use tollbook_log::Reader;
 use tollbook_policy::{Policy, Target};
 
@@ -15,33 +16,116 @@ use crate::arguments::Backtest;
 use crate::policy::Source;
 
 pub fn run(arguments: &Backtest) -> anyhow::Result<ExitCode> {
-    let candidate = Source::read(&arguments.candidate)?.policy()?;
-    let (text, faithful) = report(&arguments.log, &arguments.candidate.display().to_string(), candidate)?;
+    let mut tried = Vec::new();
+    for file in &arguments.candidates {
+        let source = Source::read(file)?;
+        let read = tollbook_policy::read(&source.name, &source.text, Target::Native);
+        let rules = read.map(|read| read.rules).unwrap_or_default();
+        let places = rules.iter().map(|(rule, span)| (rule.clone(), place(&source, span.start))).collect();
+        tried.push(Tried::new(&source.name, source.policy()?, places)?);
+    }
+    let (mut text, fidelity) = replay(&arguments.log, &mut tried, arguments.list)?;
+    if tried.len() > 1 {
+        write_side_by_side(&mut text, &tried)?;
+    }
+    let failed = arguments.fail_on.as_ref().map(|fail_on| (fail_on, tried.iter().filter(|one| fail_on.holds(one))));
+    let mut stopped = false;
+    for (fail_on, one) in failed.into_iter().flat_map(|(fail_on, found)| found.map(move |one| (fail_on, one))) {
+        stopped = true;
+        writeln!(text, "\n{}: {fail_on} holds ({})", one.name, fail_on.found(one))?;
+    }
     crate::print(&text)?;
-    Ok(if faithful { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if fidelity && !stopped { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// A candidate with what a report calls it.
+pub struct Tried {
+    name: String,
+    candidate: Candidate,
+    /// File and line of each rule.
+    places: BTreeMap<String, String>,
+    list: Table,
+    listed: usize,
+}
+
+/// Most changed calls that are named; all are counted.
+const LISTED_MAX: usize = 10_000;
+
+impl Tried {
+    fn new(name: &str, policy: Policy, places: BTreeMap<String, String>) -> anyhow::Result<Self> {
+        let candidate =
+            Candidate::new(policy).with_context(|| format!("the policy `{name}` cannot be put in force"))?;
+        let mut list = Table::new();
+        list.load_style(presets::ASCII_MARKDOWN);
+        list.set_header(["instance", "seq", "session", "tool", "recorded", "candidate", "certainty", "rule"]);
+        Ok(Self { name: name.to_owned(), candidate, places, list, listed: 0 })
+    }
+
+    fn list(&mut self, instance: &str, event: &Event, judged: &Judged) {
+        let Body::Decision(record) = &event.body else { return };
+        if judged.change() == Change::default() {
+            return;
+        }
+        self.listed += 1;
+        if self.listed > LISTED_MAX {
+            return;
+        }
+        let named = |name: &Option<String>| name.as_deref().map(crate::visible).unwrap_or_default();
+        self.list.add_row([
+            instance.to_owned(),
+            event.seq.to_string(),
+            named(&record.session),
+            named(&record.tool),
+            judged.recorded.to_string(),
+            judged.candidate.to_string(),
+            judged.certainty.as_str().to_owned(),
+            judged.rule.as_deref().map(crate::visible).unwrap_or_default(),
+        ]);
+    }
+}
+
+/// Line and file of a byte of a policy's text.
+fn place(source: &Source, at: usize) -> String {
+    let before = source.text.get(..at).unwrap_or(&source.text);
+    format!("{}:{}", source.name, before.matches('\n').count() + 1)
 }
 
 /// The report as text, and whether the replay of the recorded policies gave back every decision.
 pub fn report(log: &Path, name: &str, candidate: Policy) -> anyhow::Result<(String, bool)> {
+    replay(log, &mut [Tried::new(name, candidate, BTreeMap::new())?], false)
+}
+
+/// Replays the log once, for the recorded policies and for all candidates.
+fn replay(log: &Path, tried: &mut [Tried], list: bool) -> anyhow::Result<(String, bool)> {
     let reader = Reader::open(&[log])?;
     let mut fidelity = Fidelity::default();
-    let mut candidate =
-        Candidate::new(candidate).with_context(|| format!("the policy `{name}` cannot be put in force"))?;
     for instance in reader.instances() {
         fidelity.begin(instance);
-        candidate.begin();
+        tried.iter_mut().for_each(|one| one.candidate.begin());
         for event in reader.events(instance)? {
             let event = event?;
             if let Some(hash) = fidelity.lacks(&event) {
                 fidelity.policy(hash, recorded_policy(&reader, hash)?);
             }
             fidelity.event(&event);
-            candidate.event(&event);
+            for one in &mut *tried {
+                if let Some(judged) = one.candidate.event(&event).filter(|_| list) {
+                    one.list(instance, &event, &judged);
+                }
+            }
         }
     }
     let mut text = String::new();
     write_fidelity(&mut text, &fidelity)?;
-    write_report(&mut text, name, candidate.report())?;
+    for one in &*tried {
+        write_report(&mut text, one)?;
+        if list && one.listed > 0 {
+            writeln!(text, "\n{}", one.list)?;
+            if one.listed > LISTED_MAX {
+                writeln!(text, "and {} more", one.listed - LISTED_MAX)?;
+            }
+        }
+    }
     Ok((text, fidelity.different == 0))
 }
 
@@ -80,39 +164,197 @@ fn write_fidelity(text: &mut String, fidelity: &Fidelity) -> std::fmt::Result {
     Ok(())
 }
 
-fn write_report(text: &mut String, name: &str, report: &Report) -> std::fmt::Result {
+fn write_report(text: &mut String, one: &Tried) -> std::fmt::Result {
+    let report = one.candidate.report();
     let Tally { calls: all, refused_before, refused_after, change, unknown, after_divergence } = report.all;
-    writeln!(text, "\nunder {name}: {all} {} in {} sessions", calls(all), report.sessions.len())?;
+    let (sessions, touched) = (report.by_session.len(), report.sessions_touched());
+    writeln!(text, "\nunder {}: {all} {} in {sessions} sessions", one.name, calls(all))?;
     writeln!(text, "  refused            {refused_before} before, {refused_after} now")?;
     writeln!(text, "  newly refused      {} ({} %)", change.newly_refused, percent(change.newly_refused, all))?;
     writeln!(text, "  newly allowed      {} ({} %)", change.newly_allowed, percent(change.newly_allowed, all))?;
-    writeln!(text, "  sessions touched   {} of {}", report.sessions_touched.len(), report.sessions.len())?;
+    writeln!(text, "  sessions touched   {touched} of {sessions}")?;
     let exact = report.all.exact();
     writeln!(text, "  certainty          {exact} exact, {after_divergence} after a divergence, {unknown} unknown")?;
     if report.without_time > 0 {
         writeln!(text, "  without a time     {}: no window can judge them", report.without_time)?;
     }
-    if after_divergence > 0 {
-        let caveat = "After a first refusal an agent would have acted differently; calls after a divergence are told as recorded.";
-        writeln!(text, "\n{caveat}")?;
+    if change.newly_refused > 0 {
+        write_readings(text, report)?;
     }
+    write_headroom(text, report)?;
     if change == Change::default() {
         return Ok(());
     }
-    let rules = report.by_rule.iter().map(|(rule, change)| (rule.as_str(), *change, None));
+    let rules = report.by_rule.iter().map(|(rule, change)| {
+        let place = one.places.get(rule).map(|place| format!("{rule} ({place})"));
+        (place.unwrap_or_else(|| rule.clone()), *change, None)
+    });
     write_changes(text, "rule", rules.collect())?;
-    let tools = report.by_tool.iter().map(|(tool, tally)| (tool.as_str(), tally.change, Some(tally.calls)));
-    write_changes(text, "tool", tools.filter(|(_, change, _)| *change != Change::default()).collect())
+    for (what, by) in [("tool", &report.by_tool), ("grant", &report.by_grant), ("agent", &report.by_agent)] {
+        let rows = by.iter().map(|(name, tally)| (name.clone(), tally.change, Some(tally.calls)));
+        let rows: Vec<_> = rows.filter(|(_, change, _)| *change != Change::default()).collect();
+        if what == "tool" || by.len() > 1 {
+            write_changes(text, what, rows)?;
+        }
+    }
+    Ok(())
 }
 
-fn write_changes(text: &mut String, what: &str, mut rows: Vec<(&str, Change, Option<u64>)>) -> std::fmt::Result {
+/// What would have followed nobody knows; three readings of it bound the answer.
+fn write_readings(text: &mut String, report: &Report) -> std::fmt::Result {
+    let refused = report.all.change.newly_refused;
+    let (touched, exposed) = (report.sessions_touched(), report.exposed());
+    let top = report.concentration([1, 2, 5, 10]).map(|part| percent(part, refused));
+    writeln!(text, "  concentration      top 1, 2, 5, 10 sessions: {} %", top.join(", "))?;
+    writeln!(text, "  where              the last call of its session in {} of {touched}", report.ended_there())?;
+    writeln!(text, "\n  After a first refusal an agent would have acted differently. Three readings:")?;
+    writeln!(text, "    every later call happens as recorded   {refused} refused")?;
+    writeln!(text, "    a session stops at its first refusal   {touched} refused, {exposed} later calls never made")?;
+    let waits = report.waits;
+    let (mean, longest) = (waits.total_us.checked_div(waits.calls).unwrap_or(0), waits.longest_us);
+    writeln!(
+        text,
+        "    a refused call waits until it fits     {} wait, {} on average, {} at most; {} never fit",
+        waits.calls,
+        seconds(mean),
+        seconds(longest),
+        refused - waits.calls
+    )?;
+    let share = percent(exposed, report.all.calls);
+    write!(text, "  exposure           {exposed} calls ({share} %) come after a first refusal of their session")?;
+    let bounds = u128::from(exposed) * 10 > u128::from(report.all.calls);
+    writeln!(text, "{}", if bounds { ": take the figures as bounds" } else { "" })
+}
+
+fn seconds(us: u64) -> String {
+    format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000)
+}
+
+fn write_headroom(text: &mut String, report: &Report) -> std::fmt::Result {
+    if report.headroom.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.set_header(["use of the limit, % of its maximum", "calls", "p50", "p95", "p99", "p99.9", "max"]);
+    for (rule, headroom) in &report.headroom {
+        let shares = [500, 950, 990, 999, 1_000].map(|per_mille| headroom.within(per_mille).unwrap_or(0) / 100);
+        let row = [crate::visible(rule), headroom.calls().to_string()];
+        table.add_row(row.into_iter().chain(shares.map(|share| share.to_string())));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    writeln!(text, "\n{table}")
+}
+
+fn write_side_by_side(text: &mut String, tried: &[Tried]) -> std::fmt::Result {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.set_header(["candidate", "newly refused", "newly allowed", "sessions touched", "unknown"]);
+    for one in tried {
+        let report = one.candidate.report();
+        let (change, unknown) = (report.all.change, report.all.unknown);
+        let counts = [change.newly_refused, change.newly_allowed, report.sessions_touched(), unknown];
+        table.add_row(std::iter::once(one.name.clone()).chain(counts.map(|count| count.to_string())));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    writeln!(text, "\n{table}")
+}
+
+/// When a backtest ends with code 1.
+#[derive(Debug, Clone)]
+pub struct FailOn {
+    text: String,
+    metric: Metric,
+    or_equal: bool,
+    /// A count, or a share in hundredths of a per cent.
+    bound: u64,
+    share: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Metric {
+    NewlyRefused,
+    NewlyAllowed,
+    SessionsTouched,
+    Unknown,
+}
+
+impl std::str::FromStr for FailOn {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = "expected a condition such as `newly_refused > 0.1%` or `sessions_touched >= 3`";
+        let (name, bound) = text.split_once('>').ok_or(expected)?;
+        let metric = match name.trim() {
+            "newly_refused" => Metric::NewlyRefused,
+            "newly_allowed" => Metric::NewlyAllowed,
+            "sessions_touched" => Metric::SessionsTouched,
+            "unknown" => Metric::Unknown,
+            other => return Err(format!("unknown figure `{other}`; {expected}")),
+        };
+        let or_equal = bound.starts_with('=');
+        let bound = bound.trim_start_matches('=').trim();
+        let number = bound.strip_suffix('%').map(str::trim_end);
+        let decimal = tollbook_policy::Decimal::parse(number.unwrap_or(bound)).ok_or(expected)?;
+        let micros = decimal.to_micros().and_then(|micros| u64::try_from(micros).ok()).ok_or(expected)?;
+        let unit = if number.is_some() { 10_000 } else { 1_000_000 };
+        if micros % unit != 0 {
+            return Err(format!("`{bound}` is finer than a hundredth of a per cent, or no whole count; {expected}"));
+        }
+        let share = number.is_some();
+        Ok(Self { text: text.to_owned(), metric, or_equal, bound: micros / unit, share })
+    }
+}
+
+impl std::fmt::Display for FailOn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FailOn {
+    fn parts(&self, one: &Tried) -> (u64, u64) {
+        let report = one.candidate.report();
+        let calls = report.all.calls;
+        match self.metric {
+            Metric::NewlyRefused => (report.all.change.newly_refused, calls),
+            Metric::NewlyAllowed => (report.all.change.newly_allowed, calls),
+            Metric::SessionsTouched => {
+                (report.sessions_touched(), u64::try_from(report.by_session.len()).unwrap_or(u64::MAX))
+            }
+            Metric::Unknown => (report.all.unknown, calls),
+        }
+    }
+
+    fn holds(&self, one: &Tried) -> bool {
+        let (part, whole) = self.parts(one);
+        // As products, so that nothing is rounded.
+        let (found, bound) = match self.share {
+            true => (u128::from(part) * 10_000, u128::from(self.bound) * u128::from(whole)),
+            false => (u128::from(part), u128::from(self.bound)),
+        };
+        found > bound || (self.or_equal && found == bound)
+    }
+
+    fn found(&self, one: &Tried) -> String {
+        let (part, whole) = self.parts(one);
+        format!("{part} of {whole}, {} %", percent(part, whole))
+    }
+}
+
+fn write_changes(text: &mut String, what: &str, mut rows: Vec<(String, Change, Option<u64>)>) -> std::fmt::Result {
     rows.sort_by_key(|(_, change, _)| std::cmp::Reverse(change.newly_refused + change.newly_allowed));
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
     table.set_header([what, "newly refused", "newly allowed", "calls"]);
-    for (name, change, calls) in rows {
+    let more = rows.len().saturating_sub(ROWS_MAX);
+    for (name, change, calls) in rows.into_iter().take(ROWS_MAX) {
         table.add_row([
-            crate::visible(name),
+            crate::visible(&name),
             change.newly_refused.to_string(),
             change.newly_allowed.to_string(),
             calls.map(|calls| calls.to_string()).unwrap_or_default(),
@@ -121,8 +363,15 @@ fn write_changes(text: &mut String, what: &str, mut rows: Vec<(&str, Change, Opt
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    writeln!(text, "\n{table}")
+    writeln!(text, "\n{table}")?;
+    if more > 0 {
+        writeln!(text, "and {more} more")?;
+    }
+    Ok(())
 }
+
+/// Most rows of a table by rule, tool, grant or agent: those with the most changes.
+const ROWS_MAX: usize = 15;
 
 fn calls(count: u64) -> &'static str {
     if count == 1 { "call" } else { "calls" }
