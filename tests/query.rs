@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::program::{Dir, TOLLBOOK, query, ran, root, shared, tollbook};
+use crate::program::{Client, Dir, TOLLBOOK, query, ran, root, shared, tollbook};
 
 fn imported(dir: &Dir, trace: &str) -> String {
     let log = dir.path("log");
@@ -349,4 +349,22 @@ fn the_portable_reports_give_the_same_rows_in_duckdb() {
         theirs.sort();
         assert_eq!(ours, theirs, "{report}");
     }
+}
+
+#[test]
+fn calls_are_told_as_they_are_recorded() {
+    let dir = Dir::new();
+    let policy = dir.file("p.toll", "default allow\n");
+    let log = dir.path("log");
+    let mut gateway = Client::through_gateway(&policy, &log);
+    gateway.call(1, "first", "{}");
+    let mut tail = Client::start(TOLLBOOK, &["tail", "--log", &log, "--where", "tool <> 'second'"]);
+    assert!(tail.receive().contains("  first  allow"));
+    gateway.call(2, "second", "{}");
+    gateway.call(3, "third", "{}");
+    assert!(tail.receive().contains("  third  allow"));
+    gateway.end().ok();
+    tail.child.kill().unwrap();
+    let wrong = tollbook(&["tail", "--log", &log, "--where", "toool = 'x'"]);
+    wrong.cannot("toool");
 }

@@ -23,6 +23,8 @@ mod report;
 pub mod run;
 #[cfg(feature = "query")]
 mod schema;
+#[cfg(feature = "query")]
+mod tail;
 mod test;
 
 use std::process::ExitCode;
@@ -47,6 +49,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Report(arguments) => report::run(&arguments),
         #[cfg(feature = "query")]
         Command::Schema(arguments) => schema::run(&arguments),
+        #[cfg(feature = "query")]
+        Command::Tail(arguments) => tail::run(&arguments),
         Command::Backtest(arguments) => backtest::run(&arguments),
         Command::DemoServer => demo::serve(),
     }

@@ -111,6 +111,19 @@ fn csv(answer: &Answer, to: &mut impl Write) -> io::Result<()> {
     writer.flush()
 }
 
+/// The rows as texts, null as an empty one.
+///
+/// # Errors
+/// Where a value has no text.
+pub fn texts(answer: &Answer) -> io::Result<Vec<Vec<String>>> {
+    let mut texts = Vec::new();
+    rows(answer, "", |row| {
+        texts.push(row);
+        Ok(())
+    })?;
+    Ok(texts)
+}
+
 /// Each row as texts.
 fn rows(answer: &Answer, null: &str, mut row: impl FnMut(Vec<String>) -> io::Result<()>) -> io::Result<()> {
     let options = FormatOptions::default().with_null(null).with_display_error(false);

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 /// Which logs a question is put to, and how.
 #[derive(Debug, Args)]
-pub struct Asked {
+pub struct Source {
     /// The log's directory; several are seen as one, with a column that says which
     #[arg(long = "log", value_name = "DIR", required = true)]
     pub logs: Vec<PathBuf>,
@@ -19,9 +19,6 @@ pub struct Asked {
     /// Leave out sealed files that are damaged, and name them
     #[arg(long)]
     pub skip_damaged: bool,
-    /// How the answer is written
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
 }
 
 /// Arguments of `query`.
@@ -29,7 +26,10 @@ pub struct Asked {
 pub struct Query {
     /// Which logs, and how.
     #[command(flatten)]
-    pub asked: Asked,
+    pub asked: Source,
+    /// How the answer is written
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
     /// Read the query from a file
     #[arg(short, long, value_name = "FILE", conflicts_with = "sql")]
     pub file: Option<PathBuf>,
@@ -64,7 +64,10 @@ pub struct Report {
     pub report: ReportName,
     /// Which logs, and how.
     #[command(flatten)]
-    pub asked: Asked,
+    pub asked: Source,
+    /// How the answer is written
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
     /// Only calls from then on: a time such as 2026-11-23T08:00:00Z, or a span until now such as 7d or 90m
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
@@ -110,6 +113,20 @@ pub enum ReportName {
     Latency,
     /// How calls fail
     Errors,
+}
+
+/// Arguments of `tail`.
+#[derive(Debug, Args)]
+pub struct Tail {
+    /// Which logs, and how.
+    #[command(flatten)]
+    pub asked: Source,
+    /// Only calls of which this SQL is true, such as `decision = 'deny'`
+    #[arg(long = "where", value_name = "SQL")]
+    pub condition: Option<String>,
+    /// Calls that are told of what the log holds already
+    #[arg(long, value_name = "COUNT", default_value_t = 10)]
+    pub lines: u32,
 }
 
 /// Arguments of `schema`.

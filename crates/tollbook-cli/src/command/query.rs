@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use tollbook_query::{Answer, LogDir, Options, Session, output};
 
 use super::categories::ByPolicy;
-use crate::arguments::query::{Asked, Format, Query};
+use crate::arguments::query::{Format, Query, Source};
 
 pub fn run(arguments: &Query) -> anyhow::Result<ExitCode> {
     let sql = match (&arguments.sql, &arguments.file) {
@@ -25,7 +25,7 @@ pub fn run(arguments: &Query) -> anyhow::Result<ExitCode> {
         }
     };
     let asking = Asking::open(&arguments.asked)?;
-    show(&asking.ask(&sql)?, arguments.asked.format)?;
+    show(&asking.ask(&sql)?, arguments.format)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -33,10 +33,11 @@ pub fn run(arguments: &Query) -> anyhow::Result<ExitCode> {
 pub struct Asking {
     runtime: Runtime,
     session: Session,
+    options: Options,
 }
 
 impl Asking {
-    pub fn open(asked: &Asked) -> anyhow::Result<Self> {
+    pub fn open(asked: &Source) -> anyhow::Result<Self> {
         let options = Options {
             memory_bytes_max: asked.memory_mib_max.map(|mib| mib.saturating_mul(1 << 20)),
             skip_damaged: asked.skip_damaged,
@@ -51,12 +52,19 @@ impl Asking {
         Ok(asking)
     }
 
+    /// The same logs as they stand now.
+    pub fn again(self, asked: &Source) -> anyhow::Result<Self> {
+        let logs = asked.logs.iter().map(|dir| LogDir::open(dir)).collect::<Result<Vec<_>, _>>()?;
+        let session = self.runtime.block_on(Session::open(logs, self.options.clone()))?;
+        Ok(Self { session, ..self })
+    }
+
     fn over(logs: &[&Path], options: Options) -> anyhow::Result<Self> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start a runtime")?;
         let logs = logs.iter().map(|dir| LogDir::open(dir)).collect::<Result<Vec<_>, _>>()?;
-        let session = runtime.block_on(Session::open(logs, options))?;
-        Ok(Self { runtime, session })
+        let session = runtime.block_on(Session::open(logs, options.clone()))?;
+        Ok(Self { runtime, session, options })
     }
 
     pub fn ask(&self, sql: &str) -> anyhow::Result<Answer> {

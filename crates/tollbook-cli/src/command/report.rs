@@ -23,7 +23,7 @@ pub fn run(arguments: &Report) -> anyhow::Result<ExitCode> {
     let filter = filter(arguments)?;
     // For programs there is one answer, the first.
     let mut pages = vec![(report.title(), report.sql(&filter))];
-    if arguments.sql || arguments.asked.format == Format::Table {
+    if arguments.sql || arguments.format == Format::Table {
         pages.extend(report.more(&filter));
     }
     if arguments.sql {
@@ -34,10 +34,10 @@ pub fn run(arguments: &Report) -> anyhow::Result<ExitCode> {
     let asking = Asking::open(&arguments.asked)?;
     for (number, (title, sql)) in pages.iter().enumerate() {
         let answer = asking.ask(sql)?;
-        if arguments.asked.format == Format::Table {
+        if arguments.format == Format::Table {
             crate::print(&format!("{}{title}\n\n", if number == 0 { "" } else { "\n" }))?;
         }
-        show(&answer, arguments.asked.format)?;
+        show(&answer, arguments.format)?;
     }
     Ok(ExitCode::SUCCESS)
 }
