@@ -20,7 +20,7 @@
 //! [`import::import`] takes in the logs of others. [`verify::verify`] tells whether anything was changed
 //! since it was signed, and [`proof::prove`] proves one record to somebody who doesn't have the log.
 //! [`compact::compact`] merges small files, [`prune::prune`] takes old ones out, [`status::status`] counts, [`export::export`] writes calls
-//! in formats that others read.
+//! in formats that others read. [`redact::Redaction`] keeps secrets out of what is recorded.
 //!
 //! What is *not* here: judging a call, SQL, and clocks, but for the name of an instance and the age of
 //! a segment.
@@ -30,6 +30,7 @@ pub mod segment;
 
 pub mod import;
 pub mod manifest;
+pub mod redact;
 
 pub mod proof;
 pub mod verify;

@@ -162,7 +162,10 @@ pub(crate) fn vouch(log: &Path, instance: &str, signer: &Signer) -> Result<Resul
     let last = last.flatten();
     let walked = Reader::open_one(log, instance).map_err(|error| error.to_string()).and_then(|reader| {
         let mut walk = Walk::new(last.iter(), reader.manifests().next());
-        walk.all(&reader, instance).map_err(|fault| fault.what)?;
+        // One that never got as far as a segment recorded nothing.
+        if reader.instances().next().is_some() {
+            walk.all(&reader, instance).map_err(|fault| fault.what)?;
+        }
         walk.end().map_or(Ok(walk.tree), |fault| Err(fault.what))
     });
     match walked {

@@ -152,8 +152,8 @@ pub enum CloseError {
 /// Dropped without [`Log::close`], it leaves its segment for recovery.
 pub struct Log {
     shared: Arc<Shared>,
-    syncer: Option<JoinHandle<()>>,
-    claim: Option<Claim>,
+    syncer: Mutex<Option<JoinHandle<()>>>,
+    claim: Mutex<Option<Claim>>,
 }
 
 struct Shared {
@@ -248,7 +248,7 @@ impl Log {
             progress: Condvar::new(),
         });
         let syncer = sync::start(&shared).map_err(OpenError::Thread)?;
-        Ok((Self { shared, syncer: Some(syncer), claim: Some(claim) }, recovery))
+        Ok((Self { shared, syncer: Mutex::new(Some(syncer)), claim: Mutex::new(Some(claim)) }, recovery))
     }
 
     /// This process's name in the log.
@@ -386,7 +386,7 @@ impl Log {
     ///
     /// # Errors
     /// Where they can't be sealed. They are recovered when the log is opened again.
-    pub fn close(mut self) -> Result<(), CloseError> {
+    pub fn close(self) -> Result<(), CloseError> {
         self.stop()?;
         self.shared.write_head()?;
         let signer = self.shared.options.signer.as_deref();
@@ -399,18 +399,33 @@ impl Log {
         for path in unsealed {
             seal::seal_segment(&self.shared.dir, &path, signer)?;
         }
-        match self.claim.take() {
+        match take(&self.claim) {
             Some(claim) => Ok(claim.end()?),
             None => Ok(()),
         }
     }
 
+    /// Opens the log anew after it failed: this instance is given up and recovered like that of a dead process,
+    /// and a new one begins. Whatever went by in between isn't in the log; whoever let it pass appends a
+    /// [`tollbook_engine::Gap`] with the number of the calls, after the events with which an instance begins.
+    /// This log refuses appends from now on, also where opening fails; then it can be tried again.
+    ///
+    /// # Errors
+    /// As with [`Log::open`].
+    pub fn reopen(&self) -> Result<(Self, Recovery), OpenError> {
+        self.shared.lock().failure.get_or_insert_with(|| "it was opened anew".to_owned());
+        // What couldn't be written is told by the failure that is known already.
+        let _ = self.stop();
+        drop(take(&self.claim));
+        Self::open(&self.shared.dir, self.shared.options.clone())
+    }
+
     /// Ends the threads and syncs what there is.
-    fn stop(&mut self) -> Result<(), AppendError> {
+    fn stop(&self) -> Result<(), AppendError> {
         self.shared.lock().closing = true;
         self.shared.wake.notify_all();
         // A thread that panicked has nothing left to say.
-        let _ = self.syncer.take().map(JoinHandle::join);
+        let _ = take(&self.syncer).map(JoinHandle::join);
         let sealer = self.shared.lock().sealer.take();
         let _ = sealer.map(JoinHandle::join);
         let mut state = self.shared.lock();
@@ -420,9 +435,13 @@ impl Log {
     }
 }
 
+fn take<T>(from: &Mutex<Option<T>>) -> Option<T> {
+    from.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
 impl Drop for Log {
     fn drop(&mut self) {
-        if self.syncer.is_none() {
+        if self.syncer.get_mut().is_ok_and(|syncer| syncer.is_none()) {
             return;
         }
         if let Err(error) = self.stop() {

@@ -88,7 +88,7 @@ fn what_is_left_verifies_replays_and_proves() {
         assert_eq!(left[..28 - from], all[from..]);
         let last = &left.last().unwrap().body;
         assert_eq!(*last, Body::Pruned(PrunedEvent { first_seq: first_left, before_us: day * DAY_US }));
-        for seq in first_left..28 + told as u64 {
+        for seq in first_left..28 + told {
             let (event, _) = prove(dir.path(), Some(&name), seq).unwrap().check(&[signer().public()]).unwrap();
             assert_eq!(event.seq, seq);
         }

@@ -370,3 +370,41 @@ fn a_full_disk_loses_nothing_that_was_recorded() {
         assert_eq!(verified.verdict(), crate::verify::Verdict::Intact, "full at {full_at}: {verified:?}");
     }
 }
+
+/// With `--on-log-failure allow` calls go on while the log can't be written; when it can again, the gap is in it.
+#[test]
+fn a_log_that_failed_is_opened_anew_and_tells_of_the_gap() {
+    let signer = Arc::new(Signer::from_secret(&[1; 32]));
+    let dir = tempfile::tempdir().unwrap();
+    let seam = Seam::default();
+    let log = open(dir.path(), Options { signer: Some(signer.clone()), ..seam.options(Durability::Write) });
+    let first = log.instance().to_owned();
+    log.append(NOW, decided("a")).unwrap();
+    seam.writes.store(true, Ordering::SeqCst);
+    let mut unrecorded = 0;
+    for _ in 0..5 {
+        unrecorded += u64::from(log.append(NOW, decided("b")).is_err());
+    }
+    let cause = log.failure().unwrap();
+    // The disk is still full: nothing is lost by trying.
+    assert!(matches!(log.reopen().map(drop), Err(OpenError::Append(_))));
+    assert!(log.append(NOW, decided("b")).is_err());
+    seam.writes.store(false, Ordering::SeqCst);
+    let (again, recovery) = log.reopen().unwrap();
+    assert!(recovery.not_vouched.is_empty() && recovery.unreadable.is_empty(), "{recovery:?}");
+    assert_ne!(again.instance(), first);
+    let gap = Body::Gap(tollbook_engine::Gap { calls: Some(unrecorded), cause });
+    again.append(NOW, gap.clone()).unwrap();
+    again.append(NOW, decided("c")).unwrap();
+    assert!(log.append(NOW, decided("d")).is_err());
+    drop(log);
+    let name = again.instance().to_owned();
+    again.close().unwrap();
+    let all = all_events(dir.path());
+    let of = |name: &str| all.iter().find(|(known, _)| known == name).map(|(_, events)| events.as_slice());
+    assert_eq!(of(&first).unwrap().len(), 1);
+    assert_eq!((of(&name).unwrap().len(), &of(&name).unwrap()[0].body), (2, &gap));
+    let evidence = crate::verify::Evidence { keys: vec![signer.public()], heads: Vec::new() };
+    let verified = crate::verify::verify(dir.path(), &evidence).unwrap();
+    assert_eq!(verified.verdict(), crate::verify::Verdict::Intact, "{verified:?}");
+}
