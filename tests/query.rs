@@ -368,3 +368,22 @@ fn calls_are_told_as_they_are_recorded() {
     let wrong = tollbook(&["tail", "--log", &log, "--where", "toool = 'x'"]);
     wrong.cannot("toool");
 }
+
+#[test]
+fn a_backtest_is_a_table() {
+    let dir = Dir::new();
+    let log = ties(&dir);
+    let candidate = dir.file("c.toll", "default allow\ntool poll {\n    deny\n}\n");
+    let sql = format!(
+        "SELECT tool, candidate, certainty, count(*) FROM backtest('{candidate}') \
+        WHERE session = 'alternating' GROUP BY ALL ORDER BY 1, 2, 3"
+    );
+    assert_eq!(
+        query(&log, &sql),
+        ["poll,deny,diverged,3", "poll,deny,exact,1", "wait,allow,diverged,3", "wait,allow,exact,1"]
+    );
+    let sql = format!("SELECT count(*) FROM backtest('{candidate}') b JOIN calls USING (instance, seq) LIMIT 1");
+    assert_eq!(query(&log, &sql), ["36"]);
+    tollbook(&["query", "--log", &log, "SELECT * FROM backtest('nothing.toll')"]).cannot("nothing.toll");
+    tollbook(&["query", "--log", &log, "SELECT * FROM backtest()"]).cannot("backtest() takes the file of a policy");
+}

@@ -9,6 +9,7 @@
 pub mod loops;
 pub mod output;
 
+mod backtest;
 mod category;
 mod damage;
 mod rates;
@@ -18,6 +19,7 @@ mod session;
 mod source;
 mod table;
 
+pub use backtest::{Backtest, Rejudged};
 pub use category::Categories;
 pub use report::{Filter, Report};
 pub use schema::{Doc, TableDoc, schema};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tollbook_log::schema::Kind;
 
 use crate::session::{QueryError, Session};
-use crate::{loops, table};
+use crate::{backtest, loops, table};
 
 /// A column's name and meaning, with its unit.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +38,7 @@ const TABLES: &[(&str, &str)] = &[
     ("policies", "One row for each policy that a log holds."),
     ("outcomes", "Outcomes that came after their call was sealed; they are in calls too."),
     ("events", "What else a replay needs."),
+    ("backtest('candidate.toll')", "One row for each call that a policy judges anew."),
     ("loops()", "One row for each loop: a block of 1 to 8 equal calls that follows itself at least 3 times."),
 ];
 
@@ -58,6 +59,7 @@ fn docs(table: &str) -> Vec<Doc> {
         "limits" => table::limits(),
         "sessions" => table::SESSIONS.to_vec(),
         "policies" => table::POLICIES.to_vec(),
+        "backtest('candidate.toll')" => backtest::COLUMNS.to_vec(),
         _ => loops::COLUMNS.to_vec(),
     }
 }
@@ -67,7 +69,8 @@ fn docs(table: &str) -> Vec<Doc> {
 /// # Errors
 /// Where a table can't be planned, which would be a mistake of this crate.
 pub async fn schema() -> Result<Vec<TableDoc>, QueryError> {
-    let session = Session::open(Vec::new(), crate::Options::default()).await?;
+    let options = crate::Options { backtest: Some(Arc::new(Nobody)), ..crate::Options::default() };
+    let session = Session::open(Vec::new(), options).await?;
     let mut tables = Vec::new();
     for (name, meaning) in TABLES {
         let answer = session.ask(&format!("SELECT * FROM {name} LIMIT 0")).await?;
@@ -80,6 +83,21 @@ pub async fn schema() -> Result<Vec<TableDoc>, QueryError> {
         tables.push(TableDoc { name, meaning, columns: columns.fields().iter().map(column).collect() });
     }
     Ok(tables)
+}
+
+/// Judges nothing: the columns alone are asked for.
+#[derive(Debug)]
+struct Nobody;
+
+impl crate::Backtest for Nobody {
+    fn judge(
+        &self,
+        _: &str,
+        _: &tollbook_log::Reader,
+        _: &mut dyn FnMut(crate::Rejudged) -> bool,
+    ) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// A type in SQL's words.

@@ -16,6 +16,7 @@ use datafusion::prelude::{DataFrame, JoinType, SessionConfig, SessionContext, co
 use tollbook_log::schema::Kind;
 use tollbook_log::{ReadError, Reader};
 
+use crate::backtest::{Backtest, BacktestFunction};
 use crate::category::{self, Categories};
 use crate::loops::LoopsFunction;
 use crate::rates::RatesFunction;
@@ -77,12 +78,14 @@ pub struct Options {
     pub skip_damaged: bool,
     /// Tells what calls do.
     pub categories: Option<Arc<dyn Categories>>,
+    /// Judges calls anew, for `backtest('candidate.toll')`.
+    pub backtest: Option<Arc<dyn Backtest>>,
 }
 
 /// Logs that questions can be put to. It sees them as they stood when it was opened.
 pub struct Session {
     context: SessionContext,
-    logs: Vec<LogDir>,
+    logs: Arc<Vec<LogDir>>,
     skipped: Vec<(PathBuf, String)>,
 }
 
@@ -104,11 +107,13 @@ impl Session {
             runtime = runtime.with_memory_limit(bytes, 1.0);
         }
         let context = SessionContext::new_with_config_rt(config, Arc::new(runtime.build()?));
-        let mut session = Self { context, logs, skipped: Vec::new() };
+        let mut session = Self { context, logs: Arc::new(logs), skipped: Vec::new() };
         let source = Arc::new(session.source(options.skip_damaged)?);
         session.context.register_udf(category::function(options.categories.clone()));
         session.tables(&source, options.categories)?;
         session.context.register_udtf("loops", Arc::new(LoopsFunction(source)));
+        let backtest = BacktestFunction { logs: Arc::clone(&session.logs), backtest: options.backtest };
+        session.context.register_udtf("backtest", Arc::new(backtest));
         session.context.register_udtf("rates", Arc::new(RatesFunction));
         let files: Vec<_> = session.logs.iter().flat_map(|log| table::policies(&log.dir, &log.name)).collect();
         let files = table::policy_rows(&files).map_err(DataFusionError::from)?;
@@ -157,7 +162,7 @@ impl Session {
     fn source(&mut self, skip_damaged: bool) -> Result<Source, QueryError> {
         let mut skipped = Vec::new();
         let mut logs = Vec::new();
-        for log in &self.logs {
+        for log in self.logs.iter() {
             let (mut files, mut open) = (Vec::new(), Vec::new());
             for kind in Kind::ALL {
                 for (path, file) in log.reader.sealed_files(kind) {

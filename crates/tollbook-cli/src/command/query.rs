@@ -1,5 +1,7 @@
 //! `tollbook query`: SQL about logs.
 
+mod judge;
+
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -42,6 +44,7 @@ impl Asking {
             memory_bytes_max: asked.memory_mib_max.map(|mib| mib.saturating_mul(1 << 20)),
             skip_damaged: asked.skip_damaged,
             categories: Some(Arc::new(ByPolicy::read(asked.categories.as_deref())?)),
+            backtest: Some(Arc::new(judge::Replays)),
         };
         let logs: Vec<&Path> = asked.logs.iter().map(AsRef::as_ref).collect();
         let asking = Self::over(&logs, options)?;

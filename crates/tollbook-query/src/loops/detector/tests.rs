@@ -49,6 +49,7 @@ fn by_definition(calls: &str) -> Vec<(u64, u32, u32)> {
             }
         }
     }
+    let number = |value: usize| u32::try_from(value).unwrap();
     let inside =
         |run: &(usize, usize, usize)| runs.iter().any(|other| other.2 < run.2 && other.0 <= run.0 && other.1 >= run.1);
     let mut kept: Vec<_> = runs

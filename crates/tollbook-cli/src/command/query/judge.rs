@@ -1,0 +1,45 @@
+//! What `backtest('candidate.toll')` asks: the candidate of `tollbook backtest`, call by call.
+
+use std::path::Path;
+
+use tollbook_backtest::Candidate;
+use tollbook_engine::Body;
+use tollbook_log::Reader;
+use tollbook_query::{Backtest, Rejudged};
+
+use crate::policy::Source;
+
+/// Replays logs under a policy that lies in a file.
+#[derive(Debug)]
+pub struct Replays;
+
+impl Backtest for Replays {
+    fn judge(&self, candidate: &str, log: &Reader, tell: &mut dyn FnMut(Rejudged) -> bool) -> Result<(), String> {
+        replay(candidate, log, tell).map_err(|error| format!("{error:#}"))
+    }
+}
+
+fn replay(name: &str, log: &Reader, tell: &mut dyn FnMut(Rejudged) -> bool) -> anyhow::Result<()> {
+    let mut candidate = Candidate::new(Source::read(Path::new(name))?.policy()?)?;
+    for instance in log.instances() {
+        candidate.begin();
+        for event in log.events(instance)? {
+            let event = event?;
+            let (Some(judged), Body::Decision(record)) = (candidate.event(&event), &event.body) else { continue };
+            let told = tell(Rejudged {
+                instance: instance.to_owned(),
+                seq: event.seq,
+                session: record.session.clone(),
+                tool: record.tool.clone(),
+                recorded: judged.recorded.to_string(),
+                candidate: judged.candidate.to_string(),
+                certainty: judged.certainty.as_str(),
+                rule: judged.rule,
+            });
+            if !told {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
