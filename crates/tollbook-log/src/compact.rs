@@ -13,7 +13,7 @@
 //!
 //! A process that is still writing can go on: it only ever adds ranges, under the same lock.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -224,10 +224,8 @@ pub(crate) fn delete_retired(
     let mut deleted = Vec::new();
     for file in &due {
         let path = log.join(&file.path);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(DiskError::at("delete", &path)(error).into());
-            }
+        match disk::delete(&path) {
+            Err(error) if error.source.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => deleted.push(path),
         }
     }

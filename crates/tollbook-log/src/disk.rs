@@ -4,6 +4,9 @@
 //! whoever finds the name finds all of the bytes, after a crash too. Nothing else in this crate
 //! renames or syncs by itself. [`SegmentFile`] is the seam at which tests make a write or a sync fail.
 
+#[cfg(test)]
+pub(crate) mod faults;
+
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -71,8 +74,17 @@ impl SegmentFile for File {
     }
 }
 
+/// Stands before each step that changes something; the tests make it fail.
+#[cfg(not(test))]
+fn step(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+#[cfg(test)]
+use faults::step;
+
 /// Creates a new file that is appended to.
 pub(crate) fn create_new(path: &Path) -> Result<File, DiskError> {
+    step(path).map_err(DiskError::at("create", path))?;
     OpenOptions::new().create_new(true).append(true).open(path).map_err(DiskError::at("create", path))
 }
 
@@ -83,7 +95,7 @@ pub(crate) fn create_dir(path: &Path) -> Result<(), DiskError> {
 
 /// Makes the directory's entries last.
 pub(crate) fn sync_dir(path: &Path) -> Result<(), DiskError> {
-    File::open(path).and_then(|dir| dir.sync_all()).map_err(DiskError::at("sync the directory", path))
+    step(path).and_then(|()| File::open(path)?.sync_all()).map_err(DiskError::at("sync the directory", path))
 }
 
 /// Reads a file; none where there is no such file.
@@ -141,9 +153,14 @@ pub(crate) fn names(path: &Path) -> Result<Vec<String>, DiskError> {
     Ok(names)
 }
 
+/// Deletes a file.
+pub(crate) fn delete(path: &Path) -> Result<(), DiskError> {
+    step(path).and_then(|()| fs::remove_file(path)).map_err(DiskError::at("delete", path))
+}
+
 /// Deletes a file and makes that last.
 pub(crate) fn remove(path: &Path) -> Result<(), DiskError> {
-    fs::remove_file(path).map_err(DiskError::at("delete", path))?;
+    delete(path)?;
     path.parent().map_or(Ok(()), sync_dir)
 }
 
@@ -157,7 +174,7 @@ pub(crate) fn move_into(path: &Path, dir: &Path) -> Result<PathBuf, DiskError> {
         .find(|name| !taken.contains(name))
         .unwrap_or_else(|| name.to_owned());
     let to = dir.join(free);
-    fs::rename(path, &to).map_err(DiskError::at("move aside", path))?;
+    step(path).and_then(|()| fs::rename(path, &to)).map_err(DiskError::at("move aside", path))?;
     sync_dir(dir)?;
     path.parent().map_or(Ok(()), sync_dir)?;
     Ok(to)
@@ -184,14 +201,16 @@ impl Aside {
         if let Some(parent) = target.parent() {
             create_dir(parent)?;
         }
-        let file = File::create(&temporary).map_err(DiskError::at("create", &temporary))?;
+        let file =
+            step(&temporary).and_then(|()| File::create(&temporary)).map_err(DiskError::at("create", &temporary))?;
         Ok(Self { file, temporary, target: target.to_owned(), sum: Sha256::new(), bytes: 0 })
     }
 
     /// Syncs, renames and syncs the directory. Returns the size and the SHA-256 in hexadecimal.
     pub fn finish(self) -> Result<(u64, String), DiskError> {
-        self.file.sync_all().map_err(DiskError::at("sync", &self.temporary))?;
-        fs::rename(&self.temporary, &self.target).map_err(DiskError::at("rename", &self.temporary))?;
+        let path = &self.temporary;
+        step(path).and_then(|()| self.file.sync_all()).map_err(DiskError::at("sync", path))?;
+        step(path).and_then(|()| fs::rename(path, &self.target)).map_err(DiskError::at("rename", path))?;
         self.target.parent().map_or(Ok(()), sync_dir)?;
         Ok((self.bytes, hex(&self.sum.finalize())))
     }
@@ -209,6 +228,12 @@ impl Aside {
 
 impl Write for Aside {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Where it fails, half of it may be there.
+        let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
+        if let Err(error) = step(&self.temporary) {
+            self.file.write_all(half)?;
+            return Err(error);
+        }
         let taken = self.file.write(bytes)?;
         self.sum.update(bytes.get(..taken).unwrap_or_default());
         self.bytes += taken as u64;

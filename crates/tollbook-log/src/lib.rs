@@ -56,6 +56,8 @@ mod tree;
 mod writer;
 
 #[cfg(test)]
+mod crash_test;
+#[cfg(test)]
 mod duckdb_test;
 #[cfg(test)]
 mod frozen_test;
