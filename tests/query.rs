@@ -387,3 +387,25 @@ fn a_backtest_is_a_table() {
     tollbook(&["query", "--log", &log, "SELECT * FROM backtest('nothing.toll')"]).cannot("nothing.toll");
     tollbook(&["query", "--log", &log, "SELECT * FROM backtest()"]).cannot("backtest() takes the file of a policy");
 }
+
+/// Of one day or one session only the files that can hold it are opened.
+#[test]
+fn a_query_opens_only_what_it_must() {
+    let Some(shared) = shared() else { return };
+    let dir = Dir::new();
+    let log = imported(&dir, shared.join("traces/entire_dev.jsonl.gz").to_str().unwrap());
+    let matched = |condition: &str, metric: &str| -> u32 {
+        let sql = format!("EXPLAIN ANALYZE SELECT count(DISTINCT args_hash) FROM calls WHERE {condition}");
+        let plan = query(&log, &sql).join(" ");
+        let (_, told) = plan.split_once(&format!("{metric}=")).expect(&plan);
+        let (_, told) = told.split_once("→ ").expect(&plan);
+        told.split(' ').next().unwrap().parse().expect(&plan)
+    };
+    let files = query(&log, "SELECT count(DISTINCT CAST(ts AS DATE)) FROM calls")[0].parse::<u32>().unwrap();
+    assert!(files > 10);
+    let day = "ts >= '2026-01-10' AND ts < '2026-01-11'";
+    assert!(matched(day, "files_ranges_pruned_statistics") <= 2);
+    let session = query(&log, "SELECT session FROM sessions WHERE calls > 10 ORDER BY first_ts, session LIMIT 1");
+    let session = format!("session = '{}'", session[0]);
+    assert!(matched(&session, "row_groups_pruned_bloom_filter") <= 2);
+}
