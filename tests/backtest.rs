@@ -26,7 +26,7 @@ fn it_says_what_changes_by_rule_and_by_tool() {
         "  refused            0 before, 6 now",
         "  newly refused      6 (54.54 %)",
         "  sessions touched   1 of 1",
-        "c.toll:2) |             6 |             0 |       |",
+        "c.toll:3) |             6 |             0 |       |",
         "a session stops at its first refusal   1 refused, 6 later calls never made",
         "| update_invoice |             6 |             0 |    10 |",
     ] {
@@ -100,4 +100,42 @@ fn what_was_refused_and_would_pass_is_newly_allowed() {
     let out = tollbook(&["backtest", "--log", &log, &candidate]).ok();
     assert!(out.contains("refused            1 before, 0 now"), "{out}");
     assert!(out.contains("newly allowed      1"), "{out}");
+}
+
+/// A session in which the last calls repeat each other, and what limits would do to it.
+#[test]
+fn a_sweep_tells_clean_calls_from_those_of_loops() {
+    let dir = Dir::new();
+    let (policy, log) = (dir.file("wrote.toll", "default allow\n"), dir.path("log"));
+    let mut client = Client::through_gateway(&policy, &log);
+    for id in 0..3 {
+        client.call(id, "update_invoice", &format!(r#"{{"id":"in_{id}","amount":5}}"#));
+    }
+    for id in 3..13 {
+        client.call(id, "update_invoice", r#"{"id":"in_9","amount":5}"#);
+    }
+    client.end();
+    let sweep = |more: &[&str]| {
+        let fixed = ["sweep", "--log", &log, "--tool", "update_*", "--per", "day", "--max", "1..20"];
+        tollbook(&[&fixed[..], more].concat()).ok()
+    };
+    let page = sweep(&[]);
+    assert!(page.contains("over 13 calls: 4 clean, 9 repeated by a loop"), "{page}");
+    let frontier: Vec<&str> = page.lines().filter(|line| line.contains("frontier")).collect();
+    assert_eq!(frontier.len(), 1, "{page}");
+    let cells: Vec<&str> = frontier[0].split('|').map(str::trim).collect();
+    assert_eq!(cells[1..7], ["limit 4 per day per session", "0", "0.00", "0", "9", "100.00"], "{page}");
+
+    let json: serde_json::Value = serde_json::from_str(&sweep(&["--json"])).unwrap();
+    for point in json["points"].as_array().unwrap() {
+        let max = point["max"].as_u64().unwrap();
+        let refused = (point["refused_clean"].as_u64().unwrap(), point["refused_loop"].as_u64().unwrap());
+        assert_eq!(refused, (4_u64.saturating_sub(max), 13_u64.saturating_sub(max.max(4))), "{max}");
+        // Each point is what `backtest` says of its policy.
+        let candidate = dir.file("point.toll", point["policy"].as_str().unwrap());
+        let told = tollbook(&["backtest", "--log", &log, &candidate]).ok();
+        assert!(told.contains(&format!("newly refused      {} (", refused.0 + refused.1)), "{told}");
+    }
+    tollbook(&["sweep", "--log", &log, "--max", "9..3"]).cannot("ends before it begins");
+    tollbook(&["sweep", "--log", &log, "--per", "fortnight"]).cannot("per fortnight per session");
 }

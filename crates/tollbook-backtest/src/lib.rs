@@ -11,10 +11,12 @@ mod candidate;
 mod fidelity;
 mod report;
 pub mod script;
+mod sweep;
 
 pub use candidate::{Candidate, Certainty, Judged};
 pub use fidelity::{DIFFERENCES_MAX, Difference, Fidelity};
 pub use report::{Change, Headroom, Report, SessionTally, Tally, Waits};
+pub use sweep::{Grid, GridError, Label, POINTS_MAX, Point, Sweep};
 
 use tollbook_engine::{Args, Call, Event, Record};
 use tollbook_policy::json::{self, Node};

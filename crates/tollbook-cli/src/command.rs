@@ -24,6 +24,8 @@ pub mod run;
 #[cfg(feature = "query")]
 mod schema;
 #[cfg(feature = "query")]
+pub mod sweep;
+#[cfg(feature = "query")]
 mod tail;
 mod test;
 
@@ -52,6 +54,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "query")]
         Command::Tail(arguments) => tail::run(&arguments),
         Command::Backtest(arguments) => backtest::run(&arguments),
+        #[cfg(feature = "query")]
+        Command::Sweep(arguments) => sweep::run(&arguments),
         Command::DemoServer => demo::serve(),
     }
 }

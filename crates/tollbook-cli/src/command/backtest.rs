@@ -378,7 +378,7 @@ fn calls(count: u64) -> &'static str {
 }
 
 /// With two places, cut rather than rounded, so that 100.00 means all.
-fn percent(part: u64, whole: u64) -> String {
+pub fn percent(part: u64, whole: u64) -> String {
     let hundredths = u128::from(part) * 10_000 / u128::from(whole.max(1));
     format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }
