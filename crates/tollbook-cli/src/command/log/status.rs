@@ -50,6 +50,9 @@ fn tell(text: &mut String, instance: &InstanceStatus) {
     if *retired_bytes > 0 {
         let _ = writeln!(text, "  {retired_bytes} bytes in files that compaction replaced");
     }
+    if let Some((first_left, before_us)) = instance.pruned {
+        let _ = writeln!(text, "  pruned: the events before {first_left}, all of before {}", time(before_us));
+    }
     for (first, last) in &instance.holes {
         let _ = writeln!(text, "  lost with a damaged segment: the events {first} to {last}");
     }
