@@ -16,6 +16,7 @@ mod bad_input;
 mod gateway;
 mod import;
 mod language;
+mod operator;
 mod policy;
 mod program;
 mod query;

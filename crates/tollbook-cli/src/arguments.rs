@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub mod language;
 pub mod log;
+pub mod operator;
 #[cfg(feature = "query")]
 pub mod query;
 
@@ -33,6 +34,16 @@ pub enum Command {
     Language(language::Language),
     /// Stand between an agent and an MCP server on standard input and output
     Run(Run),
+    /// See and answer the calls that wait for a person
+    #[command(subcommand)]
+    Approvals(operator::Approvals),
+    /// Work on the counters of running gateways
+    #[command(subcommand)]
+    Counters(operator::Counters),
+    /// Stop every call of a grant, at once
+    Freeze(operator::Freeze),
+    /// Let the calls of a frozen grant go on
+    Thaw(operator::Freeze),
     /// Read recorded tool calls into a log
     Import(Import),
     /// Sign, verify, look at and export a log

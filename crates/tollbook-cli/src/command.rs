@@ -16,6 +16,7 @@ mod import;
 mod language;
 mod lint;
 mod log;
+pub mod operator;
 #[cfg(feature = "query")]
 pub mod query;
 #[cfg(feature = "query")]
@@ -41,6 +42,10 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(arguments) => check::run(&arguments),
         Command::Compile(arguments) => compile::run(&arguments),
         Command::Language(language) => language::run(&language),
+        Command::Approvals(arguments) => operator::approvals(&arguments),
+        Command::Counters(arguments) => operator::counters(&arguments),
+        Command::Freeze(arguments) => operator::freeze(&arguments, true),
+        Command::Thaw(arguments) => operator::freeze(&arguments, false),
         Command::Run(arguments) => run::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Log(log) => log::run(&log),

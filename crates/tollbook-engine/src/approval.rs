@@ -83,6 +83,18 @@ impl Approvals {
         Some(id)
     }
 
+    /// The approvals that wait for an answer: id, and when they are gone, sorted by id.
+    pub fn waiting(&self, now_us: i64) -> Vec<(String, i64)> {
+        let mut waiting = Vec::new();
+        self.by_fingerprint.each(|approval| {
+            if approval.answer == Answer::Open && now_us < approval.expires_us {
+                waiting.push((approval.id.to_string(), approval.expires_us));
+            }
+        });
+        waiting.sort();
+        waiting
+    }
+
     /// Takes in what a person said. False where no such approval is open.
     pub fn answer(&mut self, id: &str, answer: Answer, now_us: i64) -> bool {
         let handle = self.by_id.find((0, id, "")).and_then(|place| self.by_id.get(place)).copied();

@@ -135,6 +135,11 @@ impl<V: Default> Keyed<V> {
         self.free.push(handle.slot);
     }
 
+    /// Visits every entry, in the order of their slots.
+    pub fn each(&self, mut visit: impl FnMut(&V)) {
+        self.slots.iter().filter(|slot| slot.is_full()).for_each(|slot| visit(&slot.value));
+    }
+
     /// Removes the entries that `keep` turns down, in the order of their slots.
     pub fn retain(&mut self, mut keep: impl FnMut(KeyRef<'_>, &mut V) -> bool) {
         for index in 0..self.slots.len() {

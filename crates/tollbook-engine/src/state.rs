@@ -177,6 +177,12 @@ impl State {
         self.forget_settled();
     }
 
+    /// The approvals that wait for an answer at `at_us`: id, and the instant at which they are gone.
+    #[must_use]
+    pub fn waiting(&self, at_us: i64) -> Vec<(String, i64)> {
+        self.approvals.waiting(at_us.max(self.latest_us))
+    }
+
     /// Takes in what a person said of a held call, at `at_us`. False where no such approval is open.
     pub fn answer(&mut self, approval: &str, approved: bool, at_us: i64) -> bool {
         let now_us = self.advance(at_us);

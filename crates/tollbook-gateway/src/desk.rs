@@ -4,20 +4,21 @@
 //! decisions; that is what a replay follows. No record, no forward: where the log can't take a decision
 //! the call is refused, whatever the policy says.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tollbook_engine::{
-    Activated, Args, Body, Bounds, Call, Decision, Engine, Hash128, Judge, Kept, Mode, Opened, Outcome, Reason, Record,
-    RecordedArgs, State, Verdict,
+    Activated, Answered, Args, Body, Bounds, Call, Decision, Engine, Frozen, Hash128, Judge, Kept, Mode, Opened,
+    Outcome, PolicyHash, Reason, Record, RecordedArgs, Reset, State, Verdict, canonical,
 };
-use tollbook_log::{AppendError, CloseError, Log};
+use tollbook_log::{AppendError, CloseError, Log, PolicyError};
 use tollbook_policy::json::Node;
-use tollbook_policy::{Catalog, Category};
+use tollbook_policy::{Catalog, Category, Policy};
 
 use crate::catalog::without_hidden;
 use crate::frame::{Asked, CallFrame, Refused, RequestId, answered_id, ask, exact_arguments, read};
+use crate::operator::{Held, Request, Response, SHOWN_BYTES_MAX};
 use crate::refusal;
 
 /// Requests of one connection that wait for an answer. One more is refused with `too_many_in_flight`.
@@ -38,6 +39,15 @@ pub struct Desk {
     latest_us: i64,
     /// What the server's lists of tools say of them, and their names where no list was seen.
     categories: BTreeMap<String, Category>,
+    /// What an operator is shown of the calls that wait.
+    held: BTreeMap<String, Held>,
+    /// Grants whose calls an operator has stopped.
+    frozen: BTreeSet<String>,
+}
+
+/// A lock that outlives a panic elsewhere: what it guards is changed in single steps.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Most tools whose categories are remembered. Beyond it, a tool's name alone tells.
@@ -63,6 +73,9 @@ pub enum Unrecorded {
     /// The log can't take it.
     #[error(transparent)]
     Append(#[from] AppendError),
+    /// The policy can't be kept in the log.
+    #[error("the policy can't be kept in the log")]
+    Policy(#[from] PolicyError),
 }
 
 /// One client's side of the gateway: who it is and what it waits for.
@@ -143,6 +156,8 @@ impl Desk {
             clock,
             latest_us: i64::MIN,
             categories: BTreeMap::new(),
+            held: BTreeMap::new(),
+            frozen: BTreeSet::new(),
         };
         let now_us = desk.now_us();
         let engine = env!("CARGO_PKG_VERSION").to_owned();
@@ -150,6 +165,26 @@ impl Desk {
         let (server, policy) = (desk.engine.server().to_owned(), desk.engine.policy());
         desk.append(now_us, Body::Activated(Activated { server, grant: None, policy }))?;
         Ok(desk)
+    }
+
+    /// From the next call on, another policy judges. Counters are kept where they mean the same.
+    ///
+    /// # Errors
+    /// Where the log can't keep the policy or record it: then the one in force stays.
+    pub fn activate(&mut self, engine: Engine, policy: &Policy) -> Result<u64, Unrecorded> {
+        let log = self.log.as_ref().ok_or(Unrecorded::Closed)?;
+        log.store_policy(engine.policy(), &policy.to_json())?;
+        let now_us = self.now_us();
+        let (server, policy) = (engine.server().to_owned(), engine.policy());
+        let seq = self.append(now_us, Body::Activated(Activated { server, grant: None, policy }))?;
+        self.engine = Arc::new(engine);
+        Ok(seq)
+    }
+
+    /// Hash of the policy in force.
+    #[must_use]
+    pub fn policy(&self) -> PolicyHash {
+        self.engine.policy()
     }
 
     /// Waits until a record is what the log's durability promises. Not to be called under a lock: that is
@@ -232,6 +267,10 @@ impl Desk {
         if let Err(refused) = clean {
             return self.refuse_call(connection, frame, args, &refused);
         }
+        if self.frozen.contains(&connection.grant) {
+            let why = "an operator has stopped this grant's calls".to_owned();
+            return self.refuse_call(connection, frame, args, &Refused { code: "frozen", why });
+        }
         let now_us = self.now_us();
         let seq = self.next_seq;
         let call = Call {
@@ -262,7 +301,89 @@ impl Desk {
             }
             return Step::Forward { seq: Some(seq) };
         }
+        if let (Verdict::Hold, Some(approval)) = (decision.verdict, &decision.approval) {
+            self.hold(connection, frame, approval, decision.rule, now_us);
+        }
         answer_denied(frame, &decision, now_us)
+    }
+
+    /// Keeps what an operator is to see of a call that waits.
+    fn hold(
+        &mut self,
+        connection: &Connection,
+        frame: &CallFrame<'_>,
+        approval: &str,
+        rule: Option<&str>,
+        now_us: i64,
+    ) {
+        if self.held.contains_key(approval) {
+            return;
+        }
+        let mut args = frame.args.map_or_else(|| "{}".to_owned(), canonical);
+        if args.len() > SHOWN_BYTES_MAX {
+            args.truncate(args.floor_char_boundary(SHOWN_BYTES_MAX));
+        }
+        let held = Held {
+            approval: approval.to_owned(),
+            tool: frame.tool.to_owned(),
+            args,
+            grant: connection.grant.clone(),
+            session: connection.session.clone(),
+            agent: connection.agent.clone(),
+            rule: rule.map(str::to_owned),
+            asked_us: now_us,
+            expires_us: now_us,
+        };
+        self.held.insert(approval.to_owned(), held);
+        self.forget_answered(now_us);
+    }
+
+    /// Forgets what no longer waits, so that there is never more to show than the engine holds.
+    fn forget_answered(&mut self, now_us: i64) {
+        let waiting: BTreeMap<String, i64> = self.state.waiting(now_us).into_iter().collect();
+        self.held.retain(|approval, held| match waiting.get(approval) {
+            Some(expires_us) => {
+                held.expires_us = *expires_us;
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// Does what an operator asks for, once it is an event of the log.
+    pub fn operate(&mut self, request: Request) -> Response {
+        let now_us = self.now_us();
+        self.forget_answered(now_us);
+        let body = match request {
+            Request::Approvals => return Response::Approvals(self.held.values().cloned().collect()),
+            Request::Answer { approval, approved, by } => {
+                if !self.held.contains_key(&approval) {
+                    return Response::Refused(format!("no call waits for the approval `{approval}`"));
+                }
+                Body::Answered(Answered { approval, approved, by })
+            }
+            Request::Reset { counter, key, by } => Body::Reset(Reset { counter, key, by }),
+            Request::Freeze { grant, frozen, by } => Body::Frozen(Frozen { grant, frozen, by }),
+        };
+        let seq = match self.append(now_us, body.clone()) {
+            Ok(seq) => seq,
+            Err(error) => return Response::Refused(format!("it could not be recorded: {error}")),
+        };
+        match body {
+            Body::Answered(answered) => {
+                self.state.answer(&answered.approval, answered.approved, now_us);
+            }
+            Body::Reset(reset) => self.state.reset(reset.counter.as_deref(), reset.key.as_deref()),
+            Body::Frozen(Frozen { grant, frozen: true, .. }) => {
+                self.frozen.insert(grant);
+            }
+            Body::Frozen(Frozen { grant, .. }) => {
+                self.frozen.remove(&grant);
+            }
+            _ => {}
+        }
+        self.forget_answered(now_us);
+        Response::Done { seq }
     }
 
     /// Records what the gateway refuses without asking the policy.

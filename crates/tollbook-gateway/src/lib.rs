@@ -4,6 +4,7 @@
 //! Frames are never re-written: a typed SDK was measured to drop unknown fields and to change large
 //! integers, and what was judged must be what the server sees.
 
+pub mod operator;
 pub mod stdio;
 
 mod catalog;

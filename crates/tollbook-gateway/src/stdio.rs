@@ -6,12 +6,12 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::ExitStatus;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::desk::{Connection, Desk, End, Step};
+use crate::desk::{Connection, Desk, End, Step, lock};
 
 /// Longest line that is taken from a client, in bytes. A longer one is refused and recorded.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
@@ -106,11 +106,6 @@ struct Relay {
     desk: SharedDesk,
     connection: Mutex<Connection>,
     client_out: Mutex<Box<dyn Write + Send>>,
-}
-
-/// A lock that outlives a panic elsewhere: what it guards is changed in single steps.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Relay {

@@ -2,13 +2,14 @@
 
 use std::io::{stdin, stdout};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
 use tollbook_engine::{Engine, Kept, Mode};
-use tollbook_gateway::{Connection, Desk, Manner, stdio};
+use tollbook_gateway::{Connection, Desk, Manner, operator, stdio};
 use tollbook_log::segment::SegmentEnd;
 use tollbook_log::{Log, Options, Recovery};
 use tollbook_policy::Policy;
@@ -34,6 +35,11 @@ pub fn run(arguments: &Run) -> anyhow::Result<ExitCode> {
     let clock = Box::new(|| jiff::Timestamp::now().as_microsecond());
     let desk = Desk::open(log, engine, manner, clock).context("cannot write the log")?;
     let desk = Arc::new(Mutex::new(desk));
+    let listening = operator::listen(&arguments.log, &session, Arc::clone(&desk));
+    // Without it the gateway does all but take an operator's word.
+    let _socket = listening.map_err(|error| eprintln!("warning: no operator can reach this gateway: {error}")).ok();
+
+    watch(arguments.policy.clone(), server, Arc::clone(&desk));
 
     let mut command = tokio::process::Command::new(program);
     command.args(rest);
@@ -48,6 +54,41 @@ pub fn run(arguments: &Run) -> anyhow::Result<ExitCode> {
         .close()
         .context("the log was not sealed; it will be recovered")?;
     Ok(exit_code(ended?))
+}
+
+/// How often the policy's file is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Puts the policy in force anew whenever its file changes. One with errors is told, and the one in force
+/// stays.
+fn watch(file: PathBuf, server: String, desk: Arc<Mutex<Desk>>) {
+    let stamp = |file: &Path| std::fs::metadata(file).and_then(|file| Ok((file.modified()?, file.len()))).ok();
+    std::thread::spawn(move || {
+        let mut last = stamp(&file);
+        loop {
+            std::thread::sleep(LOOK_EVERY);
+            // A file that is gone for a moment, as editors do, changes nothing.
+            let Some(now) = stamp(&file).filter(|now| last != Some(*now)) else { continue };
+            last = Some(now);
+            match reload(&file, &server, &desk) {
+                Ok(Some(seq)) => eprintln!("the policy `{}` is in force from event {seq} on", file.display()),
+                Ok(None) => {}
+                Err(error) => eprintln!("error: {error:#}; the policy in force stays"),
+            }
+        }
+    });
+}
+
+/// Puts the policy of a file in force. None where it is in force already.
+fn reload(file: &Path, server: &str, desk: &Mutex<Desk>) -> anyhow::Result<Option<u64>> {
+    let policy = Source::read(file)?.policy()?;
+    let engine = Engine::compile(&policy, server)
+        .with_context(|| format!("the policy `{}` cannot be put in force", file.display()))?;
+    let mut desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
+    if desk.policy() == engine.policy() {
+        return Ok(None);
+    }
+    Ok(Some(desk.activate(engine, &policy)?))
 }
 
 /// Opens a log for writing, tells what was recovered, and keeps the policy in it.

@@ -1,0 +1,120 @@
+//! What an operator does to a running gateway: approvals, counters, frozen grants.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::program::{Client, Dir, query, tollbook};
+
+const POLICY: &str = "default deny\nallow list_customers\n\
+    tool update_invoice { approve by \"ops\" when args.amount >= 100 limit 2 per day per session }\n";
+
+fn list(log: &str) -> String {
+    tollbook(&["approvals", "list", "--log", log]).ok()
+}
+
+/// The id of the one call that waits.
+fn waiting(log: &str) -> String {
+    let list = list(log);
+    let row = list.lines().nth(2).unwrap_or_else(|| panic!("nothing waits:\n{list}"));
+    assert!(row.contains("update_invoice"), "{list}");
+    row.split('|').nth(1).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_held_call_waits_for_a_person_and_passes_once() {
+    let dir = Dir::new();
+    let (policy, log) = (dir.file("p.toll", POLICY), dir.path("log"));
+    let mut client = Client::through_gateway(&policy, &log);
+    let dear = r#"{"id":"in_1","amount":500}"#;
+    assert!(client.call(1, "update_invoice", dear).contains("approval_needed"));
+    let approval = waiting(&log);
+    let shown = tollbook(&["approvals", "show", &approval, "--log", &log]).ok();
+    assert!(shown.contains(r#"arguments  {"amount":500,"id":"in_1"}"#), "{shown}");
+    assert!(shown.contains("until"), "{shown}");
+
+    let approved = tollbook(&["approvals", "approve", &approval, "--log", &log, "--by", "ada"]).ok();
+    assert!(approved.starts_with(&format!("approved {approval}: event ")), "{approved}");
+    assert_eq!(list(&log), "no call waits for an answer\n");
+    assert!(!client.call(2, "update_invoice", dear).contains("[POLICY DENIED]"), "approved");
+    assert!(client.call(3, "update_invoice", dear).contains("approval_needed"), "once");
+
+    let approval = waiting(&log);
+    tollbook(&["approvals", "refuse", &approval, "--log", &log]).ok();
+    assert!(client.call(4, "update_invoice", dear).contains("approval_refused"));
+    tollbook(&["approvals", "approve", &approval, "--log", &log]).cannot("no call waits for the approval");
+    client.end();
+
+    let rows = query(&log, "SELECT decision, reason FROM calls ORDER BY seq");
+    assert_eq!(rows, ["hold,approval_needed", "allow,allowed", "hold,approval_needed", "deny,approval_refused"]);
+    assert!(tollbook(&["backtest", "--log", &log, &policy]).ok().starts_with("fidelity 100.00 % (4 of 4)"));
+}
+
+#[test]
+fn counters_are_reset_and_a_grant_is_frozen_at_once() {
+    let dir = Dir::new();
+    let (policy, log) = (dir.file("p.toll", POLICY), dir.path("log"));
+    let mut client = Client::through_gateway(&policy, &log);
+    let cheap = r#"{"id":"in_1","amount":5}"#;
+    for (id, refused) in [(1, false), (2, false), (3, true)] {
+        assert_eq!(client.call(id, "update_invoice", cheap).contains("[POLICY DENIED]"), refused, "{id}");
+    }
+    tollbook(&["counters", "reset", "--log", &log]).ok();
+    assert!(!client.call(4, "update_invoice", cheap).contains("[POLICY DENIED]"));
+
+    let grant = query(&log, "SELECT DISTINCT \"grant\" FROM calls").remove(0);
+    tollbook(&["freeze", &grant, "--log", &log]).ok();
+    assert!(client.call(5, "list_customers", "{}").contains("frozen"));
+    tollbook(&["thaw", &grant, "--log", &log]).ok();
+    assert!(!client.call(6, "list_customers", "{}").contains("frozen"));
+    client.end();
+
+    let rows = query(&log, "SELECT judged_by, decision, reason FROM calls ORDER BY seq");
+    assert_eq!(rows[4..], ["gateway,deny,frozen", "engine,allow,allowed"]);
+    assert!(tollbook(&["backtest", "--log", &log, &policy]).ok().starts_with("fidelity 100.00 % (5 of 5)"));
+}
+
+#[test]
+fn only_the_owner_may_and_somebody_must_listen() {
+    let dir = Dir::new();
+    let (policy, log) = (dir.file("p.toll", POLICY), dir.path("log"));
+    let mut client = Client::through_gateway(&policy, &log);
+    client.call(1, "list_customers", "{}");
+    let control = std::path::Path::new(&log).join("control");
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&control), 0o700);
+    let socket = std::fs::read_dir(&control).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(mode(&socket), 0o600);
+    client.end();
+    assert!(!socket.exists(), "it goes with the gateway");
+    tollbook(&["approvals", "list", "--log", &log]).cannot("no gateway is running");
+    tollbook(&["freeze", "me", "--log", &dir.path("nowhere")]).cannot("no gateway is running");
+}
+
+/// A changed policy judges the next call, with the counters that it shares; one with errors doesn't.
+#[test]
+fn a_changed_policy_takes_effect_and_a_bad_one_does_not() {
+    let dir = Dir::new();
+    let limit = |max| format!("default deny\ntool update_invoice {{ limit {max} per day per grant }}\n");
+    let (policy, log) = (dir.file("p.toll", &limit(1)), dir.path("log"));
+    let mut client = Client::through_gateway(&policy, &log);
+    let mut denied = |id| client.call(id, "update_invoice", r#"{"id":"in_1"}"#).contains("[POLICY DENIED]");
+    assert_eq!([denied(1), denied(2)], [false, true]);
+
+    let activated = || query(&log, "SELECT count(*) FROM events WHERE kind = 'activated'").remove(0);
+    dir.file("p.toll", &limit(2));
+    let began = std::time::Instant::now();
+    while activated() != "2" {
+        assert!(began.elapsed().as_secs() < 30, "the policy was not put in force anew");
+    }
+    assert_eq!([denied(3), denied(4)], [false, true], "one unit was used before");
+
+    dir.file("p.toll", "default allow\ntool update_invoice { limit many }\n");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert!(denied(5), "the good one stays");
+    let ended = client.end();
+    assert!(ended.err.contains("the policy in force stays"), "{}", ended.err);
+    assert!(ended.err.contains("limit many"), "its diagnostics are told: {}", ended.err);
+    assert_eq!(activated(), "2");
+    assert!(tollbook(&["backtest", "--log", &log, &policy]).code != Some(0), "the file still has errors");
+    let good = dir.file("good.toll", &limit(2));
+    assert!(tollbook(&["backtest", "--log", &log, &good]).ok().starts_with("fidelity 100.00 % (5 of 5)"));
+}
