@@ -19,6 +19,7 @@ mod language;
 mod operator;
 mod policy;
 mod program;
+mod prune;
 mod query;
 mod readme;
 mod real;

@@ -1,4 +1,5 @@
-//! What can be typed about a log: its keys, its evidence, its state, and its calls in other formats.
+//! What can be typed about a log: its keys, its evidence, its state, its calls in other formats, and how long
+//! it keeps them.
 
 use std::path::PathBuf;
 
@@ -19,6 +20,8 @@ pub enum Log {
     Status(Status),
     /// Write the calls of a log in another format
     Export(Export),
+    /// Remove the oldest events of a log; what is left can still be verified and replayed
+    Prune(Prune),
 }
 
 /// Arguments of `log keygen`.
@@ -108,6 +111,35 @@ pub enum ExportFormat {
     Csv,
     /// One Parquet file
     Parquet,
+}
+
+/// Arguments of `log prune`.
+#[derive(Debug, Args)]
+pub struct Prune {
+    /// The log's directory
+    #[arg(value_name = "DIR")]
+    pub log: PathBuf,
+    /// Segments go whose events are all older, such as 2026-11-23, which begins in UTC, or 2026-11-23T08:00:00Z
+    #[arg(long, value_name = "DATE", value_parser = instant)]
+    pub before: jiff::Timestamp,
+    /// The private key that signs the log; a signed log is left alone without it
+    #[arg(long, value_name = "FILE")]
+    pub log_key: Option<PathBuf>,
+    /// How long the files stay for readers that hold them, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    pub grace_s: u64,
+}
+
+/// An instant, or the first one of a day.
+fn instant(text: &str) -> Result<jiff::Timestamp, String> {
+    let expected = "expected a day such as 2026-11-23, or an instant such as 2026-11-23T08:00:00Z";
+    let text = text.trim();
+    // A day alone: with a time but no zone nobody knows when it is.
+    let day = if text.contains([':', 'T', 't', ' ']) { None } else { text.parse::<jiff::civil::Date>().ok() };
+    match day {
+        Some(day) => day.to_zoned(jiff::tz::TimeZone::UTC).map(|day| day.timestamp()).map_err(|_| expected.to_owned()),
+        None => text.parse().map_err(|_| expected.to_owned()),
+    }
 }
 
 /// Arguments of `compact`.

@@ -99,15 +99,14 @@ pub fn report(log: &Path, name: &str, candidate: Policy) -> anyhow::Result<(Stri
 fn replay(log: &Path, tried: &mut [Tried], list: bool) -> anyhow::Result<(String, bool)> {
     let reader = Reader::open(&[log])?;
     let mut fidelity = Fidelity::default();
+    let mut pruned = 0;
     for instance in reader.instances() {
-        fidelity.begin(instance);
+        begin(&reader, &mut fidelity, instance)?;
+        pruned += u64::from(reader.first_seq(instance)? > 0);
         tried.iter_mut().for_each(|one| one.candidate.begin());
         for event in reader.events(instance)? {
             let event = event?;
-            if let Some(hash) = fidelity.lacks(&event) {
-                fidelity.policy(hash, recorded_policy(&reader, hash)?);
-            }
-            fidelity.event(&event);
+            take(&reader, &mut fidelity, &event)?;
             for one in &mut *tried {
                 if let Some(judged) = one.candidate.event(&event).filter(|_| list) {
                     one.list(instance, &event, &judged);
@@ -118,7 +117,7 @@ fn replay(log: &Path, tried: &mut [Tried], list: bool) -> anyhow::Result<(String
     let mut text = String::new();
     write_fidelity(&mut text, &fidelity)?;
     for one in &*tried {
-        write_report(&mut text, one)?;
+        write_report(&mut text, one, pruned)?;
         if list && one.listed > 0 {
             writeln!(text, "\n{}", one.list)?;
             if one.listed > LISTED_MAX {
@@ -127,6 +126,28 @@ fn replay(log: &Path, tried: &mut [Tried], list: bool) -> anyhow::Result<(String
         }
     }
     Ok((text, fidelity.different == 0))
+}
+
+/// Begins an instance, where its first events were pruned with what had been counted by then.
+pub fn begin(reader: &Reader, fidelity: &mut Fidelity, instance: &str) -> anyhow::Result<()> {
+    let Some(state) = reader.snapshot(instance)? else {
+        fidelity.begin(instance);
+        return Ok(());
+    };
+    let unreadable = || format!("cannot read the state that `{instance}` was left with when it was pruned");
+    for hash in Fidelity::snapshot_policies(&state).with_context(unreadable)? {
+        fidelity.policy(hash, recorded_policy(reader, hash)?);
+    }
+    fidelity.restore(instance, &state).with_context(unreadable)
+}
+
+/// Replays an event, with the policy that it puts in force.
+pub fn take(reader: &Reader, fidelity: &mut Fidelity, event: &Event) -> anyhow::Result<()> {
+    if let Some(hash) = fidelity.lacks(event) {
+        fidelity.policy(hash, recorded_policy(reader, hash)?);
+    }
+    fidelity.event(event);
+    Ok(())
 }
 
 /// A policy that judged calls of the log.
@@ -158,13 +179,14 @@ fn write_fidelity(text: &mut String, fidelity: &Fidelity) -> std::fmt::Result {
     if fidelity.different > 0 {
         writeln!(text, "\nThe replay doesn't give back what was recorded, so what follows isn't to be trusted:")?;
         for one in &fidelity.differences {
-            writeln!(text, "  {} seq {}: recorded {}; replayed {}", one.instance, one.seq, one.recorded, one.replayed)?;
+            let (recorded, replayed) = (crate::visible(&one.recorded), crate::visible(&one.replayed));
+            writeln!(text, "  {} seq {}: recorded {recorded}; replayed {replayed}", one.instance, one.seq)?;
         }
     }
     Ok(())
 }
 
-fn write_report(text: &mut String, one: &Tried) -> std::fmt::Result {
+fn write_report(text: &mut String, one: &Tried, pruned: u64) -> std::fmt::Result {
     let report = one.candidate.report();
     let Tally { calls: all, refused_before, refused_after, change, unknown, after_divergence } = report.all;
     let (sessions, touched) = (report.by_session.len(), report.sessions_touched());
@@ -175,6 +197,13 @@ fn write_report(text: &mut String, one: &Tried) -> std::fmt::Result {
     writeln!(text, "  sessions touched   {touched} of {sessions}")?;
     let exact = report.all.exact();
     writeln!(text, "  certainty          {exact} exact, {after_divergence} after a divergence, {unknown} unknown")?;
+    if pruned > 0 {
+        writeln!(
+            text,
+            "  begins empty       in {pruned} pruned {}: what it would have counted before, nobody knows",
+            if pruned == 1 { "instance" } else { "instances" }
+        )?;
+    }
     if report.without_time > 0 {
         writeln!(text, "  without a time     {}: no window can judge them", report.without_time)?;
     }

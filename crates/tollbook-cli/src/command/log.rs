@@ -1,7 +1,8 @@
-//! `tollbook log`: keys, evidence, state and export of a log.
+//! `tollbook log`: keys, evidence, state, export and retention of a log.
 
 mod evidence;
 mod export;
+mod prune;
 mod status;
 
 use std::path::Path;
@@ -20,6 +21,7 @@ pub fn run(arguments: &Log) -> anyhow::Result<ExitCode> {
         Log::CheckProof(arguments) => evidence::check_proof(arguments),
         Log::Status(arguments) => status::run(arguments),
         Log::Export(arguments) => export::run(arguments),
+        Log::Prune(arguments) => prune::run(arguments),
     }
 }
 
