@@ -71,3 +71,48 @@ fn control_characters_of_a_name_do_not_reach_the_terminal() {
     let out = tollbook(&["backtest", "--log", &log, &candidate]).ok();
     assert!(out.contains("a\\u{1b}[2Jb") && !out.contains('\u{1b}'), "{out}");
 }
+
+/// Calls of two sessions, a second apart, with an outcome each.
+fn traced(dir: &Dir) -> String {
+    let line = |n: u64| {
+        let (session, tool) = (n % 2, if n < 4 { "read_it" } else { r#"write, \"it\""# });
+        format!(
+            "{{\"ts\":\"2026-01-05T09:00:0{n}Z\",\"seq\":{n},\"session\":\"s{session}\",\"server\":\"x\",\
+             \"tool\":\"{tool}\",\"args\":{{\"n\":{n}}}}}\n"
+        )
+    };
+    let trace = dir.file("t.jsonl", &(0..6).map(line).collect::<String>());
+    let log = dir.path("log");
+    tollbook(&["import", "--log", &log, &trace]).ok();
+    log
+}
+
+/// What is left out is all that a condition changes: the rows that stay are those of an export without one.
+#[test]
+fn an_export_holds_the_calls_that_a_condition_in_sql_chooses() {
+    let dir = Dir::new();
+    let log = traced(&dir);
+    let export =
+        |format: &str, rest: &[&str]| tollbook(&[&["log", "export", &log, "--format", format], rest].concat()).ok();
+    for format in ["jsonl", "csv"] {
+        let all = export(format, &[]);
+        let header = usize::from(format == "csv");
+        let all: Vec<&str> = all.lines().collect();
+        assert_eq!(all.len(), 6 + header);
+        let expect = |chosen: &[usize]| {
+            let rows = chosen.iter().map(|row| all[row + header]);
+            all[..header].iter().copied().chain(rows).map(|line| format!("{line}\n")).collect::<String>()
+        };
+        assert_eq!(export(format, &["--where", "session = 's1' -- of one"]), expect(&[1, 3, 5]));
+        assert_eq!(export(format, &["--where", "session = 's1' OR tool LIKE 'write%'"]), expect(&[1, 3, 4, 5]));
+        let late = ["--where", "session = 's1'", "--from", "2026-01-05T09:00:02Z", "--to", "2026-01-05T09:00:05Z"];
+        assert_eq!(export(format, &late), expect(&[3]));
+        assert_eq!(export(format, &["--where", "tool = 'nothing'"]), expect(&[]));
+    }
+    let file = dir.path("calls.parquet");
+    let told = export("parquet", &["--where", "session = 's0'", "--output", &file]);
+    assert_eq!(told, "3 calls\n");
+    assert!(std::fs::read(&file).unwrap().starts_with(b"PAR1"));
+    tollbook(&["log", "export", &log, "--where", "no_such_column = 1"]).cannot("no_such_column");
+    tollbook(&["log", "export", &log, "--where", "1 = 1) UNION (DROP TABLE calls"]).cannot("");
+}

@@ -3,14 +3,14 @@
 //! The columns are those of [`crate::schema::calls`], in the log's order: by instance, then by sequence.
 //! In CSV, which has no lists, a list is its JSON text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::csv;
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, UInt64Type};
 use arrow::error::ArrowError;
 use arrow::json::writer::{LineDelimited, WriterBuilder};
 use parquet::arrow::ArrowWriter;
@@ -53,6 +53,50 @@ impl TimeRange {
     }
 }
 
+/// Calls by their instance and sequence number, as the answer to a query names them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Named(BTreeMap<String, BTreeSet<u64>>);
+
+impl Named {
+    /// Adds the calls of a batch whose first column is the instance and whose second one the sequence number.
+    /// A batch without these columns names none.
+    ///
+    /// # Errors
+    /// Where the columns are no text and no number.
+    pub fn add(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        let [instances, seqs, ..] = batch.columns() else { return Ok(()) };
+        let instances = cast(instances, &DataType::Utf8)?;
+        let seqs = cast(seqs, &DataType::UInt64)?;
+        for (instance, seq) in instances.as_string::<i32>().iter().zip(seqs.as_primitive::<UInt64Type>()) {
+            let (Some(instance), Some(seq)) = (instance, seq) else { continue };
+            match self.0.get_mut(instance) {
+                Some(named) => drop(named.insert(seq)),
+                None => drop(self.0.insert(instance.to_owned(), BTreeSet::from([seq]))),
+            }
+        }
+        Ok(())
+    }
+
+    fn holds(&self, instance: &str, seq: u64) -> bool {
+        self.0.get(instance).is_some_and(|named| named.contains(&seq))
+    }
+}
+
+/// Which calls are written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Choice {
+    /// Those of this time.
+    pub range: TimeRange,
+    /// Of them those that are named; all of them where there is no list.
+    pub named: Option<Named>,
+}
+
+impl Choice {
+    fn holds(&self, instance: &str, event: &Event) -> bool {
+        self.range.holds(event.ts_us) && self.named.as_ref().is_none_or(|named| named.holds(instance, event.seq))
+    }
+}
+
 /// Why calls can't be exported.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
@@ -70,11 +114,11 @@ pub enum ExportError {
     Parquet(#[from] ParquetError),
 }
 
-/// Writes the calls of a time range, and says how many there are.
+/// Writes the calls that were chosen, and says how many there are.
 ///
 /// # Errors
 /// Where the log can't be read or the output refuses.
-pub fn export(reader: &Reader, format: Format, range: TimeRange, out: impl Write + Send) -> Result<u64, ExportError> {
+pub fn export(reader: &Reader, format: Format, choice: &Choice, out: impl Write + Send) -> Result<u64, ExportError> {
     let mut sink = Sink::new(format, out)?;
     let mut late: BTreeMap<(String, u64), Event> = BTreeMap::new();
     for (instance, event) in reader.late_outcomes()? {
@@ -89,7 +133,7 @@ pub fn export(reader: &Reader, format: Format, range: TimeRange, out: impl Write
         let mut done: Vec<Option<Event>> = Vec::new();
         for call in reader.calls(&instance)? {
             let (event, end): CallEvent = call?;
-            if !range.holds(event.ts_us) {
+            if !choice.holds(&instance, &event) {
                 continue;
             }
             let end = end.or_else(|| late.remove(&(instance.clone(), event.seq)));

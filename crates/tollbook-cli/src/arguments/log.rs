@@ -97,6 +97,10 @@ pub struct Export {
     /// The instant after the last
     #[arg(long, value_name = "TIME")]
     pub to: Option<jiff::Timestamp>,
+    /// Only calls of which this holds, such as "decision = 'deny' AND tool LIKE 'create_%'"; see `schema`
+    #[cfg(feature = "query")]
+    #[arg(long = "where", value_name = "SQL")]
+    pub condition: Option<String>,
     /// Where the calls go [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,

@@ -15,7 +15,8 @@ fn reader(dir: &std::path::Path) -> Reader {
 
 fn text(reader: &Reader, format: Format, range: TimeRange) -> (u64, Vec<u8>) {
     let mut out = Vec::new();
-    let calls = export(reader, format, range, &mut out).unwrap();
+    let choice = Choice { range, named: None };
+    let calls = export(reader, format, &choice, &mut out).unwrap();
     (calls, out)
 }
 
