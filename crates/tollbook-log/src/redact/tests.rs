@@ -81,7 +81,7 @@ fn a_secret_is_in_no_file_of_the_log() {
             let mut bytes: Vec<u8> =
                 files(dir.path()).iter().flat_map(|name| fs::read(dir.path().join(name)).unwrap()).collect();
             let reader = Reader::open(&[dir.path()]).unwrap();
-            export::export(&reader, export::Format::Jsonl, export::TimeRange::default(), &mut bytes).unwrap();
+            export::export(&reader, export::Format::Jsonl, &export::Choice::default(), &mut bytes).unwrap();
             bytes
         };
         let open = told();
