@@ -1,5 +1,7 @@
 //! Questions to logs: `loops()`, the tables beside `calls`, the reports, and how answers are written.
 
+mod shell;
+
 use std::process::{Command, Stdio};
 
 use crate::program::{Client, Dir, TOLLBOOK, query, ran, root, shared, tollbook};

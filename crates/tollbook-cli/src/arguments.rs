@@ -54,6 +54,9 @@ pub enum Command {
     /// Answer a SQL query about a log
     #[cfg(feature = "query")]
     Query(query::Query),
+    /// Open a shell for SQL queries about a log
+    #[cfg(feature = "query")]
+    Sql(query::Sql),
     /// Answer a question that is asked often
     #[cfg(feature = "query")]
     Report(query::Report),

@@ -25,6 +25,8 @@ pub mod run;
 #[cfg(feature = "query")]
 mod schema;
 #[cfg(feature = "query")]
+mod sql;
+#[cfg(feature = "query")]
 pub mod sweep;
 #[cfg(feature = "query")]
 mod tail;
@@ -52,6 +54,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Compact(arguments) => compact::run(&arguments),
         #[cfg(feature = "query")]
         Command::Query(arguments) => query::run(&arguments),
+        #[cfg(feature = "query")]
+        Command::Sql(arguments) => sql::run(&arguments),
         #[cfg(feature = "query")]
         Command::Report(arguments) => report::run(&arguments),
         #[cfg(feature = "query")]

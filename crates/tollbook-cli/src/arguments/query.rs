@@ -129,6 +129,17 @@ pub struct Tail {
     pub lines: u32,
 }
 
+/// Arguments of `sql`.
+#[derive(Debug, Args)]
+pub struct Sql {
+    /// Which logs, and how.
+    #[command(flatten)]
+    pub asked: Source,
+    /// Neither read nor keep the history of what was typed
+    #[arg(long)]
+    pub no_history: bool,
+}
+
 /// Arguments of `schema`.
 #[derive(Debug, Args)]
 pub struct Schema {
