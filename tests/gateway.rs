@@ -236,3 +236,21 @@ fn secrets_in_arguments_that_the_policy_does_not_read_stay_out_of_the_log() {
     }
     visit(std::path::Path::new(&log));
 }
+
+#[test]
+fn redacted_arguments_are_in_no_file_and_what_reads_them_is_unknown() {
+    let dir = Dir::new();
+    let policy = dir.file("p.toll", "default deny\ntool update_invoice { deny when args.secret == \"hunter2\" }\n");
+    let log = dir.path("log");
+    let args =
+        ["run", "--policy", &policy, "--log", &log, "--record-args", "full", "--redact", "args.secret, args.*.pin"];
+    let mut client = Client::start(TOLLBOOK, &[&args[..], &["--", TOLLBOOK, "demo-server"]].concat());
+    let secret = r#"{"id":"in_1","amount":5,"secret":"hunter2","card":{"pin":"Xq7731"}}"#;
+    assert!(client.call(1, "update_invoice", secret).contains("[POLICY DENIED]"), "it is judged by the whole");
+    client.end();
+    let rows = query(&log, "SELECT args FROM calls");
+    assert!(rows[0].contains("in_1") && !rows[0].contains("hunter2") && !rows[0].contains("Xq7731"), "{rows:?}");
+    let out = tollbook(&["backtest", "--log", &log, &policy]).ok();
+    assert!(out.contains("1 call decided on what the log doesn't hold"), "{out}");
+    tollbook(&["run", "--policy", &policy, "--log", &log, "--redact", "secret", "--", "true"]).cannot("isn't a path");
+}

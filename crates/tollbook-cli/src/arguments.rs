@@ -162,6 +162,12 @@ pub struct Run {
     /// How much of the arguments is kept in the log
     #[arg(long, value_enum, default_value_t = RecordArgs::Read)]
     pub record_args: RecordArgs,
+    /// Arguments that are never recorded, such as `args.api_key, args.*.password`
+    #[arg(long, value_name = "PATHS", default_value = "", hide_default_value = true)]
+    pub redact: String,
+    /// What becomes of calls while the log can't be written
+    #[arg(long, value_enum, default_value_t = LogFailure::Refuse)]
+    pub on_log_failure: LogFailure,
     /// The private key that signs the log; without it nothing is signed
     #[arg(long, value_name = "FILE")]
     pub log_key: Option<PathBuf>,
@@ -179,6 +185,15 @@ pub enum Durability {
     Write,
     /// It is in memory: for load that must not wait
     Relaxed,
+}
+
+/// What becomes of calls while the log can't be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFailure {
+    /// They are refused
+    Refuse,
+    /// They are judged, and go on unrecorded; the log tells how many when it is back
+    Allow,
 }
 
 /// How much of the arguments is kept in the log.

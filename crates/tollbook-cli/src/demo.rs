@@ -17,8 +17,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use tollbook_engine::{Engine, Kept, Mode};
-use tollbook_gateway::{Desk, Manner};
+use tollbook_gateway::{Desk, Manner, OnLogFailure};
 use tollbook_log::Options;
+use tollbook_log::redact::Redaction;
 use tollbook_policy::{Policy, Target};
 
 use self::agents::{HEALTHY_SESSIONS, Planned};
@@ -127,7 +128,13 @@ fn drive(dir: &Path, policy: &Policy, planned: &[Planned]) -> anyhow::Result<See
     let now_us = Arc::new(AtomicI64::new(BEGINS_US));
     let clock = Arc::clone(&now_us);
     let log = run::open_log(dir, Options::default(), policy)?;
-    let manner = Manner { mode: Mode::Enforce, kept: Kept::Read, seed: 0 };
+    let manner = Manner {
+        mode: Mode::Enforce,
+        kept: Kept::Read,
+        redaction: Redaction::default(),
+        on_log_failure: OnLogFailure::Refuse,
+        seed: 0,
+    };
     let desk = Desk::open(log, engine, manner, Box::new(move || clock.load(Ordering::SeqCst)))?;
     let desk = Arc::new(Mutex::new(desk));
     let program: PathBuf = std::env::current_exe().context("cannot find this program")?;

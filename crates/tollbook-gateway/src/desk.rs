@@ -4,22 +4,27 @@
 //! decisions; that is what a replay follows. No record, no forward: where the log can't take a decision
 //! the call is refused, whatever the policy says.
 
+mod operate;
+mod reopen;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tollbook_engine::{
-    Activated, Answered, Args, Body, Bounds, Call, Decision, Engine, Frozen, Hash128, Judge, Kept, Mode, Opened,
-    Outcome, PolicyHash, Reason, Record, RecordedArgs, Reset, State, Verdict, canonical,
+    Activated, Args, Body, Bounds, Call, Decision, Engine, Hash128, Judge, Kept, Mode, Opened, Outcome, PolicyHash,
+    Reason, Record, RecordedArgs, State, Verdict,
 };
+use tollbook_log::redact::Redaction;
 use tollbook_log::{AppendError, CloseError, Log, PolicyError};
 use tollbook_policy::json::Node;
 use tollbook_policy::{Catalog, Category, Policy};
 
 use crate::catalog::without_hidden;
 use crate::frame::{Asked, CallFrame, Refused, RequestId, answered_id, ask, exact_arguments, read};
-use crate::operator::{Held, Request, Response, SHOWN_BYTES_MAX};
+use crate::operator::Held;
 use crate::refusal;
+use reopen::Gap;
 
 /// Requests of one connection that wait for an answer. One more is refused with `too_many_in_flight`.
 pub const PENDING_MAX: usize = 10_000;
@@ -43,6 +48,8 @@ pub struct Desk {
     held: BTreeMap<String, Held>,
     /// Grants whose calls an operator has stopped.
     frozen: BTreeSet<String>,
+    /// What is known of the log's failure.
+    gap: Gap,
 }
 
 /// A lock that outlives a panic elsewhere: what it guards is changed in single steps.
@@ -54,14 +61,28 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const CATEGORIES_MAX: usize = 10_000;
 
 /// How a desk works.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Manner {
     /// Whether refusals are acted upon.
     pub mode: Mode,
     /// How much of the arguments is recorded.
     pub kept: Kept,
+    /// Arguments that are never recorded.
+    pub redaction: Redaction,
+    /// What becomes of calls while the log can't be written.
+    pub on_log_failure: OnLogFailure,
     /// Shuffles hash tables against chosen keys; best random.
     pub seed: u64,
+}
+
+/// What becomes of calls while the log can't be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnLogFailure {
+    /// They are refused.
+    Refuse,
+    /// They are judged, and those that the policy lets through go on. How many went by unrecorded is an
+    /// event of the log when it is back.
+    Allow,
 }
 
 /// Why something was not recorded.
@@ -90,7 +111,13 @@ pub struct Connection {
 /// A request whose answer is looked at on its way back.
 #[derive(Debug)]
 enum Pending {
-    Call { id: RequestId, seq: u64, sent: Instant },
+    /// `opening` says which log has its decision: after a failure another one is begun.
+    Call {
+        id: RequestId,
+        seq: u64,
+        opening: u64,
+        sent: Instant,
+    },
     List,
 }
 
@@ -158,12 +185,9 @@ impl Desk {
             categories: BTreeMap::new(),
             held: BTreeMap::new(),
             frozen: BTreeSet::new(),
+            gap: Gap::default(),
         };
-        let now_us = desk.now_us();
-        let engine = env!("CARGO_PKG_VERSION").to_owned();
-        desk.append(now_us, Body::Opened(Opened { engine, bounds, imported_from: None }))?;
-        let (server, policy) = (desk.engine.server().to_owned(), desk.engine.policy());
-        desk.append(now_us, Body::Activated(Activated { server, grant: None, policy }))?;
+        desk.begin()?;
         Ok(desk)
     }
 
@@ -217,6 +241,16 @@ impl Desk {
         Ok(seq)
     }
 
+    /// The first events of a log: who judges, with an empty state, and by what.
+    fn begin(&mut self) -> Result<(), Unrecorded> {
+        let now_us = self.now_us();
+        let (engine, bounds) = (env!("CARGO_PKG_VERSION").to_owned(), Bounds::default());
+        self.append(now_us, Body::Opened(Opened { engine, bounds, imported_from: None }))?;
+        let (server, policy) = (self.engine.server().to_owned(), self.engine.policy());
+        self.append(now_us, Body::Activated(Activated { server, grant: None, policy }))?;
+        Ok(())
+    }
+
     /// Now, never before an earlier now.
     fn now_us(&mut self) -> i64 {
         let wall_us = (self.clock)();
@@ -259,10 +293,11 @@ impl Desk {
     }
 
     fn call(&mut self, connection: &mut Connection, frame: &CallFrame<'_>) -> Step {
+        self.mend_log();
         let engine = Arc::clone(&self.engine);
         let category = self.category(frame.tool).name();
         let reads = engine.reads(frame.tool, Some(category));
-        let args = RecordedArgs::keep(self.manner.kept, frame.args, &reads);
+        let args = self.manner.redaction.apply(RecordedArgs::keep(self.manner.kept, frame.args, &reads));
         let clean = exact_arguments(frame.args, &reads).and_then(|()| connection.check_free(frame.id.as_ref()));
         if let Err(refused) = clean {
             return self.refuse_call(connection, frame, args, &refused);
@@ -292,11 +327,20 @@ impl Desk {
             ..decision.to_record(&engine, &call, args)
         };
         if let Err(error) = self.append(now_us, Body::Decision(Box::new(record))) {
-            return log_unavailable(frame, &error);
+            self.gap.calls += 1;
+            let goes_on = decision.verdict == Verdict::Allow || self.manner.mode == Mode::Shadow;
+            return match self.manner.on_log_failure {
+                OnLogFailure::Refuse => log_unavailable(frame, &error),
+                OnLogFailure::Allow if goes_on => {
+                    tracing::error!(%error, "a call went on unrecorded");
+                    Step::Forward { seq: None }
+                }
+                OnLogFailure::Allow => answer_denied(frame, &decision, now_us),
+            };
         }
         if decision.verdict == Verdict::Allow || self.manner.mode == Mode::Shadow {
             if let Some(id) = &frame.id {
-                let pending = Pending::Call { id: id.clone(), seq, sent: Instant::now() };
+                let pending = Pending::Call { id: id.clone(), seq, opening: self.gap.opening, sent: Instant::now() };
                 connection.pending.insert(id.key.clone(), pending);
             }
             return Step::Forward { seq: Some(seq) };
@@ -305,85 +349,6 @@ impl Desk {
             self.hold(connection, frame, approval, decision.rule, now_us);
         }
         answer_denied(frame, &decision, now_us)
-    }
-
-    /// Keeps what an operator is to see of a call that waits.
-    fn hold(
-        &mut self,
-        connection: &Connection,
-        frame: &CallFrame<'_>,
-        approval: &str,
-        rule: Option<&str>,
-        now_us: i64,
-    ) {
-        if self.held.contains_key(approval) {
-            return;
-        }
-        let mut args = frame.args.map_or_else(|| "{}".to_owned(), canonical);
-        if args.len() > SHOWN_BYTES_MAX {
-            args.truncate(args.floor_char_boundary(SHOWN_BYTES_MAX));
-        }
-        let held = Held {
-            approval: approval.to_owned(),
-            tool: frame.tool.to_owned(),
-            args,
-            grant: connection.grant.clone(),
-            session: connection.session.clone(),
-            agent: connection.agent.clone(),
-            rule: rule.map(str::to_owned),
-            asked_us: now_us,
-            expires_us: now_us,
-        };
-        self.held.insert(approval.to_owned(), held);
-        self.forget_answered(now_us);
-    }
-
-    /// Forgets what no longer waits, so that there is never more to show than the engine holds.
-    fn forget_answered(&mut self, now_us: i64) {
-        let waiting: BTreeMap<String, i64> = self.state.waiting(now_us).into_iter().collect();
-        self.held.retain(|approval, held| match waiting.get(approval) {
-            Some(expires_us) => {
-                held.expires_us = *expires_us;
-                true
-            }
-            None => false,
-        });
-    }
-
-    /// Does what an operator asks for, once it is an event of the log.
-    pub fn operate(&mut self, request: Request) -> Response {
-        let now_us = self.now_us();
-        self.forget_answered(now_us);
-        let body = match request {
-            Request::Approvals => return Response::Approvals(self.held.values().cloned().collect()),
-            Request::Answer { approval, approved, by } => {
-                if !self.held.contains_key(&approval) {
-                    return Response::Refused(format!("no call waits for the approval `{approval}`"));
-                }
-                Body::Answered(Answered { approval, approved, by })
-            }
-            Request::Reset { counter, key, by } => Body::Reset(Reset { counter, key, by }),
-            Request::Freeze { grant, frozen, by } => Body::Frozen(Frozen { grant, frozen, by }),
-        };
-        let seq = match self.append(now_us, body.clone()) {
-            Ok(seq) => seq,
-            Err(error) => return Response::Refused(format!("it could not be recorded: {error}")),
-        };
-        match body {
-            Body::Answered(answered) => {
-                self.state.answer(&answered.approval, answered.approved, now_us);
-            }
-            Body::Reset(reset) => self.state.reset(reset.counter.as_deref(), reset.key.as_deref()),
-            Body::Frozen(Frozen { grant, frozen: true, .. }) => {
-                self.frozen.insert(grant);
-            }
-            Body::Frozen(Frozen { grant, .. }) => {
-                self.frozen.remove(&grant);
-            }
-            _ => {}
-        }
-        self.forget_answered(now_us);
-        Response::Done { seq }
     }
 
     /// Records what the gateway refuses without asking the policy.
@@ -464,8 +429,10 @@ impl Desk {
         };
         let Some(id) = answered_id(&node) else { return frame.to_vec() };
         match connection.pending.remove(&id.key) {
-            Some(Pending::Call { seq, sent, .. }) => {
-                self.answered(seq, sent, frame, &node);
+            Some(Pending::Call { seq, opening, sent, .. }) => {
+                if opening == self.gap.opening {
+                    self.answered(seq, sent, frame, &node);
+                }
                 frame.to_vec()
             }
             Some(Pending::List) => {
@@ -511,7 +478,10 @@ impl Desk {
         if !matches!(connection.pending.get(&id.key), Some(Pending::Call { .. })) {
             return;
         }
-        if let Some(Pending::Call { seq, .. }) = connection.pending.remove(&id.key) {
+        let ended_call = connection.pending.remove(&id.key);
+        if let Some(Pending::Call { seq, opening, .. }) = ended_call
+            && opening == self.gap.opening
+        {
             self.record_end(ended(seq, tollbook_engine::End::Cancelled));
         }
     }
@@ -534,8 +504,10 @@ impl Desk {
     pub fn server_gone(&mut self, connection: &mut Connection) -> Vec<Vec<u8>> {
         let mut answers = Vec::new();
         for pending in std::mem::take(&mut connection.pending).into_values() {
-            if let Pending::Call { id, seq, .. } = pending {
-                self.record_end(ended(seq, tollbook_engine::End::Lost));
+            if let Pending::Call { id, seq, opening, .. } = pending {
+                if opening == self.gap.opening {
+                    self.record_end(ended(seq, tollbook_engine::End::Lost));
+                }
                 answers.push(refusal::server_gone(&id));
             }
         }

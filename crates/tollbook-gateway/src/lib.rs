@@ -12,4 +12,4 @@ mod desk;
 mod frame;
 mod refusal;
 
-pub use desk::{Clock, Connection, Desk, End, Manner, PENDING_MAX, Step, Unrecorded};
+pub use desk::{Clock, Connection, Desk, End, Manner, OnLogFailure, PENDING_MAX, Step, Unrecorded};

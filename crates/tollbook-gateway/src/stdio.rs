@@ -135,7 +135,9 @@ impl Relay {
     fn forward(&self, server: &mut impl Write, frame: &[u8], seq: Option<u64>) {
         if let Some(seq) = seq {
             let recorded = lock(&self.desk).recorded(seq);
-            if let Err(error) = recorded() {
+            if let Err(error) = recorded()
+                && !lock(&self.desk).goes_on_unrecorded()
+            {
                 tracing::error!(%error, seq, "a call was not forwarded because its record is not safe");
                 self.not_forwarded(seq, End::Unreachable);
                 return;

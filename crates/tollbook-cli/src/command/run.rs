@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tollbook_engine::{Engine, Kept, Mode};
-use tollbook_gateway::{Connection, Desk, Manner, operator, stdio};
+use tollbook_gateway::{Connection, Desk, Manner, OnLogFailure, operator, stdio};
+use tollbook_log::redact::Redaction;
 use tollbook_log::segment::SegmentEnd;
 use tollbook_log::{Log, Options, Recovery};
 use tollbook_policy::Policy;
 
-use crate::arguments::{Durability, RecordArgs, Run};
+use crate::arguments::{Durability, LogFailure, RecordArgs, Run};
 use crate::policy::Source;
 
 pub fn run(arguments: &Run) -> anyhow::Result<ExitCode> {
@@ -30,6 +31,11 @@ pub fn run(arguments: &Run) -> anyhow::Result<ExitCode> {
     let manner = Manner {
         mode: if arguments.shadow { Mode::Shadow } else { Mode::Enforce },
         kept: kept(arguments.record_args),
+        redaction: Redaction::parse(&arguments.redact)?,
+        on_log_failure: match arguments.on_log_failure {
+            LogFailure::Refuse => OnLogFailure::Refuse,
+            LogFailure::Allow => OnLogFailure::Allow,
+        },
         seed: getrandom::u64().context("cannot get a random number from the system")?,
     };
     let clock = Box::new(|| jiff::Timestamp::now().as_microsecond());

@@ -1,0 +1,92 @@
+//! What an operator does at the desk.
+
+use std::collections::BTreeMap;
+
+use tollbook_engine::{Answered, Body, Frozen, Kept, RecordedArgs, Reset};
+
+use super::{Connection, Desk};
+use crate::frame::CallFrame;
+use crate::operator::{Held, Request, Response, SHOWN_BYTES_MAX};
+
+impl Desk {
+    /// Keeps what an operator is to see of a call that waits.
+    pub(super) fn hold(
+        &mut self,
+        connection: &Connection,
+        frame: &CallFrame<'_>,
+        approval: &str,
+        rule: Option<&str>,
+        now_us: i64,
+    ) {
+        if self.held.contains_key(approval) {
+            return;
+        }
+        // What is never recorded isn't shown either.
+        let whole = self.manner.redaction.apply(RecordedArgs::keep(Kept::Full, frame.args, &[]));
+        let mut args = whole.json.unwrap_or_default();
+        if args.len() > SHOWN_BYTES_MAX {
+            args.truncate(args.floor_char_boundary(SHOWN_BYTES_MAX));
+        }
+        let held = Held {
+            approval: approval.to_owned(),
+            tool: frame.tool.to_owned(),
+            args,
+            grant: connection.grant.clone(),
+            session: connection.session.clone(),
+            agent: connection.agent.clone(),
+            rule: rule.map(str::to_owned),
+            asked_us: now_us,
+            expires_us: now_us,
+        };
+        self.held.insert(approval.to_owned(), held);
+        self.forget_answered(now_us);
+    }
+
+    /// Forgets what no longer waits, so that there is never more to show than the engine holds.
+    fn forget_answered(&mut self, now_us: i64) {
+        let waiting: BTreeMap<String, i64> = self.state.waiting(now_us).into_iter().collect();
+        self.held.retain(|approval, held| match waiting.get(approval) {
+            Some(expires_us) => {
+                held.expires_us = *expires_us;
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// Does what an operator asks for, once it is an event of the log.
+    pub fn operate(&mut self, request: Request) -> Response {
+        let now_us = self.now_us();
+        self.forget_answered(now_us);
+        let body = match request {
+            Request::Approvals => return Response::Approvals(self.held.values().cloned().collect()),
+            Request::Answer { approval, approved, by } => {
+                if !self.held.contains_key(&approval) {
+                    return Response::Refused(format!("no call waits for the approval `{approval}`"));
+                }
+                Body::Answered(Answered { approval, approved, by })
+            }
+            Request::Reset { counter, key, by } => Body::Reset(Reset { counter, key, by }),
+            Request::Freeze { grant, frozen, by } => Body::Frozen(Frozen { grant, frozen, by }),
+        };
+        let seq = match self.append(now_us, body.clone()) {
+            Ok(seq) => seq,
+            Err(error) => return Response::Refused(format!("it could not be recorded: {error}")),
+        };
+        match body {
+            Body::Answered(answered) => {
+                self.state.answer(&answered.approval, answered.approved, now_us);
+            }
+            Body::Reset(reset) => self.state.reset(reset.counter.as_deref(), reset.key.as_deref()),
+            Body::Frozen(Frozen { grant, frozen: true, .. }) => {
+                self.frozen.insert(grant);
+            }
+            Body::Frozen(Frozen { grant, .. }) => {
+                self.frozen.remove(&grant);
+            }
+            _ => {}
+        }
+        self.forget_answered(now_us);
+        Response::Done { seq }
+    }
+}

@@ -1,0 +1,82 @@
+use tollbook_engine::{Engine, Kept, Mode};
+use tollbook_log::redact::Redaction;
+use tollbook_log::{Log, Options, Reader};
+use tollbook_policy::Target;
+
+use super::super::{Connection, Manner, OnLogFailure, Step};
+use super::*;
+
+const POLICY: &str = "default deny\ntool t { limit 3 per day per grant }\n";
+
+fn desk(dir: &std::path::Path, on_log_failure: OnLogFailure) -> Desk {
+    let policy = tollbook_policy::read("p.toll", POLICY, Target::Native).unwrap().policy;
+    let engine = Engine::compile(&policy, "srv").unwrap();
+    let (log, _) = Log::open(dir, Options::default()).unwrap();
+    log.store_policy(engine.policy(), &policy.to_json()).unwrap();
+    let redaction = Redaction::default();
+    let manner = Manner { mode: Mode::Enforce, kept: Kept::Read, redaction, on_log_failure, seed: 0 };
+    Desk::open(log, engine, manner, Box::new(|| 1_000)).unwrap()
+}
+
+/// From here on the desk's log takes no more records, as after a failed write.
+fn break_log(desk: &Desk) {
+    drop(desk.log.as_ref().unwrap().reopen().unwrap());
+}
+
+/// `+` where the call goes on, and with what sequence number; `-` and the answer's code where it doesn't.
+fn told(desk: &mut Desk, connection: &mut Connection, id: u64, tool: &str) -> String {
+    let params = format!(r#"{{"name":"{tool}","arguments":{{}}}}"#);
+    let frame = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{params}}}"#);
+    match desk.from_client(connection, frame.as_bytes()) {
+        Step::Forward { seq } => format!("+ {seq:?}"),
+        Step::Answer(answer) => {
+            let answer = String::from_utf8(answer).unwrap();
+            let codes = ["log_unavailable", "default_deny"];
+            format!("- {}", codes.into_iter().find(|code| answer.contains(code)).unwrap_or(&answer))
+        }
+        Step::Drop => "dropped".to_owned(),
+    }
+}
+
+fn gaps(dir: &std::path::Path) -> Vec<tollbook_engine::Gap> {
+    let reader = Reader::open(&[dir]).unwrap();
+    let events = reader.instances().flat_map(|instance| reader.events(instance).unwrap());
+    events.filter_map(|event| if let Body::Gap(gap) = event.unwrap().body { Some(gap) } else { None }).collect()
+}
+
+#[test]
+fn calls_are_refused_until_the_log_is_back_and_the_gap_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut desk = desk(dir.path(), OnLogFailure::Refuse);
+    let mut connection = Connection::new("s", "g");
+    assert_eq!(told(&mut desk, &mut connection, 1, "t"), "+ Some(2)");
+    break_log(&desk);
+    desk.gap.tried = Some(Instant::now());
+    assert_eq!(told(&mut desk, &mut connection, 2, "t"), "- log_unavailable");
+    assert_eq!(told(&mut desk, &mut connection, 3, "t"), "- log_unavailable");
+    desk.gap.tried = None;
+    assert_eq!(told(&mut desk, &mut connection, 4, "t"), "+ Some(3)", "after opened, activated and gap");
+    // The answer to a call of the old log is no event of the new one.
+    desk.from_server(&mut connection, br#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#);
+    assert_eq!(told(&mut desk, &mut connection, 5, "t"), "+ Some(4)");
+    desk.close().unwrap();
+    let gaps = gaps(dir.path());
+    assert_eq!(gaps.len(), 1);
+    assert_eq!(gaps[0].calls, Some(2));
+}
+
+#[test]
+fn calls_that_may_go_on_are_judged_all_the_same_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut desk = desk(dir.path(), OnLogFailure::Allow);
+    let mut connection = Connection::new("s", "g");
+    break_log(&desk);
+    desk.gap.tried = Some(Instant::now());
+    assert_eq!(told(&mut desk, &mut connection, 1, "t"), "+ None");
+    assert_eq!(told(&mut desk, &mut connection, 2, "other"), "- default_deny");
+    assert!(desk.goes_on_unrecorded());
+    desk.gap.tried = None;
+    assert_eq!(told(&mut desk, &mut connection, 3, "t"), "+ Some(3)");
+    desk.close().unwrap();
+    assert_eq!(gaps(dir.path())[0].calls, Some(3));
+}
