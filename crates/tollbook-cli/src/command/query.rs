@@ -1,6 +1,6 @@
 //! `tollbook query`: SQL about logs.
 
-mod judge;
+pub mod judge;
 
 use std::io::{Read, Write};
 use std::path::Path;

@@ -6,11 +6,6 @@
 //! that a gateway goes on writing. Ctrl-C at a terminal ends the running query and not the shell; in a pipe
 //! it ends all, as scripts expect.
 
-// The judge of `backtest('…')` is private to `query`, which asks whole answers: here one must be cancelled.
-#[expect(clippy::duplicate_mod, reason = "it is private to `tollbook query`")]
-#[path = "query/judge.rs"]
-mod judge;
-
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -83,7 +78,7 @@ impl Shell {
             memory_bytes_max: asked.memory_mib_max.map(|mib| mib.saturating_mul(1 << 20)),
             skip_damaged: asked.skip_damaged,
             categories: Some(Arc::new(ByPolicy::read(asked.categories.as_deref())?)),
-            backtest: Some(Arc::new(judge::Replays)),
+            backtest: Some(Arc::new(super::query::judge::Replays)),
         };
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start a runtime")?;
