@@ -22,6 +22,7 @@ use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Editor, Helper};
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 use tollbook_query::{Answer, LogDir, Options, Session, TableDoc, output};
 
 use super::categories::ByPolicy;
@@ -67,8 +68,27 @@ struct Shell {
     timing: bool,
     /// Columns and lines of the terminal that answers go to, if they do.
     screen: Option<(usize, usize)>,
-    /// Whether Ctrl-C ends a query alone.
-    cancels: bool,
+    /// Tells of Ctrl-C, where that ends a query alone.
+    interrupts: Option<Arc<Notify>>,
+}
+
+/// Hears Ctrl-C on a thread of its own: while a query computes, the runtime's threads may all be busy.
+fn interrupts() -> anyhow::Result<Arc<Notify>> {
+    let heard = Arc::new(Notify::new());
+    let tell = Arc::clone(&heard);
+    let ears = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot hear Ctrl-C")?;
+    std::thread::spawn(move || {
+        ears.block_on(async {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                tell.notify_waiters();
+            }
+        });
+    });
+    Ok(heard)
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start a runtime")
 }
 
 impl Shell {
@@ -80,12 +100,11 @@ impl Shell {
             categories: Some(Arc::new(ByPolicy::read(asked.categories.as_deref())?)),
             backtest: Some(Arc::new(super::query::judge::Replays)),
         };
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start a runtime")?;
+        let runtime = runtime()?;
         let tables = runtime.block_on(tollbook_query::schema())?;
         let logs = asked.logs.clone();
         let mut shell =
-            Self { runtime, logs, options, tables, warned: Vec::new(), timing: false, screen: None, cancels: false };
+            Self { runtime, logs, options, tables, warned: Vec::new(), timing: false, screen: None, interrupts: None };
         shell.ask("SELECT 1".to_owned())?;
         Ok(shell)
     }
@@ -95,7 +114,7 @@ impl Shell {
         let functions = self.ask("SELECT DISTINCT routine_name FROM information_schema.routines".to_owned())?;
         let functions = output::texts(functions.as_ref().context("cannot list the functions")?)?;
         let mut prompt = Prompt::new(&self.tables, functions.into_iter().flatten().collect(), history)?;
-        self.cancels = true;
+        self.interrupts = Some(interrupts()?);
         crate::print("\\? tells what can be typed\n")?;
         loop {
             let entry = match prompt.read()? {
@@ -212,7 +231,7 @@ impl Shell {
 
     /// The answer of the logs as they stand now; none where Ctrl-C came before it.
     fn ask(&mut self, sql: String) -> anyhow::Result<Option<Answer>> {
-        let (logs, options, cancels) = (self.logs.clone(), self.options.clone(), self.cancels);
+        let (logs, options, interrupts) = (self.logs.clone(), self.options.clone(), self.interrupts.clone());
         // On a thread of its own, so that a query that computes for long doesn't keep Ctrl-C waiting.
         let asked = async move {
             let logs = logs.iter().map(|dir| LogDir::open(dir)).collect::<Result<Vec<_>, _>>()?;
@@ -222,18 +241,20 @@ impl Shell {
         };
         let answered = self.runtime.block_on(async {
             let mut asked = tokio::spawn(asked);
-            if !cancels {
-                return asked.await.map(Some);
-            }
+            let Some(interrupts) = interrupts else { return asked.await.map(Some) };
             tokio::select! {
                 answered = &mut asked => answered.map(Some),
-                _ = tokio::signal::ctrl_c() => {
+                () = interrupts.notified() => {
                     asked.abort();
                     Ok(None)
                 }
             }
         });
-        let Some(answered) = answered.context("cannot finish the query")? else { return Ok(None) };
+        let Some(answered) = answered.context("cannot finish the query")? else {
+            // It stops between two rows; until then it keeps its own threads busy, and not the next query's.
+            std::mem::replace(&mut self.runtime, runtime()?).shutdown_background();
+            return Ok(None);
+        };
         let (answer, skipped) = answered?;
         for (path, what) in skipped {
             if !self.warned.contains(&path) {
