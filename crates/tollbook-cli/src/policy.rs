@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use anyhow::Context;
-use tollbook_policy::{Diagnostic, Policy, Target};
+use tollbook_policy::{Diagnostic, Policy, Read, Target};
 
 /// A policy's text and the name of its file.
 pub struct Source {
@@ -25,22 +25,22 @@ impl Source {
         Ok(Self { name, text })
     }
 
-    /// The policy; none where it has errors, which are drawn to standard error, as warnings are.
-    pub fn compile(&self, target: Target) -> Option<Policy> {
-        let (policy, told) = match tollbook_policy::read(&self.name, &self.text, target) {
-            Ok(read) => (Some(read.policy), read.warnings),
-            Err(errors) => (None, errors),
-        };
-        eprint!("{}", render(self, &told));
-        policy
-    }
-
     /// The policy.
     ///
     /// # Errors
     /// Where it has errors, which were drawn to standard error.
     pub fn policy(&self) -> anyhow::Result<Policy> {
-        self.compile(Target::Native).ok_or_else(|| anyhow::anyhow!("the policy `{}` has errors", self.name))
+        Ok(self.policy_with_places()?.policy)
+    }
+
+    /// The policy, with the place of each rule.
+    ///
+    /// # Errors
+    /// Where it has errors, which were drawn to standard error.
+    pub fn policy_with_places(&self) -> anyhow::Result<Read> {
+        let read = tollbook_policy::read(&self.name, &self.text, Target::Native);
+        eprint!("{}", render(self, read.as_ref().map_or_else(Vec::as_slice, |read| &read.warnings)));
+        read.map_err(|_| anyhow::anyhow!("the policy `{}` has errors", self.name))
     }
 }
 

@@ -60,15 +60,14 @@ impl Engine {
             approval: None,
             tool_id: plan.tool_id,
         };
+        // Whether the tool is named can't be told either, so the default doesn't settle it.
+        let category_lacks = self.judges_by_category() && call.category.is_none();
         if plan.hidden {
             judging.refuse(Reason::Hidden, "(hidden)", None);
-        } else if !plan.named
-            && self.default == Default::Deny
-            && !(self.judges_by_category() && call.category.is_none())
-        {
+        } else if !plan.named && self.default == Default::Deny && !category_lacks {
             judging.refuse(Reason::DefaultDeny, "(default deny)", None);
         } else {
-            if self.judges_by_category() && call.category.is_none() {
+            if category_lacks {
                 judging.cannot_tell("(category)", false);
             }
             // Each stage returns None once the verdict is settled.
@@ -248,6 +247,7 @@ impl<'a, 'b> Judging<'a, 'b> {
                 let micros = if let Amount::Micros(micros) = amount { Some(micros) } else { None };
                 // An amount that cannot be told is more than any window admits.
                 let probe = limit.measure.probe(found.map(|(_, usage)| usage), start_us, micros.unwrap_or(i64::MAX));
+                let fits = probe.fits && micros.is_some();
                 self.decision.limits.push(Fact {
                     plan: limit,
                     counter,
@@ -257,15 +257,14 @@ impl<'a, 'b> Judging<'a, 'b> {
                     window_start_us: start_us,
                     used_before_micros: probe.used_micros,
                     amount_micros: micros,
-                    fits: probe.fits && micros.is_some(),
+                    fits,
                     frees_at_us: probe.frees_at_us,
                 });
                 let reason = if matches!(amount, Amount::Invalid) { Reason::AmountInvalid } else { Reason::Limit };
-                match probe.fits && micros.is_some() {
-                    true => {}
-                    _ if limit.shadow => self.decision.shadow_rules.push(&limit.rule),
-                    _ if first.is_none() => first = Some((reason, limit)),
-                    _ => {}
+                if !fits && limit.shadow {
+                    self.decision.shadow_rules.push(&limit.rule);
+                } else if !fits {
+                    first.get_or_insert((reason, limit));
                 }
             }
         }

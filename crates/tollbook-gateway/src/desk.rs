@@ -295,7 +295,7 @@ impl Desk {
     fn call(&mut self, connection: &mut Connection, frame: &CallFrame<'_>) -> Step {
         self.mend_log();
         let engine = Arc::clone(&self.engine);
-        let category = self.category(frame.tool).name();
+        let category = self.category_of_call(frame.tool).name();
         let reads = engine.reads(frame.tool, Some(category));
         let args = self.manner.redaction.apply(RecordedArgs::keep(self.manner.kept, frame.args, &reads));
         let clean = exact_arguments(frame.args, &reads).and_then(|()| connection.check_free(frame.id.as_ref()));
@@ -455,6 +455,15 @@ impl Desk {
 
     fn category(&self, tool: &str) -> Category {
         self.categories.get(tool).copied().unwrap_or_else(|| Category::by_name(tool))
+    }
+
+    /// The category of a tool that is called, worked out from its name once.
+    fn category_of_call(&mut self, tool: &str) -> Category {
+        let category = self.category(tool);
+        if self.categories.len() < CATEGORIES_MAX && !self.categories.contains_key(tool) {
+            self.categories.insert(tool.to_owned(), category);
+        }
+        category
     }
 
     fn answered(&mut self, seq: u64, sent: Instant, frame: &[u8], answer: &Node<'_>) {

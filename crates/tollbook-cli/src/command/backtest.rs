@@ -19,20 +19,20 @@ pub fn run(arguments: &Backtest) -> anyhow::Result<ExitCode> {
     let mut tried = Vec::new();
     for file in &arguments.candidates {
         let source = Source::read(file)?;
-        let read = tollbook_policy::read(&source.name, &source.text, Target::Native);
-        let rules = read.map(|read| read.rules).unwrap_or_default();
-        let places = rules.iter().map(|(rule, span)| (rule.clone(), place(&source, span.start))).collect();
-        tried.push(Tried::new(&source.name, source.policy()?, places)?);
+        let read = source.policy_with_places()?;
+        let places = read.rules.iter().map(|(rule, span)| (rule.clone(), place(&source, span.start))).collect();
+        tried.push(Tried::new(&source.name, read.policy, places)?);
     }
     let (mut text, fidelity) = replay(&arguments.log, &mut tried, arguments.list)?;
     if tried.len() > 1 {
         write_side_by_side(&mut text, &tried)?;
     }
-    let failed = arguments.fail_on.as_ref().map(|fail_on| (fail_on, tried.iter().filter(|one| fail_on.holds(one))));
     let mut stopped = false;
-    for (fail_on, one) in failed.into_iter().flat_map(|(fail_on, found)| found.map(move |one| (fail_on, one))) {
-        stopped = true;
-        writeln!(text, "\n{}: {fail_on} holds ({})", one.name, fail_on.found(one))?;
+    if let Some(fail_on) = &arguments.fail_on {
+        for one in tried.iter().filter(|one| fail_on.holds(one)) {
+            stopped = true;
+            writeln!(text, "\n{}: {fail_on} holds ({})", one.name, fail_on.found(one))?;
+        }
     }
     crate::print(&text)?;
     Ok(if fidelity && !stopped { ExitCode::SUCCESS } else { ExitCode::from(1) })
