@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
+use datafusion::common::config::Dialect;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::datasource::{MemTable, ViewTable};
@@ -100,13 +101,16 @@ impl Session {
         config.options_mut().execution.parquet.pushdown_filters = true;
         config.options_mut().execution.time_zone = Some("UTC".to_owned());
         config.options_mut().sql_parser.collect_spans = true;
+        // So that `args->>'path' IS NOT NULL` means what it says, and `args ? 'path'` is known.
+        config.options_mut().sql_parser.dialect = Dialect::PostgreSQL;
         // So that `category` and all else that takes text is given the same kind of it.
         config.options_mut().sql_parser.map_string_types_to_utf8view = false;
         let mut runtime = RuntimeEnvBuilder::new();
         if let Some(bytes) = options.memory_bytes_max {
             runtime = runtime.with_memory_limit(bytes, 1.0);
         }
-        let context = SessionContext::new_with_config_rt(config, Arc::new(runtime.build()?));
+        let mut context = SessionContext::new_with_config_rt(config, Arc::new(runtime.build()?));
+        datafusion_functions_json::register_all(&mut context)?;
         let mut session = Self { context, logs: Arc::new(logs), skipped: Vec::new() };
         let source = Arc::new(session.source(options.skip_damaged)?);
         session.context.register_udf(category::function(options.categories.clone()));
