@@ -1,39 +1,77 @@
 //! From a policy to an engine: everything that can be decided before a call comes.
 //!
 //! Regular expressions are compiled, rule ids are written, and for each tool that the policy names the
-//! blocks that apply to it are listed, so that a decision looks up one name and visits only its own
-//! clauses, however many tools the policy has.
+//! clauses that apply to it are listed in one list, so that a decision looks up one name and takes
+//! only its own steps, however many tools and clauses the policy has.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
 use minicbor::{Decode, Encode};
-use tollbook_policy::policy::{Count, Default, Group, Limit, Path, Rule, Rules, Run, Scope, Selector};
+use tollbook_policy::policy::{
+    Approve, Break, Count, Default, Group, Limit, OnlyDuring, Path, Rule, Rules, Run, Scope, Selector,
+};
 use tollbook_policy::{Policy, glob_matches};
 
 use crate::canonical::{hash128, policy_hash};
 use crate::condition::Condition;
 use crate::hours::Hours;
 use crate::limit::Measure;
-use crate::record::PolicyHash;
+use crate::record::{Hash128, PolicyHash};
 
 /// A policy ready to judge the calls of one server. It never changes; what changes is [`crate::State`].
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) server: Box<str>,
     pub(crate) hash: PolicyHash,
+    /// Tells it from every other engine: policy and server.
+    pub(crate) id: Hash128,
     pub(crate) default: Default,
-    pub(crate) blocks: Vec<Block>,
+    pub(crate) clauses: Clauses,
+    blocks: Vec<Vec<Step>>,
     named: HashMap<Box<str>, Plan, foldhash::fast::FixedState>,
+    /// What applies to a tool that isn't named, where names alone choose.
+    unnamed: Plan,
     hidden: Vec<Selector>,
-    patterns: Vec<(Vec<Selector>, u32)>,
-    all_tools: Option<u32>,
+    patterns: Vec<(Vec<Selector>, usize)>,
+    all_tools: Option<usize>,
+    /// Whether all selectors are names; otherwise what applies to an unnamed tool is worked out.
+    by_name: bool,
     /// Whether any selector is a category, so that a tool's name alone doesn't tell what applies.
     by_category: bool,
     /// Calls of a session that a breaker may look back on.
     pub(crate) look_back: usize,
     /// Longest time that a breaker looks back on.
     pub(crate) within_max_us: i64,
+}
+
+/// Every clause of a policy, by stage.
+#[derive(Debug, std::default::Default)]
+pub(crate) struct Clauses {
+    pub require: Vec<Clause>,
+    pub deny: Vec<Clause>,
+    pub hours: Vec<(Hours, Text)>,
+    pub breaks: Vec<BreakPlan>,
+    pub limits: Vec<LimitPlan>,
+    pub approve: Vec<ApprovePlan>,
+}
+
+/// One step of a judgement; a number is a clause's place among all of its stage. Sorted, steps stand in the
+/// order of judgement: stage by stage, and within a stage as the blocks come, which is how they were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Step {
+    Require(usize),
+    Deny(usize),
+    During(usize),
+    /// An approved call skips breakers, so the approval is looked for before them.
+    FindApproval,
+    Break(usize),
+    /// Probes a limit.
+    Limit(usize),
+    /// Refuses if a limit that was probed does.
+    Fit,
+    Approve(usize),
 }
 
 /// What applies to one tool.
@@ -44,46 +82,10 @@ pub(crate) struct Plan {
     pub named: bool,
     /// Its identity; none where it is worked out when it is needed.
     pub tool_id: Option<u64>,
-    pub blocks: smallvec::SmallVec<[u32; 4]>,
     /// The block of the tool itself, which is judged last.
-    pub own: Option<u32>,
-    pub stages: Stages,
-}
-
-/// The stages in which any clause of a tool's blocks has a say: the others aren't visited.
-#[derive(Debug, Clone, Copy, std::default::Default)]
-#[expect(clippy::struct_excessive_bools, reason = "one for each stage, read one by one")]
-pub(crate) struct Stages {
-    pub require: bool,
-    pub deny: bool,
-    pub hours: bool,
-    pub breaks: bool,
-    pub limits: bool,
-    pub approve: bool,
-}
-
-impl Stages {
-    fn of<'a>(blocks: impl Iterator<Item = &'a Block>) -> Self {
-        blocks.fold(Self::default(), |stages, block| Self {
-            require: stages.require || !block.require.is_empty(),
-            deny: stages.deny || !block.deny.is_empty(),
-            hours: stages.hours || !block.hours.is_empty(),
-            breaks: stages.breaks || !block.breaks.is_empty(),
-            limits: stages.limits || !block.limits.is_empty(),
-            approve: stages.approve || !block.approve.is_empty(),
-        })
-    }
-}
-
-/// The clauses of one block of the policy.
-#[derive(Debug)]
-pub(crate) struct Block {
-    pub require: Vec<Clause>,
-    pub deny: Vec<Clause>,
-    pub hours: Vec<(Hours, Text)>,
-    pub breaks: Vec<BreakPlan>,
-    pub limits: Vec<LimitPlan>,
-    pub approve: Vec<ApprovePlan>,
+    own: Option<usize>,
+    /// What is asked, in the order of judgement.
+    pub steps: Vec<Step>,
 }
 
 /// What every clause has: its rule id, its text and whether it only watches.
@@ -109,6 +111,14 @@ pub(crate) struct BreakPlan {
     pub text: Text,
 }
 
+impl BreakPlan {
+    /// Calls of a session that it may look back on.
+    fn look_back(&self) -> usize {
+        let longest = if let Run::Cycle { period_max } = self.on { usize::from(period_max) } else { 1 };
+        usize::try_from(self.after).unwrap_or(usize::MAX).saturating_mul(longest)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct ApprovePlan {
     /// Always, where there is no list.
@@ -128,8 +138,13 @@ pub(crate) struct LimitPlan {
     pub shadow: bool,
     pub rule: Box<str>,
     pub message: Option<Box<str>>,
-    /// Place among all the limits of the engine.
-    pub index: usize,
+}
+
+impl LimitPlan {
+    /// The tool by which a key is told apart, if each tool is counted apart.
+    pub fn tool<'a>(&self, tool: &'a str) -> &'a str {
+        if let Owner::EachTool(_) = self.owner { tool } else { "" }
+    }
 }
 
 /// What owns a counter.
@@ -190,6 +205,7 @@ impl Engine {
             own.insert(tool.as_str(), compiler.block(&owner, rules, |_| Owner::Tool(tool.as_str().into()))?);
         }
         let selectors = policy.hide.iter().chain(patterns.iter().flat_map(|(of, _)| of));
+        let by_name = selectors.clone().all(|of| matches!(of, Selector::Name(_)));
         let by_category = selectors.clone().any(|of| matches!(of, Selector::Category(_)));
         let names: BTreeSet<String> = selectors
             .filter_map(|of| if let Selector::Name(name) = of { Some(name.as_str()) } else { None })
@@ -197,19 +213,25 @@ impl Engine {
             .map(str::to_owned)
             .collect();
 
+        let hash = policy_hash(&policy.to_json());
         let mut engine = Self {
             server: server.into(),
-            hash: policy_hash(&policy.to_json()),
+            hash,
+            id: hash128(&[&hash.0, server.as_bytes()].concat()),
             default: policy.default,
-            look_back: compiler.look_back,
-            within_max_us: compiler.within_max_us,
+            look_back: compiler.clauses.breaks.iter().map(BreakPlan::look_back).max().unwrap_or(0),
+            within_max_us: compiler.clauses.breaks.iter().map(|plan| plan.within_us).max().unwrap_or(0),
+            clauses: compiler.clauses,
             blocks: compiler.blocks,
             named: HashMap::default(),
+            unnamed: Plan::default(),
             hidden: policy.hide.clone(),
             patterns,
             all_tools,
+            by_name,
             by_category,
         };
+        engine.unnamed.steps = engine.steps(all_tools);
         for name in names {
             let mut plan = engine.plan_of(&name, None, own.get(name.as_str()).copied());
             plan.tool_id = Some(tool_id(&name));
@@ -245,57 +267,55 @@ impl Engine {
     /// The argument paths that are read to judge this tool, sorted, without repeats.
     #[must_use]
     pub fn reads(&self, tool: &str, category: Option<&str>) -> Vec<&Path> {
-        let plan = self.plan(tool, category);
-        let blocks = plan.blocks.iter().filter_map(|index| self.block(*index));
-        let paths = blocks.flat_map(|block| {
-            let clauses = block.require.iter().chain(&block.deny).map(|clause| &clause.any_of);
-            let lists = clauses.chain(block.approve.iter().map(|approve| &approve.any_of)).flatten();
-            let amounts = block.limits.iter().filter_map(|limit| limit.of.as_ref()).map(|(path, _)| path);
-            lists.flatten().map(|condition| &condition.path).chain(amounts)
-        });
-        paths.collect::<BTreeSet<_>>().into_iter().collect()
+        let (plan, clauses) = (self.plan(tool, category), &self.clauses);
+        let mut paths = BTreeSet::new();
+        for step in &plan.steps {
+            let lists = match *step {
+                Step::Require(place) => clauses.require.get(place).map(|clause| &clause.any_of),
+                Step::Deny(place) => clauses.deny.get(place).map(|clause| &clause.any_of),
+                Step::Approve(place) => clauses.approve.get(place).map(|approve| &approve.any_of),
+                _ => None,
+            };
+            paths.extend(lists.into_iter().flatten().flatten().map(|condition| &condition.path));
+            if let Step::Limit(place) = *step {
+                let of = clauses.limits.get(place).and_then(|limit| limit.of.as_ref());
+                paths.extend(of.map(|(path, _)| path));
+            }
+        }
+        paths.into_iter().collect()
     }
 
-    pub(crate) fn block(&self, index: u32) -> Option<&Block> {
-        self.blocks.get(usize::try_from(index).ok()?)
-    }
-
-    fn plan(&self, tool: &str, category: Option<&str>) -> std::borrow::Cow<'_, Plan> {
-        match self.ready_plan(tool) {
-            Some(plan) => std::borrow::Cow::Borrowed(plan),
-            None => std::borrow::Cow::Owned(self.made_plan(tool, category)),
+    /// What applies to a tool: ready for those that the policy names, and for all others where names alone
+    /// choose.
+    pub(crate) fn plan(&self, tool: &str, category: Option<&str>) -> Cow<'_, Plan> {
+        match self.named.get(tool) {
+            Some(plan) if !self.by_category => Cow::Borrowed(plan),
+            None if self.by_name => Cow::Borrowed(&self.unnamed),
+            named => {
+                let mut plan = self.plan_of(tool, category, named.and_then(|plan| plan.own));
+                plan.tool_id = named.and_then(|plan| plan.tool_id);
+                Cow::Owned(plan)
+            }
         }
     }
 
-    /// What applies to a tool that the policy names, where its name alone tells.
-    pub(crate) fn ready_plan(&self, tool: &str) -> Option<&Plan> {
-        if self.by_category { None } else { self.named.get(tool) }
-    }
-
-    /// What applies to a tool that isn't named, or whose category has a say.
-    pub(crate) fn made_plan(&self, tool: &str, category: Option<&str>) -> Plan {
-        let named = if self.by_category { self.named.get(tool) } else { None };
-        let mut plan = self.plan_of(tool, category, named.and_then(|plan| plan.own));
-        plan.tool_id = named.and_then(|plan| plan.tool_id);
-        plan
-    }
-
-    fn plan_of(&self, tool: &str, category: Option<&str>, own: Option<u32>) -> Plan {
+    fn plan_of(&self, tool: &str, category: Option<&str>, own: Option<usize>) -> Plan {
         let selects = |of: &Selector| selects(of, tool, category);
         let mut plan = Plan { hidden: self.hidden.iter().any(selects), own, ..Plan::default() };
-        plan.blocks.extend(self.all_tools);
-        for (_, block) in self.patterns.iter().filter(|(of, _)| of.iter().any(selects)) {
-            plan.named = true;
-            plan.blocks.push(*block);
-        }
-        plan.named |= own.is_some();
-        plan.blocks.extend(own);
-        plan.stages = self.stages(&plan);
+        let patterns = self.patterns.iter().filter(|(of, _)| of.iter().any(selects)).map(|(_, block)| *block);
+        let named: Vec<usize> = patterns.chain(own).collect();
+        plan.named = !named.is_empty();
+        plan.steps = self.steps(self.all_tools.into_iter().chain(named));
         plan
     }
 
-    fn stages(&self, plan: &Plan) -> Stages {
-        Stages::of(plan.blocks.iter().filter_map(|index| self.block(*index)))
+    /// The steps of these blocks, in the order of judgement.
+    fn steps(&self, blocks: impl IntoIterator<Item = usize>) -> Vec<Step> {
+        let blocks = blocks.into_iter().filter_map(|block| self.blocks.get(block));
+        let mut steps: Vec<Step> = blocks.flatten().copied().collect();
+        steps.sort_unstable();
+        steps.dedup();
+        steps
     }
 }
 
@@ -327,84 +347,94 @@ fn selects(selector: &Selector, tool: &str, category: Option<&str>) -> bool {
 
 #[derive(std::default::Default)]
 struct Compiler {
-    blocks: Vec<Block>,
-    limits_count: usize,
-    look_back: usize,
-    within_max_us: i64,
+    clauses: Clauses,
+    blocks: Vec<Vec<Step>>,
 }
 
 impl Compiler {
-    fn block(&mut self, owner: &str, rules: &Rules, counted: impl Fn(&Limit) -> Owner) -> Result<u32, CompileError> {
+    /// Adds the clauses of a block, and returns its place.
+    fn block(&mut self, owner: &str, rules: &Rules, counted: impl Fn(&Limit) -> Owner) -> Result<usize, CompileError> {
         let ids = rules.ids(owner);
-        let text = |rule: &String, message: &Option<String>, shadow: bool| Text {
-            rule: rule.as_str().into(),
-            message: message.as_deref().map(Into::into),
-            shadow,
-        };
         let clause = |(rule, id): (&Rule, &String)| -> Result<Clause, CompileError> {
             let all = [rule.conditions.clone()];
             let lists = if rule.any_of.is_empty() { all.as_slice() } else { rule.any_of.as_slice() };
-            Ok(Clause { any_of: conditions(lists, id)?, text: text(id, &rule.on_deny, rule.shadow) })
+            Ok(Clause { any_of: conditions(lists, id)?, text: Text::new(id, &rule.on_deny, rule.shadow) })
         };
-        let require = rules.require.iter().zip(&ids.require).map(clause).collect::<Result<_, _>>()?;
-        let deny = rules.deny_if.iter().zip(&ids.deny_if).map(clause).collect::<Result<_, _>>()?;
-        let mut hours = Vec::new();
-        for (source, id) in rules.only_during.iter().zip(&ids.only_during) {
+        let hours = |(source, id): (&OnlyDuring, &String)| {
             let compiled = Hours::compile(source).map_err(|message| CompileError { rule: id.clone(), message })?;
-            hours.push((compiled, text(id, &source.on_deny, source.shadow)));
-        }
-        let mut breaks = Vec::new();
-        for (source, id) in rules.breaks.iter().zip(&ids.breaks) {
-            let longest = if let Run::Cycle { period_max } = source.on { usize::from(period_max) } else { 1 };
-            let calls = usize::try_from(source.after).unwrap_or(usize::MAX).saturating_mul(longest);
-            if calls > LOOK_BACK_MAX {
-                let message = format!("a breaker looks back on at most {LOOK_BACK_MAX} calls; found {calls}");
-                return Err(CompileError { rule: id.clone(), message });
-            }
-            self.look_back = self.look_back.max(calls);
-            let within_us = i64::from(source.within_s) * 1_000_000;
-            self.within_max_us = self.within_max_us.max(within_us);
-            breaks.push(BreakPlan {
-                on: source.on,
-                after: source.after,
-                within_us,
-                text: text(id, &source.on_deny, source.shadow),
-            });
-        }
-        let mut limits = Vec::new();
-        for (source, id) in rules.limits.iter().zip(&ids.limits) {
-            limits.push(self.limit(source, id, counted(source)));
-        }
-        let mut approve = Vec::new();
-        for (source, id) in rules.approve.iter().zip(&ids.approve) {
-            approve.push(ApprovePlan {
+            Ok((compiled, Text::new(id, &source.on_deny, source.shadow)))
+        };
+        let breaker = |(source, id): (&Break, &String)| breaker(source, id);
+        let limit = |(source, id): (&Limit, &String)| Ok(limit(source, id, counted(source)));
+        let approve = |(source, id): (&Approve, &String)| {
+            Ok(ApprovePlan {
                 any_of: conditions(&source.any_of, id)?,
                 within_us: i64::from(source.within_s) * 1_000_000,
-                text: text(id, &source.on_deny, source.shadow),
-            });
-        }
-        self.blocks.push(Block { require, deny, hours, breaks, limits, approve });
-        Ok(u32::try_from(self.blocks.len() - 1).unwrap_or(u32::MAX))
+                text: Text::new(id, &source.on_deny, source.shadow),
+            })
+        };
+        let all = &mut self.clauses;
+        let mut steps = Vec::new();
+        add(&mut steps, Step::Require, &mut all.require, rules.require.iter().zip(&ids.require).map(clause))?;
+        add(&mut steps, Step::Deny, &mut all.deny, rules.deny_if.iter().zip(&ids.deny_if).map(clause))?;
+        add(&mut steps, Step::During, &mut all.hours, rules.only_during.iter().zip(&ids.only_during).map(hours))?;
+        add(&mut steps, Step::Break, &mut all.breaks, rules.breaks.iter().zip(&ids.breaks).map(breaker))?;
+        add(&mut steps, Step::Limit, &mut all.limits, rules.limits.iter().zip(&ids.limits).map(limit))?;
+        add(&mut steps, Step::Approve, &mut all.approve, rules.approve.iter().zip(&ids.approve).map(approve))?;
+        steps.extend((!rules.limits.is_empty()).then_some(Step::Fit));
+        steps.extend((!rules.approve.is_empty()).then_some(Step::FindApproval));
+        self.blocks.push(steps);
+        Ok(self.blocks.len() - 1)
     }
+}
 
-    fn limit(&mut self, source: &Limit, rule: &str, owner: Owner) -> LimitPlan {
-        let micros = |count: u64| i64::try_from(count).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-        self.limits_count += 1;
-        LimitPlan {
-            counter: source.counter.as_str().into(),
-            owner,
-            measure: Measure {
-                length_us: micros(source.window.seconds()).max(1),
-                rolling: source.rolling,
-                max_micros: micros(source.max),
-            },
-            scope: source.scope,
-            of: source.of.as_ref().map(|path| (path.clone(), path.to_string().into())),
-            shadow: source.shadow,
-            rule: rule.into(),
-            message: source.on_deny.as_deref().map(Into::into),
-            index: self.limits_count - 1,
-        }
+impl Text {
+    fn new(rule: &str, message: &Option<String>, shadow: bool) -> Self {
+        Self { rule: rule.into(), message: message.as_deref().map(Into::into), shadow }
+    }
+}
+
+/// Adds a block's clauses to all of their stage, and a step for each.
+fn add<T>(
+    steps: &mut Vec<Step>,
+    step: fn(usize) -> Step,
+    all: &mut Vec<T>,
+    clauses: impl Iterator<Item = Result<T, CompileError>>,
+) -> Result<(), CompileError> {
+    for clause in clauses {
+        steps.push(step(all.len()));
+        all.push(clause?);
+    }
+    Ok(())
+}
+
+fn breaker(source: &Break, rule: &str) -> Result<BreakPlan, CompileError> {
+    let within_us = i64::from(source.within_s) * 1_000_000;
+    let text = Text::new(rule, &source.on_deny, source.shadow);
+    let plan = BreakPlan { on: source.on, after: source.after, within_us, text };
+    let calls = plan.look_back();
+    if calls > LOOK_BACK_MAX {
+        let message = format!("a breaker looks back on at most {LOOK_BACK_MAX} calls; found {calls}");
+        return Err(CompileError { rule: rule.to_owned(), message });
+    }
+    Ok(plan)
+}
+
+fn limit(source: &Limit, rule: &str, owner: Owner) -> LimitPlan {
+    let micros = |count: u64| i64::try_from(count).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+    LimitPlan {
+        counter: source.counter.as_str().into(),
+        owner,
+        measure: Measure {
+            length_us: micros(source.window.seconds()).max(1),
+            rolling: source.rolling,
+            max_micros: micros(source.max),
+        },
+        scope: source.scope,
+        of: source.of.as_ref().map(|path| (path.clone(), path.to_string().into())),
+        shadow: source.shadow,
+        rule: rule.into(),
+        message: source.on_deny.as_deref().map(Into::into),
     }
 }
 

@@ -11,16 +11,17 @@
 use smallvec::SmallVec;
 use tollbook_policy::Decimal;
 use tollbook_policy::json::Value;
-use tollbook_policy::policy::{Default, Path, Run};
+use tollbook_policy::policy::{Default, Path};
 
 use crate::approval::Answer;
 use crate::argument::{Args, Found};
 use crate::call::Call;
 use crate::canonical::hash128;
-use crate::compile::{Block, Clause, Engine, LimitPlan, Owner, Plan, Text, tool_id};
+use crate::compile::{ApprovePlan, BreakPlan, Clause, Engine, LimitPlan, Plan, Step, Text, tool_id};
 use crate::condition::{Truth, any, short_whole_micros};
 use crate::decision::{Decision, Fact, Reason};
 use crate::history::History;
+use crate::hours::Hours;
 use crate::keyed::Handle;
 use crate::record::{Hash128, Verdict};
 use crate::run::CallId;
@@ -43,14 +44,7 @@ impl Engine {
             approval: None,
         };
         let now_us = call.at_us.map(|at_us| state.advance(at_us));
-        let made;
-        let plan = match self.ready_plan(call.tool) {
-            Some(plan) => plan,
-            None => {
-                made = self.made_plan(call.tool, call.category);
-                &made
-            }
-        };
+        let plan = &*self.plan(call.tool, call.category);
         let mut judging = Judging {
             engine: self,
             call,
@@ -59,6 +53,7 @@ impl Engine {
             decision: &mut decision,
             approval: None,
             tool_id: plan.tool_id,
+            refusing: None,
         };
         // Whether the tool is named can't be told either, so the default doesn't settle it.
         let category_lacks = self.judges_by_category() && call.category.is_none();
@@ -70,7 +65,7 @@ impl Engine {
             if category_lacks {
                 judging.cannot_tell("(category)", false);
             }
-            // Each stage returns None once the verdict is settled.
+            // None once the verdict is settled.
             let _ = judging.judge(state, seq);
         }
         decision
@@ -86,31 +81,24 @@ struct Judging<'a, 'b> {
     /// An approval that lets the call pass.
     approval: Option<Handle>,
     tool_id: Option<u64>,
+    /// The first limit that refuses.
+    refusing: Option<(Reason, &'a LimitPlan)>,
 }
 
 impl<'a, 'b> Judging<'a, 'b> {
     fn judge(&mut self, state: &mut State, seq: u64) -> Option<()> {
-        let stages = self.plan.stages;
-        if stages.require {
-            self.require()?;
-        }
-        if stages.deny {
-            self.deny()?;
-        }
-        if stages.hours {
-            self.only_during()?;
-        }
-        if stages.approve {
-            self.find_approval(state);
-        }
-        if stages.breaks {
-            self.breakers(state)?;
-        }
-        if stages.limits {
-            self.limits(state)?;
-        }
-        if stages.approve {
-            self.approve(state, seq)?;
+        let clauses = &self.engine.clauses;
+        for step in &self.plan.steps {
+            match *step {
+                Step::Require(place) => self.require(clauses.require.get(place)?)?,
+                Step::Deny(place) => self.deny(clauses.deny.get(place)?)?,
+                Step::During(place) => self.only_during(clauses.hours.get(place)?)?,
+                Step::FindApproval => self.find_approval(state),
+                Step::Break(place) => self.breaker(state, clauses.breaks.get(place)?)?,
+                Step::Limit(place) => self.probe(state, place, clauses.limits.get(place)?),
+                Step::Fit => self.fit()?,
+                Step::Approve(place) => self.approve(state, seq, clauses.approve.get(place)?)?,
+            }
         }
         self.charge(state, seq)
     }
@@ -141,134 +129,91 @@ impl<'a, 'b> Judging<'a, 'b> {
         }
     }
 
-    fn require(&mut self) -> Option<()> {
-        for clause in self.clauses(|block| &block.require) {
-            match any(&clause.any_of, &self.call.args) {
-                Truth::True => {}
-                Truth::NotTrue => self.clause_refuses(Reason::Require, &clause.text)?,
-                Truth::Unrecorded => self.cannot_tell(&clause.text.rule, clause.text.shadow),
-            }
+    fn require(&mut self, clause: &'a Clause) -> Option<()> {
+        match any(&clause.any_of, &self.call.args) {
+            Truth::True => {}
+            Truth::NotTrue => self.clause_refuses(Reason::Require, &clause.text)?,
+            Truth::Unrecorded => self.cannot_tell(&clause.text.rule, clause.text.shadow),
         }
         Some(())
     }
 
-    fn deny(&mut self) -> Option<()> {
-        for clause in self.clauses(|block| &block.deny) {
-            match any(&clause.any_of, &self.call.args) {
-                Truth::True => self.clause_refuses(Reason::Deny, &clause.text)?,
-                Truth::NotTrue => {}
-                Truth::Unrecorded => self.cannot_tell(&clause.text.rule, clause.text.shadow),
-            }
+    fn deny(&mut self, clause: &'a Clause) -> Option<()> {
+        match any(&clause.any_of, &self.call.args) {
+            Truth::True => self.clause_refuses(Reason::Deny, &clause.text)?,
+            Truth::NotTrue => {}
+            Truth::Unrecorded => self.cannot_tell(&clause.text.rule, clause.text.shadow),
         }
         Some(())
     }
 
-    fn clauses<F: Fn(&'a Block) -> &'a [Clause]>(&self, of: F) -> impl Iterator<Item = &'a Clause> + use<'a, 'b, F> {
-        self.blocks().flat_map(of)
-    }
-
-    /// The blocks that apply to the call, in the order of judgement.
-    fn blocks(&self) -> impl Iterator<Item = &'a Block> + use<'a, 'b> {
-        let (engine, plan) = (self.engine, self.plan);
-        plan.blocks.iter().filter_map(|index| engine.block(*index))
-    }
-
-    fn only_during(&mut self) -> Option<()> {
-        for block in self.blocks() {
-            for (hours, text) in &block.hours {
-                match self.now_us {
-                    None => self.cannot_tell(&text.rule, text.shadow),
-                    Some(now_us) if !hours.contain(now_us) => self.clause_refuses(Reason::OnlyDuring, text)?,
-                    Some(_) => {}
-                }
-            }
+    fn only_during(&mut self, (hours, text): &'a (Hours, Text)) -> Option<()> {
+        match self.now_us {
+            None => self.cannot_tell(&text.rule, text.shadow),
+            Some(now_us) if !hours.contain(now_us) => self.clause_refuses(Reason::OnlyDuring, text)?,
+            Some(_) => {}
         }
         Some(())
     }
 
-    fn breakers(&mut self, state: &State) -> Option<()> {
+    fn breaker(&mut self, state: &State, plan: &'a BreakPlan) -> Option<()> {
         if self.approval.is_some() {
             return Some(());
         }
-        for block in self.blocks() {
-            for plan in &block.breaks {
-                let (Some(now_us), Some(session)) = (self.now_us, self.call.session) else {
-                    self.cannot_tell(&plan.text.rule, plan.text.shadow);
-                    continue;
-                };
-                let (tool, call_id) = (self.tool(), self.call_id());
-                let by_call = matches!(plan.on, Run::IdenticalCalls | Run::Cycle { .. });
-                if by_call && call_id.is_none() && self.call.args.hash.is_none() {
-                    // Unknown arguments are never alike: the call carries on no run.
-                    continue;
-                }
-                let history =
-                    state.sessions.find((0, &self.engine.server, session)).and_then(|place| state.sessions.get(place));
-                if let Some(run) = history.and_then(|history| history.run(plan, tool, call_id, now_us)) {
-                    if !plan.text.shadow {
-                        self.decision.run = Some((run.period, run.repeats));
-                        self.decision.retry_at_us = Some(run.lets_go_at_us);
-                    }
-                    self.clause_refuses(Reason::Break, &plan.text)?;
-                }
-            }
+        let (Some(now_us), Some(session)) = (self.now_us, self.call.session) else {
+            self.cannot_tell(&plan.text.rule, plan.text.shadow);
+            return Some(());
+        };
+        let (tool, call_id) = (self.tool(), self.call_id());
+        let place = state.sessions.find((0, &self.engine.server, session));
+        let history = place.and_then(|place| state.sessions.get(place));
+        let Some(run) = history.and_then(|history| history.run(plan, tool, call_id, now_us)) else { return Some(()) };
+        if !plan.text.shadow {
+            self.decision.run = Some((run.period, run.repeats));
+            self.decision.retry_at_us = Some(run.lets_go_at_us);
         }
-        Some(())
+        self.clause_refuses(Reason::Break, &plan.text)
     }
 
-    /// Probes every limit over the call, so that the record has the facts of all of them, and refuses by
-    /// the first that the call doesn't fit into.
-    fn limits(&mut self, state: &mut State) -> Option<()> {
-        let mut first: Option<(Reason, &'a LimitPlan)> = None;
-        let mut binding = None;
-        for block in self.blocks() {
-            for limit in &block.limits {
-                let key = self.call.scope_value(limit.scope, &self.engine.server);
-                let (Some(now_us), Some(key)) = (self.now_us, key) else {
-                    self.cannot_tell(&limit.rule, limit.shadow);
-                    continue;
-                };
-                let amount = match limit
-                    .of
-                    .as_ref()
-                    .map_or(Amount::Micros(ONE_CALL), |(path, text)| amount(&self.call.args, path, text))
-                {
-                    Amount::Unrecorded => {
-                        self.cannot_tell(&limit.rule, limit.shadow);
-                        continue;
-                    }
-                    amount => amount,
-                };
-                let place = *binding.get_or_insert_with(|| state.counters.bind(self.engine));
-                let Some(counter) = state.counters.bound(place, limit.index) else { continue };
-                let tool = if matches!(limit.owner, Owner::EachTool(_)) { self.call.tool } else { "" };
-                let start_us = limit.measure.start_us(now_us);
-                let found = state.counters.find(counter, tool, key, start_us);
-                let micros = if let Amount::Micros(micros) = amount { Some(micros) } else { None };
-                // An amount that cannot be told is more than any window admits.
-                let probe = limit.measure.probe(found.map(|(_, usage)| usage), start_us, micros.unwrap_or(i64::MAX));
-                let fits = probe.fits && micros.is_some();
-                self.decision.limits.push(Fact {
-                    plan: limit,
-                    counter,
-                    held: found.map(|(held, _)| held),
-                    tool,
-                    key,
-                    window_start_us: start_us,
-                    used_before_micros: probe.used_micros,
-                    amount_micros: micros,
-                    fits,
-                    frees_at_us: probe.frees_at_us,
-                });
-                let reason = if matches!(amount, Amount::Invalid) { Reason::AmountInvalid } else { Reason::Limit };
-                if !fits && limit.shadow {
-                    self.decision.shadow_rules.push(&limit.rule);
-                } else if !fits {
-                    first.get_or_insert((reason, limit));
-                }
-            }
+    /// Puts the facts of a limit into the decision: those of all of them, for the record.
+    fn probe(&mut self, state: &mut State, place: usize, limit: &'a LimitPlan) {
+        let key = self.call.scope_value(limit.scope, &self.engine.server);
+        let amount = match &limit.of {
+            None => Amount::Micros(ONE_CALL),
+            Some((path, text)) => amount(&self.call.args, path, text),
+        };
+        let (Some(now_us), Some(key), false) = (self.now_us, key, matches!(amount, Amount::Unrecorded)) else {
+            return self.cannot_tell(&limit.rule, limit.shadow);
+        };
+        let amount_micros = if let Amount::Micros(micros) = amount { Some(micros) } else { None };
+        // An amount that cannot be told is more than any window admits.
+        let micros = amount_micros.unwrap_or(i64::MAX);
+        let counter = state.counters.counter(self.engine, place);
+        let counted = (counter, limit.tool(self.call.tool), key);
+        let (held, probe) = state.counters.probe(counted, &limit.measure, now_us, micros);
+        let fits = probe.fits && amount_micros.is_some();
+        self.decision.limits.push(Fact {
+            plan: limit,
+            counter,
+            held,
+            key,
+            window_start_us: probe.start_us,
+            used_before_micros: probe.used_micros,
+            amount_micros,
+            fits,
+            frees_at_us: probe.frees_at_us,
+        });
+        if !fits && limit.shadow {
+            self.decision.shadow_rules.push(&limit.rule);
+        } else if !fits && self.refusing.is_none() {
+            let reason = if matches!(amount, Amount::Invalid) { Reason::AmountInvalid } else { Reason::Limit };
+            self.refusing = Some((reason, limit));
         }
-        let Some((reason, limit)) = first else { return Some(()) };
+    }
+
+    /// Refuses by the first limit that the call doesn't fit into.
+    fn fit(&mut self) -> Option<()> {
+        let Some((reason, limit)) = self.refusing else { return Some(()) };
         self.refuse(reason, &limit.rule, limit.message.as_deref());
         self.decision.retry_at_us = self.retry_at_us();
         None
@@ -280,90 +225,87 @@ impl<'a, 'b> Judging<'a, 'b> {
         refusing.map(|fact| fact.frees_at_us).collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
-    /// An approved call skips breakers, so the approval is looked for before them.
     fn find_approval(&mut self, state: &State) {
         let Some(now_us) = self.now_us else { return };
-        for block in self.blocks() {
-            for plan in block.approve.iter().filter(|plan| !plan.text.shadow) {
-                let applies = plan.any_of.is_empty() || any(&plan.any_of, &self.call.args) == Truth::True;
-                let fingerprint = self.fingerprint(&plan.text.rule).filter(|_| applies);
-                let found = fingerprint.and_then(|fingerprint| state.approvals.find(fingerprint, now_us));
-                if let Some((handle, Answer::Approved, _)) = found {
-                    self.approval = Some(handle);
-                }
+        for plan in self.approvals().filter(|plan| !plan.text.shadow) {
+            let applies = plan.any_of.is_empty() || any(&plan.any_of, &self.call.args) == Truth::True;
+            let fingerprint = self.fingerprint(&plan.text.rule).filter(|_| applies);
+            let found = fingerprint.and_then(|fingerprint| state.approvals.find(fingerprint, now_us));
+            if let Some((handle, Answer::Approved, _)) = found {
+                self.approval = Some(handle);
             }
         }
     }
 
-    fn approve(&mut self, state: &mut State, seq: u64) -> Option<()> {
-        for block in self.blocks() {
-            for plan in &block.approve {
-                let applies = if plan.any_of.is_empty() { Truth::True } else { any(&plan.any_of, &self.call.args) };
-                let (fingerprint, now_us) = match (applies, self.fingerprint(&plan.text.rule), self.now_us) {
-                    (Truth::NotTrue, ..) => continue,
-                    (Truth::True, Some(fingerprint), Some(now_us)) if self.decision.verdict == Verdict::Allow => {
-                        (fingerprint, now_us)
-                    }
-                    _ => {
-                        self.cannot_tell(&plan.text.rule, plan.text.shadow);
-                        continue;
-                    }
+    fn approvals(&self) -> impl Iterator<Item = &'a ApprovePlan> + use<'a, 'b> {
+        let clauses = &self.engine.clauses;
+        self.plan.steps.iter().filter_map(|step| match *step {
+            Step::Approve(place) => clauses.approve.get(place),
+            _ => None,
+        })
+    }
+
+    fn approve(&mut self, state: &mut State, seq: u64, plan: &'a ApprovePlan) -> Option<()> {
+        let applies = if plan.any_of.is_empty() { Truth::True } else { any(&plan.any_of, &self.call.args) };
+        let (fingerprint, now_us) = match (applies, self.fingerprint(&plan.text.rule), self.now_us) {
+            (Truth::NotTrue, ..) => return Some(()),
+            (Truth::True, Some(fingerprint), Some(now_us)) if self.decision.verdict == Verdict::Allow => {
+                (fingerprint, now_us)
+            }
+            _ => {
+                self.cannot_tell(&plan.text.rule, plan.text.shadow);
+                return Some(());
+            }
+        };
+        if plan.text.shadow {
+            self.decision.shadow_rules.push(&plan.text.rule);
+            return Some(());
+        }
+        let (answer, id) = match state.approvals.find(fingerprint, now_us) {
+            Some((_, answer, id)) => (answer, id.to_owned()),
+            None => {
+                let max = state.bounds.approvals_max;
+                let Some(id) = state.approvals.open(fingerprint, seq, plan.within_us, now_us, max) else {
+                    self.refuse(Reason::StateFull, &plan.text.rule, None);
+                    return None;
                 };
-                if plan.text.shadow {
-                    self.decision.shadow_rules.push(&plan.text.rule);
-                    continue;
-                }
-                let (answer, id) = match state.approvals.find(fingerprint, now_us) {
-                    Some((_, answer, id)) => (answer, id.to_owned()),
-                    None => {
-                        let max = state.bounds.approvals_max;
-                        let opened = state.approvals.open(fingerprint, seq, plan.within_us, now_us, max);
-                        let Some(id) = opened else {
-                            self.refuse(Reason::StateFull, &plan.text.rule, None);
-                            return None;
-                        };
-                        (Answer::Open, id)
-                    }
-                };
-                self.decision.approval = Some(id);
-                match answer {
-                    Answer::Approved => {}
-                    Answer::Open => {
-                        self.refuse(Reason::ApprovalNeeded, &plan.text.rule, plan.text.message.as_deref());
-                        self.decision.verdict = Verdict::Hold;
-                        return None;
-                    }
-                    Answer::Refused => {
-                        self.refuse(Reason::ApprovalRefused, &plan.text.rule, plan.text.message.as_deref());
-                        return None;
-                    }
-                }
+                (Answer::Open, id)
+            }
+        };
+        self.decision.approval = Some(id);
+        match answer {
+            Answer::Approved => return Some(()),
+            Answer::Open => {
+                self.refuse(Reason::ApprovalNeeded, &plan.text.rule, plan.text.message.as_deref());
+                self.decision.verdict = Verdict::Hold;
+            }
+            Answer::Refused => {
+                self.refuse(Reason::ApprovalRefused, &plan.text.rule, plan.text.message.as_deref());
             }
         }
-        Some(())
+        None
     }
 
     /// Charges every limit over the call, or none where the state has no room.
     fn charge(&mut self, state: &mut State, seq: u64) -> Option<()> {
         let now_us = self.now_us?;
-        let bounds = state.bounds;
-        let mut shadow_too = true;
-        let (keys, charges) = self.needs(shadow_too);
-        if !state.counters.has_room(keys, charges, &bounds, now_us) {
-            // What is only measured never refuses: it goes unmeasured first.
-            shadow_too = false;
-            let (keys, charges) = self.needs(shadow_too);
-            if !state.counters.has_room(keys, charges, &bounds, now_us) {
-                self.refuse(Reason::StateFull, "(state full)", None);
-                return None;
-            }
-        }
+        // What is only measured never refuses: it goes unmeasured first.
+        let room = [true, false].into_iter().find(|shadow_too| {
+            let (keys, charges) = self.needs(*shadow_too);
+            state.has_room(keys, charges, now_us)
+        });
+        let Some(shadow_too) = room else {
+            self.refuse(Reason::StateFull, "(state full)", None);
+            return None;
+        };
         let session = self.remember(state, now_us)?;
         let mut charged = Charges::new();
         for (fact, micros) in self.fitting(shadow_too) {
-            let key = (fact.counter, fact.tool, fact.key);
+            let key = (fact.counter, fact.plan.tool(self.call.tool), fact.key);
             let instants = (fact.window_start_us, now_us);
-            charged.extend(state.counters.charge(fact.held, key, &fact.plan.measure, instants, micros));
+            if let Some(charge) = state.counters.charge(fact.held, key, &fact.plan.measure, instants, micros) {
+                charged.push(charge);
+            }
         }
         if self.decision.approval.is_some() {
             self.spend_approvals(state, now_us);
@@ -410,7 +352,7 @@ impl<'a, 'b> Judging<'a, 'b> {
     }
 
     fn spend_approvals(&self, state: &mut State, now_us: i64) {
-        for plan in self.blocks().flat_map(|block| &block.approve) {
+        for plan in self.approvals() {
             let Some(fingerprint) = self.fingerprint(&plan.text.rule) else { continue };
             if let Some((handle, Answer::Approved, _)) = state.approvals.find(fingerprint, now_us) {
                 state.approvals.remove(handle);

@@ -57,7 +57,7 @@ impl Decision<'_> {
             reason: Some(self.reason.code().to_owned()),
             rule: owned(self.rule),
             message: (self.verdict != Verdict::Allow).then(|| self.text().to_owned()),
-            limits: self.limits.iter().map(Fact::to_record).collect(),
+            limits: self.limits.iter().map(|fact| fact.to_record(call.tool)).collect(),
             decide_ns: None,
             trace_id: None,
             label: None,
@@ -153,8 +153,6 @@ pub struct Fact<'a> {
     /// Place of the counter in the state, and of the key, where it is there.
     pub(crate) counter: u32,
     pub(crate) held: Option<Handle>,
-    /// The tool, where each is counted apart; empty otherwise.
-    pub(crate) tool: &'a str,
     /// The scope's value: the grant's name, the session's, ….
     pub key: &'a str,
     /// Where the window began, in microseconds since 1970.
@@ -194,12 +192,12 @@ impl Fact<'_> {
         self.plan.shadow
     }
 
-    /// The fact as it is recorded.
+    /// The fact of a call of `tool` as it is recorded.
     #[must_use]
-    pub fn to_record(&self) -> LimitFact {
+    pub fn to_record(&self, tool: &str) -> LimitFact {
         LimitFact {
             counter: self.plan.counter.to_string(),
-            owner: self.plan.owner.text(self.tool).to_owned(),
+            owner: self.plan.owner.text(tool).to_owned(),
             scope: self.plan.scope.to_string(),
             key: self.key.to_owned(),
             window_s: u64::try_from(self.plan.measure.length_us / 1_000_000).unwrap_or(0),

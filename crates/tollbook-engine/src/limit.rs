@@ -64,6 +64,8 @@ pub(crate) struct Charge {
 /// How a call meets a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Probe {
+    /// Where the window begins.
+    pub start_us: i64,
     /// What the window holds before the call.
     pub used_micros: i64,
     /// Whether the call fits.
@@ -97,7 +99,7 @@ impl Measure {
         let fits = amount <= self.max_micros.saturating_sub(used_micros);
         let frees_at_us =
             if fits || amount > self.max_micros { None } else { self.frees_at_us(usage, start_us, amount) };
-        Probe { used_micros, fits, frees_at_us }
+        Probe { start_us, used_micros, fits, frees_at_us }
     }
 
     fn frees_at_us(&self, usage: Option<&Usage>, start_us: i64, amount: i64) -> Option<i64> {
@@ -116,7 +118,9 @@ impl Measure {
 
 impl Usage {
     /// Forgets what lies before the window that begins at `start_us`, which no later answer can depend on.
-    pub fn advance(&mut self, start_us: i64) {
+    /// Returns how many charges that it remembered one by one are gone.
+    pub fn advance(&mut self, start_us: i64) -> u64 {
+        let mut gone = 0;
         match self {
             Self::Plain { start_us: current, used_micros } => {
                 if *current != start_us {
@@ -125,12 +129,13 @@ impl Usage {
             }
             Self::Rolling { charges, used_micros } => {
                 // Two calls exactly one length apart never share a half-open span of that length.
-                while let Some(oldest) = charges.front().filter(|charge| charge.at_us <= start_us) {
+                while let Some(oldest) = charges.pop_front_if(|charge| charge.at_us <= start_us) {
                     *used_micros -= oldest.micros;
-                    charges.pop_front();
+                    gone += 1;
                 }
             }
         }
+        gone
     }
 
     /// Adds a charge that fitted.

@@ -16,9 +16,9 @@ use tollbook_policy::policy::Scope;
 use crate::approval::{Answer, Approvals};
 use crate::compile::{Engine, LimitPlan, Owner};
 use crate::history::History;
-use crate::keyed::{Handle, Keyed};
-use crate::limit::{Measure, Usage};
-use crate::record::{Bounds, End, Hash128, PolicyHash};
+use crate::keyed::{Handle, KeyRef, Keyed};
+use crate::limit::{Measure, Probe, Usage};
+use crate::record::{Bounds, End, Hash128};
 
 /// What the engine remembers between calls.
 #[derive(Debug, Encode, Decode)]
@@ -87,8 +87,7 @@ struct CounterName {
 /// The counters of one engine's limits, in the order of its limits.
 #[derive(Debug)]
 struct Binding {
-    policy: PolicyHash,
-    server: Box<str>,
+    engine: Hash128,
     counters: Vec<u32>,
 }
 
@@ -110,7 +109,7 @@ pub(crate) struct InFlight {
 }
 
 /// The charges of one call.
-pub(crate) type Charges = SmallVec<[Charged; 4]>;
+pub(crate) type Charges = SmallVec<[Charged; 3]>;
 
 /// A charge that may be given back.
 #[derive(Debug, Clone, Copy, Encode, Decode)]
@@ -244,6 +243,12 @@ impl State {
         }
     }
 
+    /// Whether `keys` more keys and `charges` more charges of rolling windows may be held.
+    pub(crate) fn has_room(&mut self, keys: usize, charges: u64, now_us: i64) -> bool {
+        // Nearly every call is of keys that are held already.
+        (keys == 0 && charges == 0) || self.counters.has_room(keys, charges, &self.bounds, now_us)
+    }
+
     /// Whether the history of one more session may be kept.
     pub(crate) fn has_room_for_session(&mut self, now_us: i64) -> bool {
         let bound = usize::try_from(self.bounds.sessions_max).unwrap_or(usize::MAX);
@@ -268,27 +273,23 @@ impl Counters {
         }
     }
 
-    /// Place of the engine among those whose counters are known.
-    pub fn bind(&mut self, engine: &Engine) -> usize {
-        let known = |binding: &Binding| binding.policy == engine.hash && binding.server == engine.server;
-        if let Some(place) = self.bindings.iter().position(known) {
-            return place;
+    /// The counter of an engine's limit, which has this place among its limits.
+    pub fn counter(&mut self, engine: &Engine, limit: usize) -> u32 {
+        let known = self.bindings.iter().find(|binding| binding.engine == engine.id);
+        if let Some(counter) = known.and_then(|binding| binding.counters.get(limit)) {
+            return *counter;
         }
         if self.bindings.len() >= BINDINGS_MAX {
             self.bindings.clear();
         }
-        let limits = engine.blocks.iter().flat_map(|block| &block.limits);
-        let counters = limits.map(|limit| self.counter(&engine.server, limit)).collect();
-        self.bindings.push(Binding { policy: engine.hash, server: engine.server.clone(), counters });
-        self.bindings.len() - 1
+        let limits = &engine.clauses.limits;
+        let counters: Vec<u32> = limits.iter().map(|limit| self.named(&engine.server, limit)).collect();
+        let counter = counters.get(limit).copied().unwrap_or(u32::MAX);
+        self.bindings.push(Binding { engine: engine.id, counters });
+        counter
     }
 
-    /// The counter of a bound engine's limit.
-    pub fn bound(&self, binding: usize, limit: usize) -> Option<u32> {
-        self.bindings.get(binding)?.counters.get(limit).copied()
-    }
-
-    fn counter(&mut self, server: &str, limit: &LimitPlan) -> u32 {
+    fn named(&mut self, server: &str, limit: &LimitPlan) -> u32 {
         let name = CounterName {
             server: server.into(),
             owner: limit.owner.clone(),
@@ -307,18 +308,17 @@ impl Counters {
         counter
     }
 
-    /// The usage of a key, with what has left its window forgotten.
-    pub fn find(&mut self, counter: u32, tool: &str, key: &str, start_us: i64) -> Option<(Handle, &Usage)> {
-        let handle = self.usages.find((counter, tool, key))?;
-        let usage = self.usages.get_mut(handle)?;
-        let before = usage.charges();
-        usage.advance(start_us);
-        self.charges -= before - usage.charges();
-        Some((handle, usage))
+    /// Whether `amount` more fits into a key's window; what has left that is forgotten.
+    pub fn probe(&mut self, key: KeyRef<'_>, measure: &Measure, now_us: i64, amount: i64) -> (Option<Handle>, Probe) {
+        let start_us = measure.start_us(now_us);
+        let Some((handle, usage)) = self.usages.find_mut(key) else {
+            return (None, measure.probe(None, start_us, amount));
+        };
+        self.charges -= usage.advance(start_us);
+        (Some(handle), measure.probe(Some(usage), start_us, amount))
     }
 
-    /// Whether `keys` more keys and `charges` more charges of rolling windows may be held.
-    pub fn has_room(&mut self, keys: usize, charges: u64, bounds: &Bounds, now_us: i64) -> bool {
+    fn has_room(&mut self, keys: usize, charges: u64, bounds: &Bounds, now_us: i64) -> bool {
         let bound = usize::try_from(bounds.keys_max).unwrap_or(usize::MAX);
         let full = |counters: &Self| {
             counters.usages.len() + keys > bound || counters.charges + charges > bounds.rolling_charges_max
@@ -340,9 +340,7 @@ impl Counters {
             let Some(measure) = usize::try_from(counter).ok().and_then(|index| measures.get(index)) else {
                 return false;
             };
-            let before = usage.charges();
-            usage.advance(measure.start_us(now_us));
-            *charges -= before - usage.charges();
+            *charges -= usage.advance(measure.start_us(now_us));
             if !usage.is_empty() {
                 next_end_us = next_end_us.min(usage.next_change_us(measure.length_us));
             }
@@ -356,7 +354,7 @@ impl Counters {
     pub fn charge(
         &mut self,
         held: Option<Handle>,
-        key: (u32, &str, &str),
+        key: KeyRef<'_>,
         measure: &Measure,
         (start_us, now_us): (i64, i64),
         micros: i64,
