@@ -96,6 +96,36 @@ fn a_block_of_several_tools_and_a_glob_count_each_tool_apart() {
     check("default deny\ntool x* { limit 1 per day per grant }\n", "0 x1 {} => +\n0 x2 {} => +\n0 x1 {} => - limit");
 }
 
+/// An imported call, say, has no grant.
+#[test]
+fn a_limit_whose_scope_value_is_unknown_is_unknown_on_that_call() {
+    let told = |text: &str, args: &str, grant| {
+        let engine = Engine::compile(&policy(text), "srv").unwrap();
+        let node = tollbook_policy::json::parse(args.as_bytes()).unwrap();
+        let args = Args::whole(Some(&node), Hash128([0; 16]));
+        let call = Call { at_us: Some(0), session: Some("s"), grant, agent: None, tool: "t", category: None, args };
+        let mut state = State::new(Bounds::default(), 0);
+        let decision = engine.decide(&mut state, 1, &call);
+        format!("{} {} {}", decision.verdict, decision.reason.code(), decision.rule.unwrap_or_default())
+    };
+    let limited = "default allow\ntool t {\n limit 1 per day per grant\n deny when args.n > 1\n}\n";
+    assert_eq!(told(limited, "{}", None), "unknown unrecorded /tools/t/limits/calls-per-day");
+    assert_eq!(told(limited, "{}", Some("g")), "allow allowed ");
+    assert_eq!(told(limited, "{\"n\":2}", None), "deny deny /tools/t/deny_if/args.n-gt", "what refuses surely does");
+    let empty = "default allow\ntool t { limit 0 per day per grant as a\n limit 0 per day per session as b }\n";
+    assert_eq!(told(empty, "{}", None), "deny limit /tools/t/limits/calls-per-day-session");
+    let shadow = "default allow\ntool t { shadow limit 1 per day per grant }\n";
+    assert_eq!(told(shadow, "{}", None), "allow allowed ");
+}
+
+#[test]
+fn as_in_a_block_of_several_tools_names_one_counter_for_each() {
+    check(
+        "default deny\ntool a, b { limit 1 per day per grant as shared }\n",
+        "0 a {} => +\n0 b {} => +\n0 a {} => - limit\n0 b {} => - limit",
+    );
+}
+
 #[test]
 fn when_several_limits_refuse_it_frees_up_with_the_last() {
     let policy = "default allow\ntool t {\n limit 1 per minute per grant as a\n limit 1 per hour per grant as b\n}\n";
@@ -195,6 +225,19 @@ fn the_fingerprint_holds_grant_tool_and_canonical_arguments() {
         "0 t {\"a\":1,\"b\":2} => hold\n1 approve 1\nas h/s/a\n2 t {\"a\":1,\"b\":2} => hold\nas g/other/b\n\
          2 u {\"a\":1,\"b\":2} => hold\n2 t {\"b\":2.0,\"a\":1} => +",
     );
+}
+
+#[test]
+fn the_fingerprint_holds_the_server_and_the_clause() {
+    let clause = "default allow\ntool t { approve by \"x\" within 60s }\n";
+    let mut driver = Driver::new(clause);
+    run(&mut driver, "0 t {} => hold\n1 approve 1");
+    driver.engine = Engine::compile(&policy(clause), "other").unwrap();
+    run(&mut driver, "2 t {} => hold");
+    driver.engine = Engine::compile(&policy("default allow\ntool t { approve by \"y\" within 60s }\n"), "srv").unwrap();
+    run(&mut driver, "2 t {} => hold");
+    driver.engine = Engine::compile(&policy(clause), "srv").unwrap();
+    run(&mut driver, "2 t {} => +");
 }
 
 #[test]
