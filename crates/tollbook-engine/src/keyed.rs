@@ -32,8 +32,9 @@ pub(crate) struct Keyed<V> {
 }
 
 /// An entry, or the place of one that has gone. Small, because a million of them don't fit a cache: what
-/// a look-up reads lies side by side.
+/// a look-up reads lies side by side, and a counter in one line of it.
 #[derive(Debug, Encode, Decode)]
+#[repr(align(64))]
 struct Slot<V> {
     /// Odd while it holds an entry; goes up whenever it is filled or emptied.
     #[n(0)]
