@@ -120,7 +120,7 @@ fn a_sweep_tells_clean_calls_from_those_of_loops() {
         tollbook(&[&fixed[..], more].concat()).ok()
     };
     let page = sweep(&[]);
-    assert!(page.contains("over 13 calls: 4 clean, 9 repeated by a loop"), "{page}");
+    assert!(page.contains("over 13 calls: 4 clean, 9 bad"), "{page}");
     let frontier: Vec<&str> = page.lines().filter(|line| line.contains("frontier")).collect();
     assert_eq!(frontier.len(), 1, "{page}");
     let cells: Vec<&str> = frontier[0].split('|').map(str::trim).collect();
@@ -129,13 +129,31 @@ fn a_sweep_tells_clean_calls_from_those_of_loops() {
     let json: serde_json::Value = serde_json::from_str(&sweep(&["--json"])).unwrap();
     for point in json["points"].as_array().unwrap() {
         let max = point["max"].as_u64().unwrap();
-        let refused = (point["refused_clean"].as_u64().unwrap(), point["refused_loop"].as_u64().unwrap());
+        let refused = (point["refused_clean"].as_u64().unwrap(), point["refused_bad"].as_u64().unwrap());
         assert_eq!(refused, (4_u64.saturating_sub(max), 13_u64.saturating_sub(max.max(4))), "{max}");
         // Each point is what `backtest` says of its policy.
         let candidate = dir.file("point.toll", point["policy"].as_str().unwrap());
         let told = tollbook(&["backtest", "--log", &log, &candidate]).ok();
         assert!(told.contains(&format!("newly refused      {} (", refused.0 + refused.1)), "{told}");
     }
+    // A breaker is tried in the same way, and other calls can be the bad ones.
+    let told = |more: &[&str]| tollbook(&[&["sweep", "--log", &log, "--json"], more].concat()).ok();
+    let figures = |json: &str| {
+        let json: serde_json::Value = serde_json::from_str(json).unwrap();
+        let point = &json["points"][0];
+        let figure = |name: &str| point[name].as_u64().unwrap();
+        (point["clause"].as_str().unwrap().to_owned(), figure("refused_clean"), figure("refused_bad"))
+    };
+    let breaker = told(&["--break", "identical calls", "--max", "3"]);
+    assert_eq!(figures(&breaker), ("break after 3 identical calls within 10m".to_owned(), 0, 7));
+    let one = told(&["--label", "request_id = '1'", "--per", "day", "--max", "1"]);
+    assert_eq!(figures(&one), ("limit 1 per day per session".to_owned(), 11, 1));
+    let csv = dir.file("bad.csv", "seq\n4\n");
+    assert_eq!(figures(&told(&["--label", &csv, "--per", "day", "--max", "1"])).2, 1);
+    let csv = dir.file("odd.csv", "row\n4\n");
+    tollbook(&["sweep", "--log", &log, "--label", &csv]).cannot("has no column `seq`");
+    tollbook(&["sweep", "--log", &log, "--label", "sorrow"]).cannot("expected loops, outcomes, approvals");
+    tollbook(&["sweep", "--log", &log, "--label", "no such column"]).cannot("cannot tell the bad calls by");
     tollbook(&["sweep", "--log", &log, "--max", "9..3"]).cannot("ends before it begins");
     tollbook(&["sweep", "--log", &log, "--per", "fortnight"]).cannot("per fortnight per session");
 }

@@ -8,12 +8,14 @@
 //! memory grows with the rules, tools and live keys, not with the calls.
 
 mod candidate;
+mod columns;
 mod fidelity;
 mod report;
 pub mod script;
 mod sweep;
 
 pub use candidate::{Candidate, Certainty, Judged};
+pub use columns::{Columns, Counts, Inexact, Layout, Refused};
 pub use fidelity::{DIFFERENCES_MAX, Difference, Fidelity};
 pub use report::{Change, Headroom, Report, SessionTally, Tally, Waits};
 pub use sweep::{Grid, GridError, Label, POINTS_MAX, Point, Sweep};

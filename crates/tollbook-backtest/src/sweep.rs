@@ -1,14 +1,20 @@
-//! One limit at many maxima: which clean calls each would refuse, and which calls of loops it would stop.
+//! One clause at many maxima: which clean calls each would refuse, and which bad ones it would stop.
 //!
-//! Every point is a policy of its own, judged by the engine that judges live calls, all in one pass over
-//! the events. So a point is what `backtest` says of the clause that stands beside it.
+//! Every point is a policy of its own, and what stands beside it is what `backtest` says of that policy.
+//! [`Sweep::count`] settles what can be counted on calls in columns, all maxima at once; the rest is judged
+//! by the engine that judges live calls, all in one pass over the events.
 
 use std::collections::BTreeSet;
 
-use tollbook_engine::{Event, Record};
+use tollbook_engine::{Body, Event};
+use tollbook_policy::policy::{Limit, Scope, Selector};
 use tollbook_policy::{Policy, Target};
 
 use crate::candidate::{Candidate, Certainty, refuses};
+use crate::columns::{Columns, Inexact, Layout, Refused};
+
+/// What [`Grid::of`] says of every tool.
+const ALL_TOOLS: &str = "all tools";
 
 /// Most points of one sweep: each judges every call.
 pub const POINTS_MAX: usize = 1_000;
@@ -18,11 +24,11 @@ pub const POINTS_MAX: usize = 1_000;
 pub enum Label {
     /// Work.
     Clean,
-    /// A repetition that a breaker or a limit had better stopped.
-    Loop,
+    /// What a breaker or a limit had better stopped, such as the repetitions of a loop.
+    Bad,
 }
 
-/// The limits to try: every window, with every scope and every maximum.
+/// The clauses to try: limits of every window and scope, and breakers, each with every maximum.
 #[derive(Debug, Clone)]
 pub struct Grid {
     /// What is limited, as a policy says it: `all tools`, or the selectors of a group such as
@@ -32,7 +38,9 @@ pub struct Grid {
     pub windows: Vec<String>,
     /// Scopes: `session`, `grant`.
     pub scopes: Vec<String>,
-    /// Maxima, ascending.
+    /// What breakers look for, as a policy says it after the number: `identical calls within 10m`.
+    pub breakers: Vec<String>,
+    /// Maxima of limits, and numbers of repeats of breakers, ascending.
     pub maxima: Vec<u64>,
 }
 
@@ -61,30 +69,43 @@ impl std::fmt::Display for GridError {
 
 impl std::error::Error for GridError {}
 
-/// Tries every limit of a grid.
+/// Tries every clause of a grid.
 #[derive(Debug)]
 pub struct Sweep {
-    points: Vec<(Candidate, Point)>,
+    points: Vec<Tried>,
 }
 
-/// One limit, with what it would have done.
+#[derive(Debug)]
+struct Tried {
+    policy: Policy,
+    candidate: Candidate,
+    point: Point,
+    /// Whether counting has settled it.
+    counted: bool,
+    /// Sessions of this instance that it touches.
+    touched: BTreeSet<String>,
+}
+
+/// One clause, with what it would have done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Point {
-    /// The window and the scope, as in `per minute per session`.
+    /// The clause but for its maximum, as in `per minute per session`.
     pub line: String,
     /// The maximum.
     pub max: u64,
-    /// A policy with this limit alone.
+    /// The clause.
+    pub clause: String,
+    /// A policy with this clause alone.
     pub policy: String,
     /// Clean calls that it refuses.
     pub refused_clean: u64,
-    /// Calls of loops that it refuses.
-    pub refused_loop: u64,
+    /// Bad calls that it refuses.
+    pub refused_bad: u64,
     /// Sessions of which it refuses a clean call.
-    pub sessions_touched: BTreeSet<String>,
+    pub sessions_touched: u64,
     /// Calls on which it can't be told.
     pub unknown: u64,
-    /// Whether no other point stops as many calls of loops and refuses fewer clean ones, or stops more and
+    /// Whether no other point stops as many bad calls and refuses fewer clean ones, or stops more and
     /// refuses as few.
     pub frontier: bool,
     /// Whether it lies on its line's plateau: the widest range of maxima, by ratio, that all refuse the same.
@@ -97,53 +118,75 @@ impl Sweep {
     /// # Errors
     /// A grid that is too large, or that the language can't say.
     pub fn new(grid: &Grid) -> Result<Self, GridError> {
-        let size = grid.windows.len().saturating_mul(grid.scopes.len()).saturating_mul(grid.maxima.len());
+        let limits = grid.windows.len().saturating_mul(grid.scopes.len());
+        let size = limits.saturating_add(grid.breakers.len()).saturating_mul(grid.maxima.len());
         if size > POINTS_MAX {
             return Err(GridError::TooMany(size));
         }
+        let total = if grid.of == ALL_TOOLS { "limit" } else { "limit total" };
+        let limits = grid
+            .windows
+            .iter()
+            .flat_map(|window| grid.scopes.iter().map(move |scope| (total, format!("per {window} per {scope}"))));
+        let breakers = grid.breakers.iter().map(|breaker| ("break after", breaker.clone()));
         let mut points = Vec::with_capacity(size);
-        for window in &grid.windows {
-            for scope in &grid.scopes {
-                let line = format!("per {window} per {scope}");
-                for max in &grid.maxima {
-                    points.push(point(&grid.of, &line, *max)?);
-                }
+        for (begin, line) in limits.chain(breakers) {
+            for max in &grid.maxima {
+                points.push(Tried::new(&grid.of, begin, &line, *max)?);
             }
         }
         Ok(Self { points })
     }
 
-    /// The events of another instance follow: it has counters of its own.
-    pub fn begin(&mut self) {
-        self.points.iter_mut().for_each(|(candidate, _)| candidate.begin());
-    }
-
-    /// The next event of the instance; `label` is asked for calls alone.
-    pub fn event(&mut self, event: &Event, record: Option<&Record>, label: Label) {
-        for (candidate, point) in &mut self.points {
-            let Some(judged) = candidate.event(event) else { continue };
-            point.unknown += u64::from(judged.certainty == Certainty::Unknown);
-            match (refuses(judged.candidate), label) {
-                (false, _) => {}
-                (true, Label::Loop) => point.refused_loop += 1,
-                (true, Label::Clean) => {
-                    point.refused_clean += 1;
-                    let session = record.and_then(|record| record.session.as_ref());
-                    if let Some(session) = session.filter(|session| !point.sessions_touched.contains(*session)) {
-                        point.sessions_touched.insert(session.clone());
-                    }
-                }
+    /// Settles by counting what can be, and tells how many points are left to be judged.
+    pub fn count(&mut self, columns: &Columns) -> usize {
+        let mut layouts: Vec<(Scope, Result<Layout, Inexact>)> = Vec::new();
+        for line in self.points.chunk_by_mut(|a, b| a.point.line == b.point.line) {
+            let Some((limit, of)) = line.first().and_then(|tried| lone_limit(&tried.policy)) else { continue };
+            let scope = limit.scope;
+            if !layouts.iter().any(|(laid_out, _)| *laid_out == scope) {
+                layouts.push((scope, columns.lay_out(of, scope)));
+            }
+            let layout = layouts.iter().find(|(laid_out, _)| *laid_out == scope);
+            let Some((_, Ok(layout))) = layout else { continue };
+            let length_us = i64::try_from(limit.window.seconds()).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+            let refused: Vec<Refused> = if limit.rolling {
+                layout.rolling(length_us, &line.iter().map(|tried| tried.point.max).collect::<Vec<_>>())
+            } else {
+                let counts = layout.plain(length_us);
+                line.iter().map(|tried| counts.at(tried.point.max)).collect()
+            };
+            for (tried, refused) in line.iter_mut().zip(refused) {
+                tried.counted = true;
+                tried.point.refused_clean = refused.clean;
+                tried.point.refused_bad = refused.bad;
+                tried.point.sessions_touched = refused.sessions;
+                tried.point.unknown = layout.unknown;
             }
         }
+        self.points.iter().filter(|tried| !tried.counted).count()
+    }
+
+    /// The events of another instance follow: it has counters of its own.
+    pub fn begin(&mut self) {
+        for tried in &mut self.points {
+            tried.candidate.begin();
+            tried.touched.clear();
+        }
+    }
+
+    /// The next event of the instance; `label` is asked for calls alone. What was counted isn't judged again.
+    pub fn event(&mut self, event: &Event, label: Label) {
+        self.points.iter_mut().filter(|tried| !tried.counted).for_each(|tried| tried.event(event, label));
     }
 
     /// Every point, by line and then by maximum.
     #[must_use]
     pub fn points(self) -> Vec<Point> {
-        let mut points: Vec<Point> = self.points.into_iter().map(|(_, point)| point).collect();
-        let figures: Vec<(u64, u64)> = points.iter().map(|point| (point.refused_clean, point.refused_loop)).collect();
+        let mut points: Vec<Point> = self.points.into_iter().map(|tried| tried.point).collect();
+        let figures: Vec<(u64, u64)> = points.iter().map(|point| (point.refused_clean, point.refused_bad)).collect();
         for point in &mut points {
-            let (clean, stopped) = (point.refused_clean, point.refused_loop);
+            let (clean, stopped) = (point.refused_clean, point.refused_bad);
             let dominates = |(other_clean, other_stopped): &(u64, u64)| {
                 *other_clean <= clean && *other_stopped >= stopped && (*other_clean, *other_stopped) != (clean, stopped)
             };
@@ -156,45 +199,77 @@ impl Sweep {
     }
 }
 
+impl Tried {
+    fn new(of: &str, begin: &str, line: &str, max: u64) -> Result<Self, GridError> {
+        let clause = format!("{begin} {max} {line}");
+        let text = match of {
+            ALL_TOOLS => format!("default allow\nall tools {{ {clause} }}\n"),
+            of => format!("default allow\ngroup swept of {of} {{ {clause} }}\n"),
+        };
+        let wrong = |message: String| GridError::Clause { text: text.clone(), message };
+        let read = tollbook_policy::read("sweep.toll", &text, Target::Native).map(|read| read.policy);
+        let policy = read.map_err(|errors| {
+            wrong(errors.into_iter().next().map_or_else(String::new, |error| {
+                let found = error.labels.into_iter().next().map(|label| label.text).unwrap_or_default();
+                format!("{}: {found}", error.message)
+            }))
+        })?;
+        let candidate = Candidate::new(policy.clone()).map_err(|error| wrong(error.to_string()))?;
+        let point = Point {
+            line: line.to_owned(),
+            max,
+            // Within a group of one's own there is nothing else to count.
+            clause: clause.replacen("limit total", "limit", 1),
+            policy: text,
+            refused_clean: 0,
+            refused_bad: 0,
+            sessions_touched: 0,
+            unknown: 0,
+            frontier: false,
+            plateau: false,
+        };
+        Ok(Self { policy, candidate, point, counted: false, touched: BTreeSet::new() })
+    }
+
+    fn event(&mut self, event: &Event, label: Label) {
+        let Some(judged) = self.candidate.event(event) else { return };
+        self.point.unknown += u64::from(judged.certainty == Certainty::Unknown);
+        match (refuses(judged.candidate), label) {
+            (false, _) => {}
+            (true, Label::Bad) => self.point.refused_bad += 1,
+            (true, Label::Clean) => {
+                self.point.refused_clean += 1;
+                let Body::Decision(record) = &event.body else { return };
+                let session = record.session.as_ref().filter(|session| !self.touched.contains(*session));
+                if let Some(session) = session {
+                    self.touched.insert(session.clone());
+                    self.point.sessions_touched += 1;
+                }
+            }
+        }
+    }
+}
+
+/// The limit of a policy that is nothing else, and the tools that it counts; none means all tools.
+fn lone_limit(policy: &Policy) -> Option<(&Limit, &[Selector])> {
+    match (&policy.all_tools.limits[..], &policy.groups[..]) {
+        ([limit], []) => Some((limit, &[])),
+        ([], [group]) => Some((group.rules.limits.first()?, &group.of)),
+        _ => None,
+    }
+}
+
 /// Marks the widest run of points that refuse the same, where a limit still does something.
 fn mark_plateau(line: &mut [Point]) {
-    let same = |a: &Point, b: &Point| (a.refused_clean, a.refused_loop) == (b.refused_clean, b.refused_loop);
+    let same = |a: &Point, b: &Point| (a.refused_clean, a.refused_bad) == (b.refused_clean, b.refused_bad);
     let ratio = |run: &[Point]| match run {
-        [first, .., last] if first.refused_loop > 0 => u128::from(last.max) * 1_000_000 / u128::from(first.max.max(1)),
+        [first, .., last] if first.refused_bad > 0 => u128::from(last.max) * 1_000_000 / u128::from(first.max.max(1)),
         _ => 0,
     };
     let Some(widest) = line.chunk_by(same).map(ratio).max().filter(|widest| *widest > 0) else { return };
     if let Some(run) = line.chunk_by_mut(same).find(|run| ratio(run) == widest) {
         run.iter_mut().for_each(|point| point.plateau = true);
     }
-}
-
-fn point(of: &str, line: &str, max: u64) -> Result<(Candidate, Point), GridError> {
-    let policy = match of {
-        "all tools" => format!("default allow\nall tools {{ limit {max} {line} }}\n"),
-        of => format!("default allow\ngroup swept of {of} {{ limit total {max} {line} }}\n"),
-    };
-    let wrong = |message: String| GridError::Clause { text: policy.clone(), message };
-    let read: Result<Policy, _> = tollbook_policy::read("sweep.toll", &policy, Target::Native).map(|read| read.policy);
-    let read = read.map_err(|errors| {
-        wrong(errors.into_iter().next().map_or_else(String::new, |error| {
-            let found = error.labels.into_iter().next().map(|label| label.text).unwrap_or_default();
-            format!("{}: {found}", error.message)
-        }))
-    })?;
-    let candidate = Candidate::new(read).map_err(|error| wrong(error.to_string()))?;
-    let point = Point {
-        line: line.to_owned(),
-        max,
-        policy,
-        refused_clean: 0,
-        refused_loop: 0,
-        sessions_touched: BTreeSet::new(),
-        unknown: 0,
-        frontier: false,
-        plateau: false,
-    };
-    Ok((candidate, point))
 }
 
 #[cfg(test)]

@@ -68,9 +68,9 @@ pub enum Command {
     Tail(query::Tail),
     /// Replay a log under the policies that wrote it, and under another
     Backtest(Backtest),
-    /// Try one limit at many maxima
+    /// Try a clause at many maxima
     #[cfg(feature = "query")]
-    Sweep(Sweep),
+    Sweep(query::Sweep),
     /// The small MCP server that the demo runs
     #[command(hide = true)]
     DemoServer,
@@ -243,34 +243,4 @@ pub struct Backtest {
     /// newly_allowed, sessions_touched or unknown, `>` or `>=`, a count or a share
     #[arg(long, value_name = "CONDITION")]
     pub fail_on: Option<crate::command::backtest::FailOn>,
-}
-
-/// Arguments of `sweep`.
-#[cfg(feature = "query")]
-#[derive(Debug, Args)]
-pub struct Sweep {
-    /// The log's directory
-    #[arg(long, value_name = "DIR")]
-    pub log: PathBuf,
-    /// Tools that are counted together, by name or pattern [default: all tools]
-    #[arg(long, value_name = "TOOL", value_delimiter = ',', conflicts_with = "category")]
-    pub tool: Vec<String>,
-    /// Tools of this category, counted together
-    #[arg(long, value_name = "CATEGORY")]
-    pub category: Option<String>,
-    /// Windows: minute, hour, day, 5m, rolling:5m, …
-    #[arg(long, value_name = "WINDOWS", value_delimiter = ',', default_value = "minute,rolling:1m")]
-    pub per: Vec<String>,
-    /// Whose calls are counted together
-    #[arg(long, value_name = "SCOPES", value_delimiter = ',', default_value = "session")]
-    pub scope: Vec<String>,
-    /// Maxima to try: numbers, or a range of those that a person would write
-    #[arg(long, value_name = "MAXIMA", default_value = "1..200")]
-    pub max: crate::command::sweep::Maxima,
-    /// Show the limits that another outdoes too
-    #[arg(long)]
-    pub all: bool,
-    /// For machines
-    #[arg(long)]
-    pub json: bool,
 }

@@ -10,6 +10,8 @@ mod compile;
 mod decompile;
 mod diff;
 mod eval;
+#[cfg(feature = "query")]
+pub mod evidence;
 mod explain;
 mod fmt;
 mod import;

@@ -9,6 +9,8 @@ mod arguments;
 mod command;
 mod demo;
 mod policy;
+#[cfg(feature = "query")]
+mod progress;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

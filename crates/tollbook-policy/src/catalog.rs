@@ -84,11 +84,7 @@ impl Catalog {
 
     /// The tools that a selector chooses.
     pub fn chosen<'a>(&'a self, selector: &'a Selector) -> impl Iterator<Item = &'a Tool> {
-        self.tools.values().filter(move |tool| match selector {
-            Selector::Name(name) => tool.name == *name,
-            Selector::Glob(glob) => glob_matches(glob, &tool.name),
-            Selector::Category(category) => tool.class().category.name() == category,
-        })
+        self.tools.values().filter(move |tool| selector.chooses(&tool.name, tool.class().category.name()))
     }
 }
 

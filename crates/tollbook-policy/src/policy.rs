@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::Decimal;
+use crate::catalog::glob_matches;
 
 /// Largest `max` of a limit: a trillion, so that millionths of it fit in 63 bits.
 pub const LIMIT_MAX: u64 = 1_000_000_000_000;
@@ -53,6 +54,18 @@ pub enum Selector {
     Glob(String),
     /// Tools of a category, such as `write`.
     Category(String),
+}
+
+impl Selector {
+    /// Whether it means this tool, which is of this category.
+    #[must_use]
+    pub fn chooses(&self, tool: &str, category: &str) -> bool {
+        match self {
+            Self::Name(name) => tool == name,
+            Self::Glob(glob) => glob_matches(glob, tool),
+            Self::Category(chosen) => category == chosen,
+        }
+    }
 }
 
 /// Rules that may count their members together.

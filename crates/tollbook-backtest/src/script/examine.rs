@@ -5,7 +5,7 @@
 
 use tollbook_engine::{Bounds, Call, CompileError, Engine, State, Verdict};
 use tollbook_policy::policy::{Default, Rules, Selector};
-use tollbook_policy::{ALL_TOOLS, Category, Policy, RuleIds, glob_matches, tool_owner};
+use tollbook_policy::{ALL_TOOLS, Category, Policy, RuleIds, tool_owner};
 
 /// A clause that applies to the call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,11 +75,7 @@ fn empty() -> Policy {
 
 /// The blocks that apply to a tool: those of all tools, of groups, of patterns, its own.
 fn applying<'p>(policy: &'p Policy, tool: &str) -> Vec<(&'p Rules, RuleIds)> {
-    let chooses = |of: &Selector| match of {
-        Selector::Name(name) => name == tool,
-        Selector::Glob(glob) => glob_matches(glob, tool),
-        Selector::Category(name) => name == Category::by_name(tool).name(),
-    };
+    let chooses = |of: &Selector| of.chooses(tool, Category::by_name(tool).name());
     let mut blocks = vec![(&policy.all_tools, policy.all_tools.ids(ALL_TOOLS))];
     for group in policy.groups.iter().filter(|group| group.of.iter().any(chooses)) {
         blocks.push((&group.rules, group.rules.ids(&group.owner())));

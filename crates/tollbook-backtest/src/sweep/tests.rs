@@ -1,4 +1,4 @@
-use tollbook_engine::{Body, Hash128, Judge, Kept, Mode, RecordedArgs};
+use tollbook_engine::{Hash128, Judge, Kept, Mode, Record, RecordedArgs};
 
 use super::*;
 
@@ -7,6 +7,7 @@ fn grid(windows: &[&str], maxima: &[u64]) -> Grid {
         of: "all tools".to_owned(),
         windows: windows.iter().map(|window| (*window).to_owned()).collect(),
         scopes: vec!["session".to_owned()],
+        breakers: Vec::new(),
         maxima: maxima.to_vec(),
     }
 }
@@ -46,10 +47,10 @@ fn swept(grid: &Grid) -> Vec<Point> {
                 category: None,
             };
             let ts_us = Some(i64::from(session) * 3_600_000_000 + call * 1_000_000);
-            let event = Event { seq, ts_us, body: Body::Decision(Box::new(record.clone())) };
+            let event = Event { seq, ts_us, body: Body::Decision(Box::new(record)) };
             seq += 1;
-            let label = if session == 10 && call >= 5 { Label::Loop } else { Label::Clean };
-            sweep.event(&event, Some(&record), label);
+            let label = if session == 10 && call >= 5 { Label::Bad } else { Label::Clean };
+            sweep.event(&event, label);
         }
     }
     sweep.points()
@@ -58,7 +59,7 @@ fn swept(grid: &Grid) -> Vec<Point> {
 #[test]
 fn the_planted_knee_is_found() {
     let points = swept(&grid(&["minute"], &[1, 2, 4, 5, 6, 10, 30]));
-    let figures: Vec<_> = points.iter().map(|p| (p.max, p.refused_clean, p.refused_loop, p.frontier)).collect();
+    let figures: Vec<_> = points.iter().map(|p| (p.max, p.refused_clean, p.refused_bad, p.frontier)).collect();
     assert_eq!(
         figures,
         [
@@ -71,8 +72,8 @@ fn the_planted_knee_is_found() {
             (30, 0, 0, false)
         ]
     );
-    assert_eq!(points[0].sessions_touched.len(), 11);
-    assert!(points[3].sessions_touched.is_empty());
+    assert_eq!(points[0].sessions_touched, 11);
+    assert_eq!(points[3].sessions_touched, 0);
 }
 
 #[test]
@@ -82,10 +83,27 @@ fn a_plateau_is_the_widest_range_by_ratio_that_refuses_the_same_and_stops_someth
     assert_eq!(told(&line), [] as [u64; 0], "from 30 on nothing is stopped, and no two before are the same");
     let figures = [(9, 9), (5, 9), (5, 9), (0, 8), (0, 8), (0, 8), (0, 0), (0, 0)];
     for (point, (clean, stopped)) in line.iter_mut().zip(figures) {
-        (point.refused_clean, point.refused_loop) = (clean, stopped);
+        (point.refused_clean, point.refused_bad) = (clean, stopped);
     }
     mark_plateau(&mut line);
     assert_eq!(told(&line), [6, 10, 30]);
+}
+
+#[test]
+fn breakers_are_judged_beside_limits() {
+    let breakers = vec!["identical calls within 10m".to_owned()];
+    let points = swept(&Grid { breakers, ..grid(&["minute"], &[3, 5]) });
+    let told: Vec<_> = points.iter().map(|p| (p.clause.as_str(), p.refused_clean, p.refused_bad)).collect();
+    // Every call of a session is the same, so the fourth and fifth of each are refused too.
+    assert_eq!(
+        told,
+        [
+            ("limit 3 per minute per session", 22, 25),
+            ("limit 5 per minute per session", 0, 25),
+            ("break after 3 identical calls within 10m", 22, 25),
+            ("break after 5 identical calls within 10m", 0, 25),
+        ]
+    );
 }
 
 #[test]

@@ -147,3 +147,41 @@ pub struct Schema {
     #[arg(value_name = "TABLE")]
     pub table: Option<String>,
 }
+
+/// Arguments of `sweep`.
+#[derive(Debug, Args)]
+pub struct Sweep {
+    /// The log's directory
+    #[arg(long, value_name = "DIR")]
+    pub log: PathBuf,
+    /// Tools that are counted together, by name or pattern [default: all tools]
+    #[arg(long, value_name = "TOOL", value_delimiter = ',', conflicts_with = "category")]
+    pub tool: Vec<String>,
+    /// Tools of this category, counted together
+    #[arg(long, value_name = "CATEGORY")]
+    pub category: Option<String>,
+    /// Windows of limits: minute, hour, day, 5m, rolling:5m, … [default: minute,rolling:1m]
+    #[arg(long, value_name = "WINDOWS", value_delimiter = ',')]
+    pub per: Vec<String>,
+    /// Whose calls are counted together
+    #[arg(long, value_name = "SCOPES", value_delimiter = ',', default_value = "session")]
+    pub scope: Vec<String>,
+    /// Breakers: identical calls, identical results, failures, repeats of a cycle up to 4 calls
+    #[arg(long = "break", value_name = "RUNS", value_delimiter = ',')]
+    pub breaker: Vec<String>,
+    /// How long ago a breaker's run may have begun
+    #[arg(long, value_name = "LENGTH", default_value = "10m")]
+    pub within: String,
+    /// Maxima to try: numbers, or a range of those that a person would write
+    #[arg(long, value_name = "MAXIMA", default_value = "1..200")]
+    pub max: crate::command::sweep::Maxima,
+    /// Which calls are bad: loops, outcomes, approvals, a CSV file of calls, or an SQL condition
+    #[arg(long, value_name = "SOURCE", default_value = "loops")]
+    pub label: crate::command::evidence::LabelSource,
+    /// Show the clauses that another outdoes too
+    #[arg(long)]
+    pub all: bool,
+    /// For machines
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,54 +1,50 @@
-//! `tollbook sweep`: one limit at many maxima, and what each would have refused.
+//! `tollbook sweep`: one clause at many maxima, and what each would have refused.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
-use tollbook_backtest::{Grid, Label, Point, Sweep};
-use tollbook_engine::Body;
+use tollbook_backtest::{Columns, Grid, Point, Sweep};
 use tollbook_log::Reader;
 
-use super::query;
-use crate::arguments::Sweep as Arguments;
+use super::evidence::{LabelSource, Labels, Read, each_event};
+use crate::arguments::query::Sweep as Arguments;
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let grid = Grid {
-        of: chosen(arguments),
-        windows: arguments.per.iter().map(|window| window.replacen("rolling:", "rolling ", 1)).collect(),
-        scopes: arguments.scope.clone(),
-        maxima: arguments.max.0.clone(),
+    let breakers = arguments.breaker.iter().map(|what| format!("{what} within {}", arguments.within)).collect();
+    // Breakers are tried alone unless windows are asked for.
+    let windows = match (&arguments.per[..], &arguments.breaker[..]) {
+        ([], []) => vec!["minute".to_owned(), "rolling 1m".to_owned()],
+        (per, _) => per.iter().map(|window| window.replacen("rolling:", "rolling ", 1)).collect(),
     };
+    let maxima = arguments.max.0.clone();
+    let grid = Grid { of: chosen(arguments), windows, scopes: arguments.scope.clone(), breakers, maxima };
     let mut sweep = Sweep::new(&grid)?;
-    let loops = Loops::of(&arguments.log)?;
+    let mut labels = Labels::of(&arguments.log, &arguments.label)?;
     let reader = Reader::open(&[&arguments.log])?;
-    let mut counted = Counted::default();
-    for instance in reader.instances() {
-        sweep.begin();
-        let mut places: BTreeMap<String, u64> = BTreeMap::new();
-        for event in reader.events(instance)? {
-            let event = event?;
-            let record = if let Body::Decision(record) = &event.body { Some(&**record) } else { None };
-            let label = match record.and_then(|record| record.session.as_ref()) {
-                Some(session) => {
-                    let place = places.entry(session.clone()).or_default();
-                    let label = loops.label(instance, session, *place);
-                    *place += 1;
-                    label
-                }
-                None => Label::Clean,
-            };
-            if record.is_some() {
-                counted.add(label);
-            }
-            sweep.event(&event, record, label);
+    let mut columns = Columns::default();
+    each_event(&reader, &mut labels, &mut |read| {
+        match read {
+            Read::Instance => columns.begin(),
+            Read::Event(event, label) => columns.event(event, label),
         }
+        Ok(())
+    })?;
+    let counted = (labels.clean, labels.bad);
+    if sweep.count(&columns) > 0 {
+        each_event(&reader, &mut labels, &mut |read| {
+            match read {
+                Read::Instance => sweep.begin(),
+                Read::Event(event, label) => sweep.event(event, label),
+            }
+            Ok(())
+        })?;
     }
     let points = sweep.points();
     let text = match arguments.json {
-        true => json(&counted, &points)?,
-        false => page(&grid.of, &counted, &points, arguments.all)?,
+        true => json(&arguments.label, counted, &points)?,
+        false => page(&grid.of, &arguments.label, counted, &points, arguments.all)?,
     };
     crate::print(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -69,54 +65,19 @@ fn selector(tool: &str) -> String {
     if plain && begins { tool.to_owned() } else { tollbook_policy::json::quote(tool) }
 }
 
-/// How many calls there are of each kind.
-#[derive(Default)]
-struct Counted {
-    clean: u64,
-    looping: u64,
-}
-
-impl Counted {
-    fn add(&mut self, label: Label) {
-        match label {
-            Label::Clean => self.clean += 1,
-            Label::Loop => self.looping += 1,
-        }
-    }
-}
-
-/// The calls of loops, without each loop's first block: what would have been saved.
-struct Loops(BTreeMap<(String, String), Vec<(u64, u64)>>);
-
-impl Loops {
-    fn of(log: &std::path::Path) -> anyhow::Result<Self> {
-        let sql = "SELECT instance, session, start_in_session + period AS first, \
-                   start_in_session + calls AS after FROM loops()";
-        let mut loops: BTreeMap<_, Vec<(u64, u64)>> = BTreeMap::new();
-        for row in tollbook_query::output::texts(&query::ask(log, sql)?)? {
-            let [instance, session, first, after] =
-                row.try_into().map_err(|_| anyhow::anyhow!("loops() has changed"))?;
-            let number = |text: String| text.parse().with_context(|| format!("`{text}` is no place in a session"));
-            loops.entry((instance, session)).or_default().push((number(first)?, number(after)?));
-        }
-        Ok(Self(loops))
-    }
-
-    fn label(&self, instance: &str, session: &str, place: u64) -> Label {
-        let found = self.0.get(&(instance.to_owned(), session.to_owned()));
-        let inside = |ranges: &Vec<(u64, u64)>| ranges.iter().any(|(first, after)| (*first..*after).contains(&place));
-        if found.is_some_and(inside) { Label::Loop } else { Label::Clean }
-    }
-}
-
-fn page(of: &str, counted: &Counted, points: &[Point], all: bool) -> anyhow::Result<String> {
+fn page(
+    of: &str,
+    source: &LabelSource,
+    (clean, bad): (u64, u64),
+    points: &[Point],
+    all: bool,
+) -> anyhow::Result<String> {
     let mut text = String::new();
-    let Counted { clean, looping } = counted;
-    writeln!(text, "limits of {of}, over {} calls: {clean} clean, {looping} repeated by a loop", clean + looping)?;
-    writeln!(text, "(clean is every call but those of a loop after its first block, as `loops()` finds them)\n")?;
+    writeln!(text, "clauses for {of}, over {} calls: {clean} clean, {bad} bad", clean + bad)?;
+    writeln!(text, "({source})\n")?;
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header(["clause", "clean refused", "%", "sessions", "loop calls stopped", "%", ""]);
+    table.set_header(["clause", "clean refused", "%", "sessions", "bad stopped", "%", ""]);
     for point in points.iter().filter(|point| all || point.frontier || point.plateau) {
         let mark = match (point.frontier, point.plateau) {
             (true, true) => "frontier, plateau",
@@ -125,12 +86,12 @@ fn page(of: &str, counted: &Counted, points: &[Point], all: bool) -> anyhow::Res
             (false, false) => "dominated",
         };
         table.add_row([
-            format!("limit {} {}", point.max, point.line),
+            point.clause.clone(),
             point.refused_clean.to_string(),
-            super::backtest::percent(point.refused_clean, *clean),
-            point.sessions_touched.len().to_string(),
-            point.refused_loop.to_string(),
-            super::backtest::percent(point.refused_loop, *looping),
+            super::backtest::percent(point.refused_clean, clean),
+            point.sessions_touched.to_string(),
+            point.refused_bad.to_string(),
+            super::backtest::percent(point.refused_bad, bad),
             mark.to_owned(),
         ]);
     }
@@ -140,28 +101,28 @@ fn page(of: &str, counted: &Counted, points: &[Point], all: bool) -> anyhow::Res
     writeln!(text, "{table}")?;
     let hidden = points.iter().filter(|point| !all && !point.frontier && !point.plateau).count();
     if hidden > 0 {
-        writeln!(text, "\n{hidden} more that another limit outdoes: --all shows them")?;
+        writeln!(text, "\n{hidden} more that another clause outdoes: --all shows them")?;
     }
     let unknown = points.iter().map(|point| point.unknown).max().unwrap_or(0);
     if unknown > 0 {
         writeln!(text, "{unknown} calls can't be judged, for want of a time or a session")?;
     }
-    if *looping == 0 {
-        writeln!(text, "there is no loop in this log, so it doesn't tell what a limit would be good for")?;
+    if bad == 0 {
+        writeln!(text, "no call is bad, so this log doesn't tell what a clause would be good for")?;
     }
     Ok(text)
 }
 
-fn json(counted: &Counted, points: &[Point]) -> anyhow::Result<String> {
+fn json(source: &LabelSource, (clean, bad): (u64, u64), points: &[Point]) -> anyhow::Result<String> {
     let points: Vec<_> = points
         .iter()
         .map(|point| {
             serde_json::json!({
-                "clause": format!("limit {} {}", point.max, point.line),
+                "clause": point.clause,
                 "max": point.max,
                 "refused_clean": point.refused_clean,
-                "refused_loop": point.refused_loop,
-                "sessions_touched": point.sessions_touched.len(),
+                "refused_bad": point.refused_bad,
+                "sessions_touched": point.sessions_touched,
                 "unknown": point.unknown,
                 "frontier": point.frontier,
                 "plateau": point.plateau,
@@ -169,7 +130,7 @@ fn json(counted: &Counted, points: &[Point]) -> anyhow::Result<String> {
             })
         })
         .collect();
-    let page = serde_json::json!({ "clean": counted.clean, "loop": counted.looping, "points": points });
+    let page = serde_json::json!({ "label": source.to_string(), "clean": clean, "bad": bad, "points": points });
     Ok(serde_json::to_string_pretty(&page).context("cannot write JSON")? + "\n")
 }
 

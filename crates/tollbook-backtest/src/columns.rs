@@ -1,0 +1,425 @@
+//! Recorded calls in columns, on which a limit that stands alone is counted rather than judged.
+//!
+//! What a limit lets through depends on the calls of its key alone, so the calls are laid out by key once;
+//! every window then takes one pass over times that lie side by side. In a plain window the n-th call is
+//! refused by each maximum below n, so one count of places answers for all maxima. In a rolling window only
+//! what was let through counts, so each maximum is followed by itself.
+//!
+//! [`Columns::lay_out`] says where that isn't the whole truth (units were given back, an operator reset a
+//! counter, the engine's bounds were in reach): there the events must be replayed.
+
+use std::collections::{BTreeSet, HashMap};
+
+use tollbook_engine::{Body, Bounds, End, Event, Judge, Record};
+use tollbook_policy::Category;
+use tollbook_policy::policy::{Scope, Selector};
+
+use crate::sweep::Label;
+
+/// A name that isn't known.
+const NONE: u32 = u32::MAX;
+/// A time that isn't known.
+const NO_TIME: i64 = i64::MIN;
+
+/// Recorded calls in columns: 33 bytes a call.
+#[derive(Debug, Default)]
+pub struct Columns {
+    at_us: Vec<i64>,
+    kind: Vec<u32>,
+    grant: Vec<u32>,
+    session: Vec<u32>,
+    agent: Vec<u32>,
+    instance: Vec<u32>,
+    label: Vec<Label>,
+    kinds: Numbers<Kind>,
+    grants: Numbers<String>,
+    sessions: Numbers<String>,
+    agents: Numbers<String>,
+    instances: u32,
+    /// Of the instance that is read: its calls' sequence numbers, from which place on, and the last time.
+    seqs: Vec<u64>,
+    begins: usize,
+    latest_us: i64,
+    given_back: BTreeSet<u32>,
+    reset: bool,
+    unordered: bool,
+}
+
+/// What a limit's selectors and counters go by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Kind {
+    server: String,
+    tool: String,
+    category: String,
+}
+
+/// Names by number. A name of another instance is another name.
+#[derive(Debug)]
+struct Numbers<T> {
+    numbers: HashMap<T, u32>,
+    count: u32,
+}
+
+impl<T> Default for Numbers<T> {
+    fn default() -> Self {
+        Self { numbers: HashMap::new(), count: 0 }
+    }
+}
+
+impl Numbers<String> {
+    fn of(&mut self, name: Option<&String>) -> u32 {
+        let Some(name) = name else { return NONE };
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let number = self.count;
+        self.numbers.insert(name.clone(), number);
+        self.count += 1;
+        number
+    }
+}
+
+/// Why counting would not give the engine's answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inexact {
+    /// Calls never reached their tool, and gave their units back.
+    GivenBack,
+    /// An operator reset counters.
+    Reset,
+    /// Times go back within an instance.
+    Unordered,
+    /// The engine's bounds are in reach.
+    Bounds,
+}
+
+impl Columns {
+    /// The events of another instance follow: it has counters of its own.
+    pub fn begin(&mut self) {
+        self.instances += 1;
+        self.sessions.numbers.clear();
+        self.seqs.clear();
+        self.begins = self.at_us.len();
+        self.latest_us = i64::MIN;
+    }
+
+    /// The next event of the instance; `label` is asked for calls alone.
+    pub fn event(&mut self, event: &Event, label: Label) {
+        match &event.body {
+            Body::Decision(record) if record.judged_by != Judge::Gateway => self.call(event, record, label),
+            Body::Outcome(outcome) if matches!(outcome.end, End::Unreachable | End::RpcError) => {
+                let place = self.seqs.binary_search(&outcome.call_seq).ok();
+                self.given_back.extend(place.and_then(|place| self.kind.get(self.begins + place)));
+            }
+            Body::Reset(_) => self.reset = true,
+            _ => {}
+        }
+    }
+
+    /// Calls so far.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.at_us.len()
+    }
+
+    fn call(&mut self, event: &Event, record: &Record, label: Label) {
+        let Some(tool) = &record.tool else { return };
+        let category = record.category.as_deref().unwrap_or_else(|| Category::by_name(tool).name());
+        let kind = Kind { server: record.server.clone(), tool: tool.clone(), category: category.to_owned() };
+        let next = self.kinds.count;
+        let kind = *self.kinds.numbers.entry(kind).or_insert(next);
+        self.kinds.count += u32::from(kind == next);
+        if let Some(at_us) = event.ts_us {
+            self.unordered |= at_us < self.latest_us;
+            self.latest_us = at_us;
+        }
+        self.seqs.push(event.seq);
+        self.at_us.push(event.ts_us.unwrap_or(NO_TIME));
+        self.kind.push(kind);
+        self.grant.push(self.grants.of(record.grant.as_ref()));
+        self.session.push(self.sessions.of(record.session.as_ref()));
+        self.agent.push(self.agents.of(record.agent.as_ref()));
+        self.instance.push(self.instances);
+        self.label.push(label);
+    }
+
+    /// Lays out by key the calls that a limit of these tools counts; none means all tools.
+    ///
+    /// # Errors
+    /// Where counting them would not give the engine's answers.
+    pub fn lay_out(&self, of: &[Selector], scope: Scope) -> Result<Layout, Inexact> {
+        let mut chosen = vec![None; self.kinds.numbers.len()];
+        let mut servers = HashMap::new();
+        // In any order: each kind is looked at by itself, and a server's number means nothing.
+        #[expect(clippy::iter_over_hash_type, reason = "the order leaves no trace")]
+        for (kind, number) in &self.kinds.numbers {
+            if !of.is_empty() && !of.iter().any(|selector| selector.chooses(&kind.tool, &kind.category)) {
+                continue;
+            }
+            if self.given_back.contains(number) {
+                return Err(Inexact::GivenBack);
+            }
+            let next = servers.len();
+            let server = *servers.entry(kind.server.as_str()).or_insert(next);
+            if let Some(chosen) = usize::try_from(*number).ok().and_then(|number| chosen.get_mut(number)) {
+                *chosen = u32::try_from(server).ok();
+            }
+        }
+        if self.reset {
+            return Err(Inexact::Reset);
+        }
+        if self.unordered {
+            return Err(Inexact::Unordered);
+        }
+        self.by_key(&chosen, scope)
+    }
+
+    /// Two passes, as a counting sort does: how many calls each key has, and then where each call goes.
+    fn by_key(&self, chosen: &[Option<u32>], scope: Scope) -> Result<Layout, Inexact> {
+        let mut layout = Layout { sessions: self.sessions.count, ..Layout::default() };
+        let mut keys: HashMap<(u32, u32, u32), u32> = HashMap::new();
+        let mut key_of = vec![NONE; self.at_us.len()];
+        let mut counts: Vec<usize> = Vec::new();
+        let mut last = None;
+        let columns = self.kind.iter().zip(&self.instance).zip(&self.at_us).zip(self.values(scope));
+        for ((((kind, instance), at_us), value), key_of) in columns.zip(&mut key_of) {
+            let Some(server) = usize::try_from(*kind).ok().and_then(|kind| *chosen.get(kind)?) else { continue };
+            if value == NONE || *at_us == NO_TIME {
+                layout.unknown += 1;
+                continue;
+            }
+            let name = (*instance, server, value);
+            // Calls of one key most often follow each other.
+            let key = match last.filter(|(last, _)| *last == name) {
+                Some((_, key)) => key,
+                None => {
+                    let next = u32::try_from(keys.len()).unwrap_or(NONE);
+                    *keys.entry(name).or_insert(next)
+                }
+            };
+            last = Some((name, key));
+            *key_of = key;
+            let place = usize::try_from(key).unwrap_or(usize::MAX);
+            match counts.get_mut(place) {
+                Some(count) => *count += 1,
+                None => counts.push(1),
+            }
+        }
+        let calls: usize = counts.iter().sum();
+        let bounds = Bounds::default();
+        if exceeds(keys.len(), bounds.keys_max) || exceeds(calls, bounds.rolling_charges_max) {
+            return Err(Inexact::Bounds);
+        }
+        let mut next: Vec<usize> = Vec::with_capacity(counts.len());
+        let mut end = 0;
+        for count in counts {
+            next.push(end);
+            end += count;
+            layout.ends.push(end);
+        }
+        layout.calls = vec![Laid { at_us: 0, session: NONE, label: Label::Clean }; calls];
+        for (((key, at_us), session), label) in key_of.iter().zip(&self.at_us).zip(&self.session).zip(&self.label) {
+            let Some(next) = usize::try_from(*key).ok().and_then(|key| next.get_mut(key)) else { continue };
+            if let Some(place) = layout.calls.get_mut(*next) {
+                *place = Laid { at_us: *at_us, session: *session, label: *label };
+            }
+            *next += 1;
+        }
+        Ok(layout)
+    }
+
+    fn values(&self, scope: Scope) -> Box<dyn Iterator<Item = u32> + '_> {
+        match scope {
+            Scope::Grant => Box::new(self.grant.iter().copied()),
+            Scope::Session => Box::new(self.session.iter().copied()),
+            Scope::Agent => Box::new(self.agent.iter().copied()),
+            Scope::Server | Scope::Everyone => Box::new(std::iter::repeat(0)),
+        }
+    }
+}
+
+fn exceeds(count: usize, bound: u64) -> bool {
+    u64::try_from(count).map_or(true, |count| count > bound)
+}
+
+/// The calls that a limit counts, those of one key together, each key's in order.
+#[derive(Debug, Default)]
+pub struct Layout {
+    calls: Vec<Laid>,
+    /// Where each key's calls end.
+    ends: Vec<usize>,
+    /// How many sessions there are in all.
+    sessions: u32,
+    /// Calls that can't be counted, for want of a time or of the scope's value.
+    pub unknown: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Laid {
+    at_us: i64,
+    session: u32,
+    label: Label,
+}
+
+/// What a maximum refuses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Clean calls.
+    pub clean: u64,
+    /// Bad calls.
+    pub bad: u64,
+    /// Sessions with a clean call among them.
+    pub sessions: u64,
+}
+
+impl Layout {
+    fn keys(&self) -> impl Iterator<Item = &[Laid]> {
+        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        begins.zip(&self.ends).map(|(begin, end)| self.calls.get(begin..*end).unwrap_or_default())
+    }
+
+    /// Calls that are counted.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        u64::try_from(self.calls.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Counts for every maximum of a plain window of this length.
+    #[must_use]
+    pub fn plain(&self, length_us: i64) -> Counts {
+        let length_us = length_us.max(1);
+        let mut counts = Counts { highest: vec![0; usize::try_from(self.sessions).unwrap_or(0)], ..Counts::default() };
+        for calls in self.keys() {
+            let (mut end_us, mut place) = (i64::MIN, 0_u32);
+            for call in calls {
+                if call.at_us >= end_us {
+                    end_us = call.at_us - call.at_us.rem_euclid(length_us) + length_us;
+                    place = 0;
+                }
+                place = place.saturating_add(1);
+                match call.label {
+                    Label::Bad => bump(&mut counts.bad, place),
+                    Label::Clean => {
+                        bump(&mut counts.clean, place);
+                        let highest = usize::try_from(call.session).ok().and_then(|s| counts.highest.get_mut(s));
+                        if let Some(highest) = highest {
+                            *highest = place.max(*highest);
+                        }
+                    }
+                }
+            }
+        }
+        counts.finish();
+        counts
+    }
+
+    /// What each maximum of an exact rolling window of this length refuses.
+    #[must_use]
+    pub fn rolling(&self, length_us: i64, maxima: &[u64]) -> Vec<Refused> {
+        let mut let_through: Vec<i64> = Vec::new();
+        let mut touched = vec![0_u32; usize::try_from(self.sessions).unwrap_or(0)];
+        let each = maxima.iter().zip(1_u32..).map(|(max, mark)| {
+            let max = usize::try_from(*max).unwrap_or(usize::MAX);
+            let mut refused = Refused::default();
+            for calls in self.keys() {
+                let_through.clear();
+                for call in calls {
+                    // The call that has to have left the window, if there are so many.
+                    let blocking = let_through.len().checked_sub(max).map(|place| let_through.get(place));
+                    let fits = match blocking {
+                        None => true,
+                        Some(Some(earliest)) => *earliest <= call.at_us.saturating_sub(length_us),
+                        // A maximum of nothing.
+                        Some(None) => false,
+                    };
+                    if fits {
+                        let_through.push(call.at_us);
+                    } else {
+                        refused.add(call, mark, &mut touched);
+                    }
+                }
+            }
+            refused
+        });
+        each.collect()
+    }
+}
+
+impl Refused {
+    fn add(&mut self, call: &Laid, mark: u32, touched: &mut [u32]) {
+        match call.label {
+            Label::Bad => self.bad += 1,
+            Label::Clean => {
+                self.clean += 1;
+                let touched = usize::try_from(call.session).ok().and_then(|session| touched.get_mut(session));
+                if let Some(touched) = touched.filter(|touched| **touched != mark) {
+                    *touched = mark;
+                    self.sessions += 1;
+                }
+            }
+        }
+    }
+}
+
+fn bump(by_place: &mut Vec<u64>, place: u32) {
+    let Ok(place) = usize::try_from(place) else { return };
+    if place >= by_place.len() {
+        by_place.resize(place + 1, 0);
+    }
+    if let Some(count) = by_place.get_mut(place) {
+        *count += 1;
+    }
+}
+
+/// How many calls lie beyond each place of their window: what every maximum refuses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// By maximum, what it refuses; one past the end refuses nothing.
+    clean: Vec<u64>,
+    bad: Vec<u64>,
+    sessions: Vec<u64>,
+    /// By session, the highest place of a clean call of it in its window; 0 without one.
+    highest: Vec<u32>,
+}
+
+impl Counts {
+    fn finish(&mut self) {
+        for highest in &self.highest {
+            if *highest > 0 {
+                bump(&mut self.sessions, *highest);
+            }
+        }
+        for by_place in [&mut self.clean, &mut self.bad, &mut self.sessions] {
+            // From "how many at this place" to "how many beyond it".
+            let mut beyond = 0;
+            for count in by_place.iter_mut().rev() {
+                beyond += std::mem::replace(count, beyond);
+            }
+        }
+    }
+
+    /// What a maximum refuses.
+    #[must_use]
+    pub fn at(&self, max: u64) -> Refused {
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        let at = |by_max: &[u64]| by_max.get(max).copied().unwrap_or(0);
+        Refused { clean: at(&self.clean), bad: at(&self.bad), sessions: at(&self.sessions) }
+    }
+
+    /// The smallest maximum that refuses no call at all.
+    #[must_use]
+    pub fn highest(&self) -> u64 {
+        let longest = self.clean.len().max(self.bad.len()).saturating_sub(1);
+        u64::try_from(longest).unwrap_or(u64::MAX)
+    }
+
+    /// For each session with clean calls, the smallest maximum that refuses none of them, ascending.
+    #[must_use]
+    pub fn peaks(&self) -> Vec<u32> {
+        let mut peaks: Vec<u32> = self.highest.iter().copied().filter(|peak| *peak > 0).collect();
+        peaks.sort_unstable();
+        peaks
+    }
+}
+
+#[cfg(test)]
+mod tests;
