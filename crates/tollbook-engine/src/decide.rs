@@ -25,7 +25,7 @@ use crate::hours::Hours;
 use crate::keyed::Handle;
 use crate::record::{Hash128, Verdict};
 use crate::run::CallId;
-use crate::state::{Charges, InFlight, State};
+use crate::state::State;
 
 impl Engine {
     /// Judges one call, and charges what it lets through. `seq` names the call when it settles; it must
@@ -299,21 +299,18 @@ impl<'a, 'b> Judging<'a, 'b> {
             return None;
         };
         let session = self.remember(state, now_us)?;
-        let mut charged = Charges::new();
         for (fact, micros) in self.fitting(shadow_too) {
             let key = (fact.counter, fact.plan.tool(self.call.tool), fact.key);
             let instants = (fact.window_start_us, now_us);
             if let Some(charge) = state.counters.charge(fact.held, key, &fact.plan.measure, instants, micros) {
-                charged.push(charge);
+                state.flight.charge(charge);
             }
         }
         if self.decision.approval.is_some() {
             self.spend_approvals(state, now_us);
         }
-        if !charged.is_empty() || session.is_some() {
-            let tool = if session.is_some() { self.tool() } else { 0 };
-            state.put_in_flight(InFlight { seq, at_us: now_us, charged, session, tool, settled: false });
-        }
+        let tool = if session.is_some() { self.tool() } else { 0 };
+        state.flight.put(seq, now_us, session, tool, state.bounds.in_flight_max);
         Some(())
     }
 

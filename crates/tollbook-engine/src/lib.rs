@@ -19,6 +19,7 @@ mod compile;
 mod condition;
 mod decide;
 mod decision;
+mod flight;
 mod history;
 mod hours;
 mod keyed;

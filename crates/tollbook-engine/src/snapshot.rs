@@ -4,7 +4,14 @@
 //! events gave them, and never in hash order. A restored state decides like the one that never stopped.
 //! A snapshot is a cache: the events give the same state again, and that is how it is checked.
 
-use crate::state::State;
+use minicbor::encode::{self, Write};
+use minicbor::{Decode, Decoder, Encode, Encoder, decode};
+
+use crate::approval::Approvals;
+use crate::flight::Flight;
+use crate::keyed::Keyed;
+use crate::record::Bounds;
+use crate::state::{Counters, State};
 
 /// The version of the form; a state of another one isn't restored.
 const FORM: u32 = 1;
@@ -44,8 +51,8 @@ impl State {
     /// # Errors
     /// Bytes that aren't a state of this form.
     pub fn restore(bytes: &[u8], seed: u64) -> Result<Self, SnapshotError> {
-        let refused = |error: minicbor::decode::Error| SnapshotError(error.to_string());
-        let mut decoder = minicbor::Decoder::new(bytes);
+        let refused = |error: decode::Error| SnapshotError(error.to_string());
+        let mut decoder = Decoder::new(bytes);
         decoder.array().map_err(refused)?;
         let form = decoder.u32().map_err(refused)?;
         if form != FORM {
@@ -60,19 +67,41 @@ impl State {
     }
 }
 
-/// The charges of a call, as a list.
-pub(crate) mod charges {
-    use minicbor::encode::{Error, Write};
-    use minicbor::{Decode, Decoder, Encode, Encoder};
+/// Parts of a state, which are written in this order.
+const PARTS: u64 = 8;
 
-    use crate::state::{Charged, Charges};
-
-    pub fn encode<C, W: Write>(charges: &Charges, to: &mut Encoder<W>, context: &mut C) -> Result<(), Error<W::Error>> {
-        charges.as_slice().encode(to, context)
+impl<C> Encode<C> for State {
+    fn encode<W: Write>(&self, to: &mut Encoder<W>, context: &mut C) -> Result<(), encode::Error<W::Error>> {
+        to.array(PARTS)?;
+        self.bounds.encode(to, context)?;
+        self.latest_us.encode(to, context)?;
+        self.counters.encode(to, context)?;
+        self.sessions.encode(to, context)?;
+        self.sessions_swept.encode(to, context)?;
+        self.approvals.encode(to, context)?;
+        self.flight.written().encode(to, context)?;
+        self.flight.settled.encode(to, context)
     }
+}
 
-    pub fn decode<C>(from: &mut Decoder<'_>, context: &mut C) -> Result<Charges, minicbor::decode::Error> {
-        Ok(Vec::<Charged>::decode(from, context)?.into())
+impl<'b, C> Decode<'b, C> for State {
+    fn decode(from: &mut Decoder<'b>, context: &mut C) -> Result<Self, decode::Error> {
+        if from.array()? != Some(PARTS) {
+            return Err(decode::Error::message("a state of another number of parts"));
+        }
+        let state = Self {
+            bounds: Bounds::decode(from, context)?,
+            latest_us: i64::decode(from, context)?,
+            counters: Counters::decode(from, context)?,
+            sessions: Keyed::decode(from, context)?,
+            sessions_swept: usize::decode(from, context)?,
+            approvals: Approvals::decode(from, context)?,
+            flight: Flight::read(Vec::decode(from, context)?),
+        };
+        if usize::decode(from, context)? != state.flight.settled {
+            return Err(decode::Error::message("another number of calls has ended"));
+        }
+        Ok(state)
     }
 }
 

@@ -7,38 +7,29 @@
 //! Time never goes back in here: an event from before the latest one is taken at the latest one's time.
 //! That is what lets a window that has passed be forgotten for good.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use minicbor::{Decode, Encode};
-use smallvec::SmallVec;
 use tollbook_policy::policy::Scope;
 
 use crate::approval::{Answer, Approvals};
 use crate::compile::{Engine, LimitPlan, Owner};
+use crate::flight::{Charged, Flight};
 use crate::history::History;
 use crate::keyed::{Handle, KeyRef, Keyed};
 use crate::limit::{Measure, Probe, Usage};
 use crate::record::{Bounds, End, Hash128};
 
 /// What the engine remembers between calls.
-#[derive(Debug, Encode, Decode)]
+#[derive(Debug)]
 pub struct State {
-    #[n(0)]
     pub(crate) bounds: Bounds,
-    #[n(1)]
-    latest_us: i64,
-    #[n(2)]
+    pub(crate) latest_us: i64,
     pub(crate) counters: Counters,
-    #[n(3)]
     pub(crate) sessions: Keyed<History>,
-    #[n(4)]
-    sessions_swept: usize,
-    #[n(5)]
+    pub(crate) sessions_swept: usize,
     pub(crate) approvals: Approvals,
-    #[n(6)]
-    in_flight: VecDeque<InFlight>,
-    #[n(7)]
-    settled: usize,
+    pub(crate) flight: Flight,
 }
 
 /// Counters by what names them, and by key.
@@ -91,37 +82,6 @@ struct Binding {
     counters: Vec<u32>,
 }
 
-/// A call that was let through and hasn't ended.
-#[derive(Debug, Encode, Decode)]
-pub(crate) struct InFlight {
-    #[n(0)]
-    pub seq: u64,
-    #[n(1)]
-    pub at_us: i64,
-    #[cbor(n(2), with = "crate::snapshot::charges")]
-    pub charged: Charges,
-    #[n(3)]
-    pub session: Option<Handle>,
-    #[n(4)]
-    pub tool: u64,
-    #[n(5)]
-    pub settled: bool,
-}
-
-/// The charges of one call.
-pub(crate) type Charges = SmallVec<[Charged; 3]>;
-
-/// A charge that may be given back.
-#[derive(Debug, Clone, Copy, Encode, Decode)]
-pub(crate) struct Charged {
-    #[n(0)]
-    pub counter: Handle,
-    #[n(1)]
-    pub start_us: i64,
-    #[n(2)]
-    pub micros: i64,
-}
-
 /// Policies whose counters are looked up at once; beyond it the list is begun anew.
 const BINDINGS_MAX: usize = 4_096;
 
@@ -139,8 +99,7 @@ impl State {
             sessions: Keyed::new(seed),
             sessions_swept: SWEEP_FROM,
             approvals: Approvals::new(seed),
-            in_flight: VecDeque::new(),
-            settled: 0,
+            flight: Flight::default(),
         }
     }
 
@@ -161,19 +120,14 @@ impl State {
     /// never reached the tool; runs of results and failures go on. A call that isn't in flight, or was
     /// settled before, changes nothing.
     pub fn settle(&mut self, call_seq: u64, end: End, result: Option<Hash128>) {
-        let Some(index) = self.place_in_flight(call_seq) else { return };
-        let Some(call) = self.in_flight.get_mut(index).filter(|call| !call.settled) else { return };
-        call.settled = true;
-        let (charged, session) = (std::mem::take(&mut call.charged), call.session);
-        let (at_us, tool) = (call.at_us, call.tool);
-        self.settled += 1;
+        let Some(call) = self.flight.settle(call_seq) else { return };
         if matches!(end, End::RpcError | End::Unreachable) {
-            charged.iter().for_each(|charge| self.counters.give_back(*charge, at_us));
+            self.flight.charges(&call).for_each(|charge| self.counters.give_back(charge, call.at_us));
         }
-        if let Some(history) = session.and_then(|session| self.sessions.get_mut(session)) {
-            history.settled(tool, at_us, end, result);
+        if let Some(history) = call.session.and_then(|session| self.sessions.get_mut(session)) {
+            history.settled(call.tool, call.at_us, end, result);
         }
-        self.forget_settled();
+        self.flight.forget_settled();
     }
 
     /// The approvals that wait for an answer at `at_us`: id, and the instant at which they are gone.
@@ -209,46 +163,13 @@ impl State {
     /// Calls that were let through and haven't ended.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.in_flight.len() - self.settled
+        self.flight.len()
     }
 
     /// Counters that hold something, and those that haven't been forgotten yet.
     #[must_use]
     pub fn keys(&self) -> usize {
         self.counters.usages.len()
-    }
-
-    fn place_in_flight(&self, call_seq: u64) -> Option<usize> {
-        // Most calls end in the order in which they began.
-        if self.in_flight.front()?.seq == call_seq {
-            return Some(0);
-        }
-        self.in_flight.binary_search_by_key(&call_seq, |call| call.seq).ok()
-    }
-
-    pub(crate) fn put_in_flight(&mut self, call: InFlight) {
-        // Sequence numbers only grow; one that doesn't would be lost to the search.
-        if self.in_flight.back().is_some_and(|newest| newest.seq >= call.seq) {
-            return;
-        }
-        self.in_flight.push_back(call);
-        while u64::try_from(self.in_flight()).unwrap_or(u64::MAX) > self.bounds.in_flight_max {
-            let Some(oldest) = self.in_flight.iter_mut().find(|call| !call.settled) else { break };
-            oldest.settled = true;
-            self.settled += 1;
-            self.forget_settled();
-        }
-    }
-
-    fn forget_settled(&mut self) {
-        while self.in_flight.front().is_some_and(|call| call.settled) {
-            self.in_flight.pop_front();
-            self.settled -= 1;
-        }
-        if self.settled > 64 && self.settled > self.in_flight.len() / 2 {
-            self.in_flight.retain(|call| !call.settled);
-            self.settled = 0;
-        }
     }
 
     /// Whether `keys` more keys and `charges` more charges of rolling windows may be held.

@@ -1,0 +1,49 @@
+use super::*;
+
+fn charge(micros: i64) -> Charged {
+    Charged { counter: Handle::default(), start_us: 0, micros }
+}
+
+/// Calls of these numbers, each with two charges that tell its number.
+fn put(flight: &mut Flight, calls: impl Iterator<Item = u64>) {
+    for seq in calls {
+        let number = i64::try_from(seq).unwrap();
+        flight.charge(charge(number));
+        flight.charge(charge(-number));
+        flight.put(seq, 0, None, 0, 1_000);
+    }
+}
+
+fn settle(flight: &mut Flight, seq: u64) -> Option<Vec<i64>> {
+    let call = flight.settle(seq)?;
+    let charges = flight.charges(&call).map(|charge| charge.micros).collect();
+    flight.forget_settled();
+    Some(charges)
+}
+
+#[test]
+fn each_call_keeps_its_own_charges_in_whatever_order_calls_end() {
+    let mut flight = Flight::default();
+    put(&mut flight, 0..300);
+    // Most of the middle ends first, so that the queues are put together anew.
+    for seq in (1..300).filter(|seq| seq % 7 != 0) {
+        let number = i64::try_from(seq).unwrap();
+        assert_eq!(settle(&mut flight, seq), Some(vec![number, -number]));
+        assert_eq!(settle(&mut flight, seq), None, "it ended already");
+    }
+    put(&mut flight, 300..310);
+    assert_eq!(flight.len(), 43 + 10);
+    for seq in (0..310).rev().filter(|seq| seq % 7 == 0 || *seq >= 300) {
+        let number = i64::try_from(seq).unwrap();
+        assert_eq!(settle(&mut flight, seq), Some(vec![number, -number]));
+    }
+    assert_eq!((flight.len(), flight.calls.len(), flight.charges.len()), (0, 0, 0));
+}
+
+#[test]
+fn a_number_that_does_not_grow_leaves_no_charges_behind() {
+    let mut flight = Flight::default();
+    put(&mut flight, [5, 5, 6].into_iter());
+    assert_eq!(flight.len(), 2);
+    assert_eq!(settle(&mut flight, 6), Some(vec![6, -6]));
+}
