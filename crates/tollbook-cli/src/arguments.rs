@@ -10,6 +10,7 @@ pub mod log;
 pub mod operator;
 #[cfg(feature = "query")]
 pub mod query;
+pub mod serve;
 
 /// Judges, records and replays the tool calls of AI agents.
 #[derive(Debug, Parser)]
@@ -34,6 +35,13 @@ pub enum Command {
     Language(language::Language),
     /// Stand between an agent and an MCP server on standard input and output
     Run(Run),
+    /// Stand between agents and many MCP servers over HTTP
+    Serve(serve::Serve),
+    /// Look for errors in the configuration of `serve`
+    CheckConfig(serve::CheckConfig),
+    /// Make, list, take back and renew the tokens with which clients come
+    #[command(subcommand)]
+    Grant(serve::Grant),
     /// See and answer the calls that wait for a person
     #[command(subcommand)]
     Approvals(operator::Approvals),
@@ -171,8 +179,14 @@ pub struct Run {
     /// The private key that signs the log; without it nothing is signed
     #[arg(long, value_name = "FILE")]
     pub log_key: Option<PathBuf>,
+    /// A server over HTTP, instead of a command
+    #[arg(long, value_name = "URL", conflicts_with = "command", required_unless_present = "command")]
+    pub url: Option<String>,
+    /// A header of every request to it, its value from a variable of the environment
+    #[arg(long, value_name = "NAME=VARIABLE", requires = "url")]
+    pub header_env: Vec<String>,
     /// The server's command and its arguments
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }
 

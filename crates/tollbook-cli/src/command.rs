@@ -4,6 +4,7 @@ pub mod backtest;
 #[cfg(feature = "query")]
 mod categories;
 mod check;
+mod check_config;
 mod classify;
 mod compact;
 mod compile;
@@ -14,6 +15,7 @@ mod eval;
 pub mod evidence;
 mod explain;
 mod fmt;
+mod grant;
 mod import;
 mod language;
 mod lint;
@@ -26,6 +28,7 @@ mod report;
 pub mod run;
 #[cfg(feature = "query")]
 mod schema;
+mod serve;
 #[cfg(feature = "query")]
 mod sql;
 #[cfg(feature = "query")]
@@ -33,6 +36,7 @@ pub mod sweep;
 #[cfg(feature = "query")]
 mod tail;
 mod test;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -51,6 +55,9 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Freeze(arguments) => operator::freeze(&arguments, true),
         Command::Thaw(arguments) => operator::freeze(&arguments, false),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::CheckConfig(arguments) => check_config::run(&arguments),
+        Command::Grant(grant) => grant::run(&grant),
         Command::Import(arguments) => import::run(&arguments),
         Command::Log(log) => log::run(&log),
         Command::Compact(arguments) => compact::run(&arguments),

@@ -127,7 +127,7 @@ fn drive(dir: &Path, policy: &Policy, planned: &[Planned]) -> anyhow::Result<See
     let engine = Engine::compile(policy, server)?;
     let now_us = Arc::new(AtomicI64::new(BEGINS_US));
     let clock = Arc::clone(&now_us);
-    let log = run::open_log(dir, Options::default(), policy)?;
+    let log = run::open_log(dir, Options::default())?;
     let manner = Manner {
         mode: Mode::Enforce,
         kept: Kept::Read,
@@ -135,7 +135,8 @@ fn drive(dir: &Path, policy: &Policy, planned: &[Planned]) -> anyhow::Result<See
         on_log_failure: OnLogFailure::Refuse,
         seed: 0,
     };
-    let desk = Desk::open(log, engine, manner, Box::new(move || clock.load(Ordering::SeqCst)))?;
+    let mut desk = Desk::open(log, manner, Box::new(move || clock.load(Ordering::SeqCst)))?;
+    desk.activate(engine, None, policy)?;
     let desk = Arc::new(Mutex::new(desk));
     let program: PathBuf = std::env::current_exe().context("cannot find this program")?;
 

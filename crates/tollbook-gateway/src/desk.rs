@@ -4,6 +4,9 @@
 //! decisions; that is what a replay follows. No record, no forward: where the log can't take a decision
 //! the call is refused, whatever the policy says.
 
+mod connection;
+mod ended;
+mod engines;
 mod operate;
 mod reopen;
 
@@ -12,19 +15,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tollbook_engine::{
-    Activated, Args, Body, Bounds, Call, Decision, Engine, Hash128, Judge, Kept, Mode, Opened, Outcome, PolicyHash,
-    Reason, Record, RecordedArgs, State, Verdict,
+    Activated, Args, Body, Bounds, Call, Decision, Engine, Hash128, Judge, Kept, Mode, Opened, PolicyHash, Reason,
+    Record, RecordedArgs, State, Verdict,
 };
 use tollbook_log::redact::Redaction;
 use tollbook_log::{AppendError, CloseError, Log, PolicyError};
-use tollbook_policy::json::Node;
-use tollbook_policy::{Catalog, Category, Policy};
+use tollbook_policy::Policy;
 
-use crate::catalog::without_hidden;
-use crate::frame::{Asked, CallFrame, Refused, RequestId, answered_id, ask, exact_arguments, read};
+use crate::frame::{Asked, CallFrame, Refused, RequestId, Said, exact_arguments, read, said, trace_id};
+use crate::headers::Headers;
 use crate::operator::Held;
-use crate::refusal;
+use crate::{refusal, spelling};
+use engines::Engines;
 use reopen::Gap;
+
+use connection::Pending;
+pub use connection::{Connection, Ticket};
+pub use ended::{End, Returned};
 
 /// Requests of one connection that wait for an answer. One more is refused with `too_many_in_flight`.
 pub const PENDING_MAX: usize = 10_000;
@@ -32,18 +39,16 @@ pub const PENDING_MAX: usize = 10_000;
 /// Reads the wall clock: microseconds since 1970-01-01T00:00:00Z.
 pub type Clock = Box<dyn Fn() -> i64 + Send>;
 
-/// Judges and records the calls of a server.
+/// Judges and records the calls of all servers and grants.
 pub struct Desk {
     /// None once it is closed.
     log: Option<Arc<Log>>,
     next_seq: u64,
     state: State,
-    engine: Arc<Engine>,
+    engines: Engines,
     manner: Manner,
     clock: Clock,
     latest_us: i64,
-    /// What the server's lists of tools say of them, and their names where no list was seen.
-    categories: BTreeMap<String, Category>,
     /// What an operator is shown of the calls that wait.
     held: BTreeMap<String, Held>,
     /// Grants whose calls an operator has stopped.
@@ -56,9 +61,6 @@ pub struct Desk {
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-/// Most tools whose categories are remembered. Beyond it, a tool's name alone tells.
-const CATEGORIES_MAX: usize = 10_000;
 
 /// How a desk works.
 #[derive(Debug, Clone)]
@@ -99,26 +101,13 @@ pub enum Unrecorded {
     Policy(#[from] PolicyError),
 }
 
-/// One client's side of the gateway: who it is and what it waits for.
-#[derive(Debug)]
-pub struct Connection {
-    session: String,
-    grant: String,
-    agent: Option<String>,
-    pending: BTreeMap<String, Pending>,
-}
-
-/// A request whose answer is looked at on its way back.
-#[derive(Debug)]
-enum Pending {
-    /// `opening` says which log has its decision: after a failure another one is begun.
-    Call {
-        id: RequestId,
-        seq: u64,
-        opening: u64,
-        sent: Instant,
-    },
-    List,
+/// A policy that took effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InForce {
+    /// Its event in the log.
+    pub seq: u64,
+    /// Whether other tools are hidden now than before.
+    pub hides_otherwise: bool,
 }
 
 /// What becomes of a client's frame.
@@ -126,63 +115,33 @@ enum Pending {
 pub enum Step {
     /// It goes to the server as it came, once the record is as durable as was asked for.
     Forward {
-        /// The call's sequence number, where it is a call.
-        seq: Option<u64>,
+        /// The call's place in the log, where it is a call.
+        call: Option<Ticket>,
+        /// The request that waits for an answer, where it is one.
+        request: Option<RequestId>,
     },
     /// It goes no further, and this is the answer.
     Answer(Vec<u8>),
+    /// It goes no further, because it isn't one clean frame or nobody may send it, and this is the answer.
+    Refuse(Vec<u8>),
     /// It goes no further, and nobody waits for an answer.
     Drop,
 }
 
-/// How a call came to an end other than by its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// Not a byte of it reached the server.
-    Unreachable,
-    /// The server went away.
-    Lost,
-}
-
-impl Connection {
-    /// A client of a grant, in a session of its own.
-    #[must_use]
-    pub fn new(session: &str, grant: &str) -> Self {
-        Self { session: session.to_owned(), grant: grant.to_owned(), agent: None, pending: BTreeMap::new() }
-    }
-
-    /// Refuses a request whose answer couldn't be told from another's, or one too many.
-    fn check_free(&self, id: Option<&RequestId>) -> Result<(), Refused> {
-        if id.is_some_and(|id| self.pending.contains_key(&id.key)) {
-            return Err(Refused {
-                code: "id_in_flight",
-                why: "the id is that of a request which is still open".to_owned(),
-            });
-        }
-        if self.pending.len() >= PENDING_MAX {
-            let why = format!("{PENDING_MAX} calls are open on this connection, which is the most");
-            return Err(Refused { code: "too_many_in_flight", why });
-        }
-        Ok(())
-    }
-}
-
 impl Desk {
-    /// A desk that has opened its log: the log's first events say who judges, and by what.
+    /// A desk that has opened its log and refuses everything, until policies are put in force.
     ///
     /// # Errors
     /// Where the log can't be written.
-    pub fn open(log: Log, engine: Engine, manner: Manner, clock: Clock) -> Result<Self, Unrecorded> {
-        let bounds = Bounds::default();
+    pub fn open(log: Log, manner: Manner, clock: Clock) -> Result<Self, Unrecorded> {
         let mut desk = Self {
             log: Some(Arc::new(log)),
             next_seq: 0,
-            state: State::new(bounds, manner.seed),
-            engine: Arc::new(engine),
+            state: State::new(Bounds::default(), manner.seed),
+            engines: Engines::default(),
             manner,
             clock,
             latest_us: i64::MIN,
-            categories: BTreeMap::new(),
             held: BTreeMap::new(),
             frozen: BTreeSet::new(),
             gap: Gap::default(),
@@ -191,31 +150,53 @@ impl Desk {
         Ok(desk)
     }
 
-    /// From the next call on, another policy judges. Counters are kept where they mean the same.
+    /// From the next call on, a policy judges the calls of its server, or only those of one grant on it.
+    /// Counters are kept where they mean the same.
     ///
     /// # Errors
     /// Where the log can't keep the policy or record it: then the one in force stays.
-    pub fn activate(&mut self, engine: Engine, policy: &Policy) -> Result<u64, Unrecorded> {
+    pub fn activate(&mut self, engine: Engine, grant: Option<&str>, policy: &Policy) -> Result<InForce, Unrecorded> {
         let log = self.log.as_ref().ok_or(Unrecorded::Closed)?;
         log.store_policy(engine.policy(), &policy.to_json())?;
         let now_us = self.now_us();
         let (server, policy) = (engine.server().to_owned(), engine.policy());
-        let seq = self.append(now_us, Body::Activated(Activated { server, grant: None, policy }))?;
-        self.engine = Arc::new(engine);
-        Ok(seq)
+        let seq =
+            self.append(now_us, Body::Activated(Activated { server, grant: grant.map(str::to_owned), policy }))?;
+        Ok(InForce { seq, hides_otherwise: self.engines.put(Arc::new(engine), grant) })
     }
 
-    /// Hash of the policy in force.
+    /// From the next call on, the server's policy judges the grant's calls again, as where the grant never had
+    /// one of its own.
+    ///
+    /// # Errors
+    /// Where the log can't record it: then the grant's policy stays.
+    pub fn deactivate(&mut self, server: &str, grant: &str) -> Result<(), Unrecorded> {
+        // A replay takes the latest policy of a grant for its own, so it is told which one that is now.
+        if let Some(engine) = self.engines.exactly(server, None) {
+            let (server, policy) = (server.to_owned(), engine.policy());
+            let now_us = self.now_us();
+            self.append(now_us, Body::Activated(Activated { server, grant: Some(grant.to_owned()), policy }))?;
+        }
+        self.engines.remove(server, grant);
+        Ok(())
+    }
+
+    /// Hash of the policy in force for exactly this server and grant.
     #[must_use]
-    pub fn policy(&self) -> PolicyHash {
-        self.engine.policy()
+    pub fn policy(&self, server: &str, grant: Option<&str>) -> Option<PolicyHash> {
+        self.engines.exactly(server, grant).map(|engine| engine.policy())
     }
 
     /// Waits until a record is what the log's durability promises. Not to be called under a lock: that is
     /// what lets one sync serve many calls.
-    pub(crate) fn recorded(&self, seq: u64) -> impl FnOnce() -> Result<(), AppendError> + use<> {
+    pub(crate) fn recorded(&self, call: Ticket) -> impl FnOnce() -> Result<(), AppendError> + use<> {
         let log = self.log.clone();
-        move || log.map_or(Ok(()), |log| log.wait_recorded(seq))
+        let begun_anew = call.opening != self.gap.opening;
+        move || match log {
+            Some(_) if begun_anew => Err(AppendError::Failed("the log that has the record failed".to_owned())),
+            Some(log) => log.wait_recorded(call.seq),
+            None => Ok(()),
+        }
     }
 
     /// Seals the log. Every call that still comes is refused.
@@ -246,8 +227,9 @@ impl Desk {
         let now_us = self.now_us();
         let (engine, bounds) = (env!("CARGO_PKG_VERSION").to_owned(), Bounds::default());
         self.append(now_us, Body::Opened(Opened { engine, bounds, imported_from: None }))?;
-        let (server, policy) = (self.engine.server().to_owned(), self.engine.policy());
-        self.append(now_us, Body::Activated(Activated { server, grant: None, policy }))?;
+        for activated in self.engines.activated() {
+            self.append(now_us, Body::Activated(activated))?;
+        }
         Ok(())
     }
 
@@ -261,29 +243,47 @@ impl Desk {
         self.latest_us
     }
 
-    /// Takes one frame of a client.
-    pub fn from_client(&mut self, connection: &mut Connection, frame: &[u8]) -> Step {
+    /// Takes one frame of a client, with what HTTP says of it.
+    pub fn from_client(&mut self, connection: &mut Connection, frame: &[u8], headers: &Headers) -> Step {
         if frame.trim_ascii().is_empty() {
-            return Step::Forward { seq: None };
+            return Step::Forward { call: None, request: None };
         }
-        let asked = read(frame).and_then(|node| match ask(&node)? {
-            Asked::Call(call) => Ok(self.call(connection, &call)),
-            Asked::List(Some(id)) => {
-                connection.check_free(Some(&id))?;
-                connection.pending.insert(id.key, Pending::List);
-                Ok(Step::Forward { seq: None })
-            }
-            Asked::Initialize { agent } => {
-                connection.agent = agent;
-                Ok(Step::Forward { seq: None })
-            }
-            Asked::Cancelled(id) => {
-                self.cancelled(connection, &id);
-                Ok(Step::Forward { seq: None })
-            }
-            Asked::List(_) | Asked::Other => Ok(Step::Forward { seq: None }),
+        let asked = read(frame).and_then(|node| {
+            let said = said(&node)?;
+            headers.agree(&node)?;
+            self.judge(connection, &said, headers)
         });
         asked.unwrap_or_else(|refused| self.refuse_frame(connection, frame.len(), &refused))
+    }
+
+    fn judge(&mut self, connection: &mut Connection, said: &Said<'_>, headers: &Headers) -> Result<Step, Refused> {
+        if said.agent.is_some() {
+            connection.agent.clone_from(&said.agent);
+        }
+        if let Asked::Call(call) = &said.asked {
+            let trace_id = said.trace_id.clone().or_else(|| headers.traceparent.as_deref().and_then(trace_id));
+            return Ok(self.call(connection, call, trace_id));
+        }
+        if self.engines.judge(&connection.server, connection.grant.as_deref()).is_none() {
+            return Err(no_policy());
+        }
+        match (&said.asked, &said.id) {
+            (Asked::List, Some(id)) => {
+                connection.check_free(Some(id))?;
+                connection.pending.insert(id.key.clone(), Pending::List);
+            }
+            (Asked::Cancelled(id), _) => self.cancelled(connection, id),
+            _ => {}
+        }
+        Ok(Step::Forward { call: None, request: said.id.clone() })
+    }
+
+    /// Records something that never came to be a frame, such as a request from a host that may not.
+    pub(crate) fn refuse(&mut self, connection: &Connection, bytes: usize, code: &'static str, why: String) -> Vec<u8> {
+        match self.refuse_frame(connection, bytes, &Refused { code, why }) {
+            Step::Answer(answer) | Step::Refuse(answer) => answer,
+            Step::Forward { .. } | Step::Drop => Vec::new(),
+        }
     }
 
     /// A frame longer than `frame_bytes_max`, of which no more was read.
@@ -292,26 +292,28 @@ impl Desk {
         self.refuse_frame(connection, frame_bytes, &Refused { code: "frame_too_large", why })
     }
 
-    fn call(&mut self, connection: &mut Connection, frame: &CallFrame<'_>) -> Step {
+    fn call(&mut self, connection: &mut Connection, frame: &CallFrame<'_>, trace_id: Option<String>) -> Step {
         self.mend_log();
-        let engine = Arc::clone(&self.engine);
-        let category = self.category_of_call(frame.tool).name();
-        let reads = engine.reads(frame.tool, Some(category));
+        let server = connection.server.as_str();
+        let engine = self.engines.judge(server, connection.grant.as_deref()).map(Arc::clone);
+        let category = self.engines.category_of_call(server, frame.tool).name();
+        let reads = engine.as_ref().map(|engine| engine.reads(frame.tool, Some(category))).unwrap_or_default();
         let args = self.manner.redaction.apply(RecordedArgs::keep(self.manner.kept, frame.args, &reads));
-        let clean = exact_arguments(frame.args, &reads).and_then(|()| connection.check_free(frame.id.as_ref()));
-        if let Err(refused) = clean {
-            return self.refuse_call(connection, frame, args, &refused);
-        }
-        if self.frozen.contains(&connection.grant) {
-            let why = "an operator has stopped this grant's calls".to_owned();
-            return self.refuse_call(connection, frame, args, &Refused { code: "frozen", why });
-        }
+        let clean = exact_arguments(frame.args, &reads)
+            .and_then(|()| spelling::listed(frame.tool, self.engines.lists(server, frame.tool)))
+            .and_then(|()| connection.check_free(frame.id.as_ref()))
+            .and_then(|()| self.check_not_frozen(connection))
+            .and_then(|()| engine.clone().ok_or_else(no_policy));
+        let engine = match clean {
+            Ok(engine) => engine,
+            Err(refused) => return self.refuse_call(connection, frame, args, trace_id, &refused),
+        };
         let now_us = self.now_us();
         let seq = self.next_seq;
         let call = Call {
             at_us: Some(now_us),
-            session: Some(&connection.session),
-            grant: Some(&connection.grant),
+            session: connection.session.as_deref(),
+            grant: connection.grant.as_deref(),
             agent: connection.agent.as_deref(),
             tool: frame.tool,
             category: Some(category),
@@ -324,6 +326,7 @@ impl Desk {
             request_id: frame.id.as_ref().map(|id| id.text.clone()),
             mode: self.manner.mode,
             decide_ns,
+            trace_id,
             ..decision.to_record(&engine, &call, args)
         };
         if let Err(error) = self.append(now_us, Body::Decision(Box::new(record))) {
@@ -333,22 +336,30 @@ impl Desk {
                 OnLogFailure::Refuse => log_unavailable(frame, &error),
                 OnLogFailure::Allow if goes_on => {
                     tracing::error!(%error, "a call went on unrecorded");
-                    Step::Forward { seq: None }
+                    Step::Forward { call: None, request: frame.id.clone() }
                 }
                 OnLogFailure::Allow => answer_denied(frame, &decision, now_us),
             };
         }
         if decision.verdict == Verdict::Allow || self.manner.mode == Mode::Shadow {
+            let ticket = Ticket { seq, opening: self.gap.opening };
             if let Some(id) = &frame.id {
-                let pending = Pending::Call { id: id.clone(), seq, opening: self.gap.opening, sent: Instant::now() };
+                let pending = Pending::Call { id: id.clone(), ticket, sent: Instant::now() };
                 connection.pending.insert(id.key.clone(), pending);
             }
-            return Step::Forward { seq: Some(seq) };
+            return Step::Forward { call: Some(ticket), request: frame.id.clone() };
         }
         if let (Verdict::Hold, Some(approval)) = (decision.verdict, &decision.approval) {
             self.hold(connection, frame, approval, decision.rule, now_us);
         }
         answer_denied(frame, &decision, now_us)
+    }
+
+    fn check_not_frozen(&self, connection: &Connection) -> Result<(), Refused> {
+        match connection.grant.as_ref().is_some_and(|grant| self.frozen.contains(grant)) {
+            true => Err(Refused { code: "frozen", why: "an operator has stopped this grant's calls".to_owned() }),
+            false => Ok(()),
+        }
     }
 
     /// Records what the gateway refuses without asking the policy.
@@ -357,19 +368,21 @@ impl Desk {
         connection: &Connection,
         call: Option<&CallFrame<'_>>,
         args: RecordedArgs,
+        trace_id: Option<String>,
         refused: &Refused,
     ) -> Result<u64, Unrecorded> {
         let now_us = self.now_us();
+        let server = &connection.server;
         let record = Record {
             judged_by: Judge::Gateway,
-            server: self.engine.server().to_owned(),
-            session: Some(connection.session.clone()),
-            grant: Some(connection.grant.clone()),
+            server: server.clone(),
+            session: connection.session.clone(),
+            grant: connection.grant.clone(),
             agent: connection.agent.clone(),
             request_id: call.and_then(|call| call.id.as_ref()).map(|id| id.text.clone()),
             tool: call.map(|call| call.tool.to_owned()),
             args,
-            policy: Some(self.engine.policy()),
+            policy: self.engines.judge(server, connection.grant.as_deref()).map(|engine| engine.policy()),
             mode: Mode::Enforce,
             verdict: Some(Verdict::Deny),
             reason: Some(refused.code.to_owned()),
@@ -377,23 +390,23 @@ impl Desk {
             message: Some(refused.why.clone()),
             limits: Vec::new(),
             decide_ns: None,
-            trace_id: None,
+            trace_id,
             label: None,
             shadow_rules: Vec::new(),
             loop_period: None,
             loop_repeats: None,
             approval: None,
-            category: None,
+            category: call.map(|call| self.engines.category(server, call.tool).name().to_owned()),
         };
         self.append(now_us, Body::Decision(Box::new(record)))
     }
 
     fn refuse_frame(&mut self, connection: &Connection, bytes: usize, refused: &Refused) -> Step {
         let args = RecordedArgs { bytes: u64::try_from(bytes).ok(), ..RecordedArgs::default() };
-        if let Err(error) = self.record_refusal(connection, None, args, refused) {
+        if let Err(error) = self.record_refusal(connection, None, args, None, refused) {
             tracing::error!(%error, "a refused frame was not recorded");
         }
-        Step::Answer(refusal::refused_frame(refused))
+        Step::Refuse(refusal::refused_frame(refused))
     }
 
     fn refuse_call(
@@ -401,151 +414,18 @@ impl Desk {
         connection: &Connection,
         frame: &CallFrame<'_>,
         args: RecordedArgs,
+        trace_id: Option<String>,
         refused: &Refused,
     ) -> Step {
-        if let Err(error) = self.record_refusal(connection, Some(frame), args, refused) {
+        if let Err(error) = self.record_refusal(connection, Some(frame), args, trace_id, refused) {
             tracing::error!(%error, "a refused call was not recorded");
         }
         answer(frame, |id| refusal::refused_call(id, refused.code, &format!("The call was refused: {}.", refused.why)))
     }
-
-    /// Takes one frame of the server, and returns what the client is to get.
-    pub fn from_server(&mut self, connection: &mut Connection, frame: &[u8]) -> Vec<u8> {
-        let Ok(node) = read(frame) else {
-            // What can't be read may be the list that was asked for.
-            let open = connection
-                .pending
-                .iter()
-                .find(|(_, pending)| matches!(pending, Pending::List))
-                .map(|(key, _)| key.clone());
-            return match open {
-                Some(key) => {
-                    connection.pending.remove(&key);
-                    tracing::warn!("an answer that cannot be read was withheld, because a list of tools is awaited");
-                    refusal::withheld_list(&RequestId { text: key.clone(), key })
-                }
-                None => frame.to_vec(),
-            };
-        };
-        let Some(id) = answered_id(&node) else { return frame.to_vec() };
-        match connection.pending.remove(&id.key) {
-            Some(Pending::Call { seq, opening, sent, .. }) => {
-                if opening == self.gap.opening {
-                    self.answered(seq, sent, frame, &node);
-                }
-                frame.to_vec()
-            }
-            Some(Pending::List) => {
-                self.learn(&node);
-                let shows = |tool: &str| !self.engine.hides(tool, Some(self.category(tool).name()));
-                without_hidden(frame, &node, shows).unwrap_or_else(|| refusal::withheld_list(&id))
-            }
-            None => frame.to_vec(),
-        }
-    }
-
-    /// Takes in what the server says of its tools.
-    fn learn(&mut self, list: &Node<'_>) {
-        for (name, tool) in Catalog::of(list).map(|catalog| catalog.tools).unwrap_or_default() {
-            if self.categories.len() < CATEGORIES_MAX || self.categories.contains_key(&name) {
-                self.categories.insert(name, tool.class().category);
-            }
-        }
-    }
-
-    fn category(&self, tool: &str) -> Category {
-        self.categories.get(tool).copied().unwrap_or_else(|| Category::by_name(tool))
-    }
-
-    /// The category of a tool that is called, worked out from its name once.
-    fn category_of_call(&mut self, tool: &str) -> Category {
-        let category = self.category(tool);
-        if self.categories.len() < CATEGORIES_MAX && !self.categories.contains_key(tool) {
-            self.categories.insert(tool.to_owned(), category);
-        }
-        category
-    }
-
-    fn answered(&mut self, seq: u64, sent: Instant, frame: &[u8], answer: &Node<'_>) {
-        let result = answer.get("result").and_then(|result| frame.get(result.span.clone()));
-        let is_error = answer.get("result").and_then(|result| result.get("isError"));
-        let end = match (result, is_error.map(|node| &node.value)) {
-            (None, _) => tollbook_engine::End::RpcError,
-            (Some(_), Some(tollbook_policy::json::Value::Bool(true))) => tollbook_engine::End::ToolError,
-            (Some(_), _) => tollbook_engine::End::Ok,
-        };
-        self.record_end(Outcome {
-            call_seq: seq,
-            end,
-            upstream_us: u64::try_from(sent.elapsed().as_micros()).ok(),
-            result_bytes: result.and_then(|result| u64::try_from(result.len()).ok()),
-            result_hash: result.map(tollbook_engine::hash128),
-        });
-    }
-
-    fn cancelled(&mut self, connection: &mut Connection, id: &RequestId) {
-        if !matches!(connection.pending.get(&id.key), Some(Pending::Call { .. })) {
-            return;
-        }
-        let ended_call = connection.pending.remove(&id.key);
-        if let Some(Pending::Call { seq, opening, .. }) = ended_call
-            && opening == self.gap.opening
-        {
-            self.record_end(ended(seq, tollbook_engine::End::Cancelled));
-        }
-    }
-
-    /// A call that was to be forwarded didn't get through. Returns what the client is to be told.
-    pub fn not_forwarded(&mut self, connection: &mut Connection, call_seq: u64, end: End) -> Option<Vec<u8>> {
-        let key = connection.pending.iter().find_map(|(key, pending)| match pending {
-            Pending::Call { seq, .. } if *seq == call_seq => Some(key.clone()),
-            _ => None,
-        });
-        self.record_end(ended(call_seq, end.recorded()));
-        match connection.pending.remove(&key?)? {
-            Pending::Call { id, .. } => Some(refusal::server_gone(&id)),
-            Pending::List => None,
-        }
-    }
-
-    /// The server has gone: every call that it owed an answer is lost. Returns what the client is to be
-    /// told.
-    pub fn server_gone(&mut self, connection: &mut Connection) -> Vec<Vec<u8>> {
-        let mut answers = Vec::new();
-        for pending in std::mem::take(&mut connection.pending).into_values() {
-            if let Pending::Call { id, seq, opening, .. } = pending {
-                if opening == self.gap.opening {
-                    self.record_end(ended(seq, tollbook_engine::End::Lost));
-                }
-                answers.push(refusal::server_gone(&id));
-            }
-        }
-        answers
-    }
-
-    fn record_end(&mut self, outcome: Outcome) {
-        let now_us = self.now_us();
-        let (call_seq, end, result) = (outcome.call_seq, outcome.end, outcome.result_hash);
-        if let Err(error) = self.append(now_us, Body::Outcome(outcome)) {
-            tracing::error!(%error, call_seq, "the end of a call was not recorded");
-            // A replay won't see it, so the state doesn't either.
-            return;
-        }
-        self.state.settle(call_seq, end, result);
-    }
 }
 
-impl End {
-    fn recorded(self) -> tollbook_engine::End {
-        match self {
-            Self::Unreachable => tollbook_engine::End::Unreachable,
-            Self::Lost => tollbook_engine::End::Lost,
-        }
-    }
-}
-
-fn ended(call_seq: u64, end: tollbook_engine::End) -> Outcome {
-    Outcome { call_seq, end, upstream_us: None, result_bytes: None, result_hash: None }
+fn no_policy() -> Refused {
+    Refused { code: "no_policy", why: "no policy stands for this grant on this server".to_owned() }
 }
 
 fn answer(frame: &CallFrame<'_>, text: impl Fn(&RequestId) -> Vec<u8>) -> Step {

@@ -8,6 +8,8 @@ use tollbook_policy::Decimal;
 use tollbook_policy::json::{self, Fault, Node, Value};
 use tollbook_policy::policy::Path;
 
+use crate::spelling;
+
 /// Keys of a JSON-RPC object.
 const ENVELOPE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 
@@ -23,18 +25,26 @@ const ID_BYTES_MAX: usize = 4 << 10;
 /// Longest name of a client, in bytes; more is cut off.
 const AGENT_BYTES_MAX: usize = 1 << 10;
 
+/// A client's frame.
+#[derive(Debug)]
+pub(crate) struct Said<'n> {
+    /// The request's id; none in a notification and in an answer.
+    pub id: Option<RequestId>,
+    /// The client's own name for itself, `name/version`, where the frame has it.
+    pub agent: Option<String>,
+    /// The W3C trace id that the frame carries.
+    pub trace_id: Option<String>,
+    /// What it asks for.
+    pub asked: Asked<'n>,
+}
+
 /// What a client's frame asks for.
 #[derive(Debug)]
 pub(crate) enum Asked<'n> {
     /// `tools/call`
     Call(CallFrame<'n>),
     /// `tools/list`
-    List(Option<RequestId>),
-    /// `initialize`, with the client's own name for itself.
-    Initialize {
-        /// `name/version`
-        agent: Option<String>,
-    },
+    List,
     /// `notifications/cancelled`
     Cancelled(RequestId),
     /// Anything else, which passes through.
@@ -52,11 +62,11 @@ pub(crate) struct CallFrame<'n> {
 
 /// The id of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RequestId {
+pub struct RequestId {
     /// The JSON text as it came.
-    pub text: String,
+    pub(crate) text: String,
     /// The same for equal ids, however they are written.
-    pub key: String,
+    pub(crate) key: String,
 }
 
 /// Why a frame is refused.
@@ -88,8 +98,8 @@ pub(crate) fn read(frame: &[u8]) -> Result<Node<'_>, Refused> {
     })
 }
 
-/// Tells what a client's frame asks for.
-pub(crate) fn ask<'n>(frame: &'n Node<'n>) -> Result<Asked<'n>, Refused> {
+/// Tells what a client's frame is and asks for.
+pub(crate) fn said<'n>(frame: &'n Node<'n>) -> Result<Said<'n>, Refused> {
     let Some(members) = frame.members() else {
         return match frame.value {
             Value::Array(_) => refused("frame_batch", "a batch; expected one JSON-RPC object"),
@@ -103,25 +113,27 @@ pub(crate) fn ask<'n>(frame: &'n Node<'n>) -> Result<Asked<'n>, Refused> {
     let answer = members.iter().any(|member| member.key == "result" || member.key == "error");
     let id = frame.get("id").map(request_id).transpose()?;
     let Some(method) = frame.get("method") else {
-        return if answer { Ok(Asked::Other) } else { refused("frame_not_jsonrpc", "neither a request nor an answer") };
+        let other = Said { id: None, agent: None, trace_id: None, asked: Asked::Other };
+        return if answer { Ok(other) } else { refused("frame_not_jsonrpc", "neither a request nor an answer") };
     };
     let Some(method) = method.as_str().filter(|_| !answer) else {
         return refused("frame_not_jsonrpc", "`method` isn't a string, or stands beside an answer");
     };
-    match method {
-        "tools/call" => call(frame, id).map(Asked::Call),
-        "tools/list" => Ok(Asked::List(id)),
-        "initialize" => Ok(Asked::Initialize { agent: client(frame) }),
+    let asked = match method {
+        "tools/call" => Asked::Call(call(frame, id.clone())?),
+        "tools/list" if id.is_some() => Asked::List,
         "notifications/cancelled" => match frame.get("params").and_then(|params| params.get("requestId")) {
-            Some(node) => Ok(Asked::Cancelled(request_id(node)?)),
-            None => Ok(Asked::Other),
+            Some(node) => Asked::Cancelled(request_id(node)?),
+            None => Asked::Other,
         },
-        _ if fold(method.trim()) == "tools/call" => refused(
-            "frame_method_case",
-            format!("the method `{method}` differs from `tools/call` only in its letters' case"),
-        ),
-        _ => Ok(Asked::Other),
-    }
+        _ if fold(method.trim()) == "tools/call" => {
+            let why = format!("the method `{method}` differs from `tools/call` only in its letters' case");
+            return refused("frame_method_case", why);
+        }
+        _ => Asked::Other,
+    };
+    let trace_id = meta(frame, "traceparent").and_then(Node::as_str).and_then(trace_id);
+    Ok(Said { id, agent: client(frame, method), trace_id, asked })
 }
 
 fn call<'n>(frame: &'n Node<'n>, id: Option<RequestId>) -> Result<CallFrame<'n>, Refused> {
@@ -132,6 +144,7 @@ fn call<'n>(frame: &'n Node<'n>, id: Option<RequestId>) -> Result<CallFrame<'n>,
     let Some(tool) = params.get("name").and_then(Node::as_str) else {
         return refused("call_invalid", "`params.name` isn't a string");
     };
+    spelling::visible(tool)?;
     if tool.len() > TOOL_BYTES_MAX {
         return refused(
             "call_invalid",
@@ -207,14 +220,68 @@ pub(crate) fn answered_id(frame: &Node<'_>) -> Option<RequestId> {
     frame.get("id").and_then(|id| request_id(id).ok())
 }
 
-fn client(frame: &Node<'_>) -> Option<String> {
-    let info = frame.get("params")?.get("clientInfo")?;
+/// What a frame says, read ahead of the desk to find the conversation that it belongs to. It is empty where the
+/// frame isn't clean, which the desk refuses in any case.
+#[derive(Debug, Default)]
+pub(crate) struct Glance {
+    pub method: String,
+    pub agent: Option<String>,
+    pub initialize: bool,
+    pub listen: bool,
+    /// What the header `Mcp-Name` has to repeat.
+    pub name: Option<String>,
+    /// The protocol's version, where the request has its own.
+    pub version: Option<String>,
+    pub traceparent: Option<String>,
+    /// The request that is cancelled.
+    pub cancels: Option<String>,
+}
+
+/// Looks ahead at a frame.
+pub(crate) fn glance(frame: &[u8]) -> Glance {
+    let Ok(node) = read(frame) else { return Glance::default() };
+    let method = node.get("method").and_then(Node::as_str).unwrap_or_default();
+    let param = |key: &str| node.get("params").and_then(|params| params.get(key));
+    let text = |node: Option<&Node<'_>>| node.and_then(Node::as_str).map(str::to_owned);
+    let cancels = param("requestId").filter(|_| method == "notifications/cancelled");
+    Glance {
+        method: method.to_owned(),
+        agent: client(&node, method),
+        initialize: method == "initialize",
+        listen: method == "subscriptions/listen",
+        name: crate::headers::named_in(method).and_then(|key| text(param(key))),
+        version: text(meta(&node, "io.modelcontextprotocol/protocolVersion")),
+        traceparent: text(meta(&node, "traceparent")),
+        cancels: cancels.and_then(|id| request_id(id).ok()).map(|id| id.key),
+    }
+}
+
+/// What a request says of itself under `_meta`.
+pub(crate) fn meta<'f, 'n>(frame: &'f Node<'n>, key: &str) -> Option<&'f Node<'n>> {
+    frame.get("params")?.get("_meta")?.get(key)
+}
+
+/// The name that a client gives itself: once, or with each request.
+fn client(frame: &Node<'_>, method: &str) -> Option<String> {
+    let info = match method {
+        "initialize" => frame.get("params")?.get("clientInfo")?,
+        _ => meta(frame, "io.modelcontextprotocol/clientInfo")?,
+    };
     let name = info.get("name")?.as_str()?;
     let told = match info.get("version").and_then(Node::as_str) {
         Some(version) => format!("{name}/{version}"),
         None => name.to_owned(),
     };
     Some(told.get(..told.floor_char_boundary(AGENT_BYTES_MAX))?.to_owned())
+}
+
+/// The trace id of a W3C `traceparent`; none where the text isn't one.
+pub(crate) fn trace_id(traceparent: &str) -> Option<String> {
+    let mut parts = traceparent.split('-');
+    let (version, id) = (parts.next()?, parts.next()?);
+    let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    let sound = version.len() == 2 && hex(version) && id.len() == 32 && hex(id) && id.bytes().any(|byte| byte != b'0');
+    (sound && parts.next().is_some_and(|parent| parent.len() == 16 && hex(parent))).then(|| id.to_owned())
 }
 
 #[cfg(test)]

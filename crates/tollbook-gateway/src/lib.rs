@@ -4,12 +4,21 @@
 //! Frames are never re-written: a typed SDK was measured to drop unknown fields and to change large
 //! integers, and what was judged must be what the server sees.
 
+pub mod config;
+pub mod grants;
+pub mod http;
 pub mod operator;
 pub mod stdio;
 
 mod catalog;
 mod desk;
 mod frame;
+mod headers;
 mod refusal;
+mod spelling;
 
-pub use desk::{Clock, Connection, Desk, End, Manner, OnLogFailure, PENDING_MAX, Step, Unrecorded};
+pub use desk::{
+    Clock, Connection, Desk, End, InForce, Manner, OnLogFailure, PENDING_MAX, Returned, Step, Ticket, Unrecorded,
+};
+pub use frame::RequestId;
+pub use headers::Headers;

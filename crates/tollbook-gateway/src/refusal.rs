@@ -5,6 +5,7 @@
 use serde_json::{Map, Value, json};
 use tollbook_engine::{Decision, Reason};
 
+use crate::desk::End;
 use crate::frame::{Refused, RequestId};
 
 /// JSON-RPC: the frame can't be read as JSON.
@@ -62,9 +63,14 @@ pub(crate) fn withheld_list(id: &RequestId) -> Vec<u8> {
     error(Some(id), GATEWAY_ERROR, "The server's list of tools could not be read, so it is withheld.", None)
 }
 
-/// The answer to a call whose server has gone.
-pub(crate) fn server_gone(id: &RequestId) -> Vec<u8> {
-    error(Some(id), GATEWAY_ERROR, "The server ended before it answered.", None)
+/// The answer to a request that the server won't answer.
+pub(crate) fn unanswered(id: &RequestId, end: End) -> Vec<u8> {
+    let message = match end {
+        End::Unreachable => "The server could not be reached.",
+        End::Lost => "The server ended before it answered.",
+        End::Timeout => "The server did not answer in time.",
+    };
+    error(Some(id), GATEWAY_ERROR, message, None)
 }
 
 fn error(id: Option<&RequestId>, code: i64, message: &str, data: Option<Value>) -> Vec<u8> {

@@ -1,8 +1,8 @@
 //! The gateway on standard input and output, in front of a server that it starts.
 //!
 //! Two threads, one for each direction, because that is what a pipe costs least with: each reads a line,
-//! takes it to the desk and writes what becomes of it. Signals are passed on to the server, and the
-//! gateway ends as the server ends.
+//! takes it to the desk and writes what becomes of it. Signals are passed on to the server, except the
+//! one that asks for the policy to be read anew, and the gateway ends as the server ends.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::ExitStatus;
@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::desk::{Connection, Desk, End, Step, lock};
+use crate::desk::{Connection, Desk, End, Step, Ticket, lock};
+use crate::headers::Headers;
 
 /// Longest line that is taken from a client, in bytes. A longer one is refused and recorded.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
@@ -86,13 +87,12 @@ fn pipes(child: &mut Child) -> Result<Pipes, RunError> {
 async fn wait_and_pass_signals(child: &mut Child) -> Result<ExitStatus, RunError> {
     let listen = |kind| signal(kind).map_err(|source| RunError::System { what: "listen for signals", source });
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-    let (mut hangup, mut quit) = (listen(SignalKind::hangup())?, listen(SignalKind::quit())?);
+    let mut quit = listen(SignalKind::quit())?;
     loop {
         let passed = tokio::select! {
             status = child.wait() => return status.map_err(|source| RunError::System { what: "wait for the server", source }),
             _ = interrupt.recv() => rustix::process::Signal::INT,
             _ = terminate.recv() => rustix::process::Signal::TERM,
-            _ = hangup.recv() => rustix::process::Signal::HUP,
             _ = quit.recv() => rustix::process::Signal::QUIT,
         };
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
@@ -110,12 +110,13 @@ struct Relay {
 
 impl Relay {
     fn client_to_server(&self, mut client: impl BufRead, mut server: Box<dyn Write + Send>) {
+        let headers = Headers::default();
         let mut frame = Vec::new();
         loop {
             frame.clear();
             let step = match read_frame(&mut client, &mut frame) {
                 Ok(Line::End) => return,
-                Ok(Line::Frame) => lock(&self.desk).from_client(&mut lock(&self.connection), &frame),
+                Ok(Line::Frame) => lock(&self.desk).from_client(&mut lock(&self.connection), &frame, &headers),
                 Ok(Line::TooLong { bytes }) => {
                     lock(&self.desk).too_large(&lock(&self.connection), bytes, FRAME_BYTES_MAX)
                 }
@@ -125,33 +126,33 @@ impl Relay {
                 }
             };
             match step {
-                Step::Forward { seq } => self.forward(&mut server, &frame, seq),
-                Step::Answer(answer) => self.tell_client(&answer),
+                Step::Forward { call, .. } => self.forward(&mut server, &frame, call),
+                Step::Answer(answer) | Step::Refuse(answer) => self.tell_client(&answer),
                 Step::Drop => {}
             }
         }
     }
 
-    fn forward(&self, server: &mut impl Write, frame: &[u8], seq: Option<u64>) {
-        if let Some(seq) = seq {
-            let recorded = lock(&self.desk).recorded(seq);
+    fn forward(&self, server: &mut impl Write, frame: &[u8], call: Option<Ticket>) {
+        if let Some(call) = call {
+            let recorded = lock(&self.desk).recorded(call);
             if let Err(error) = recorded()
                 && !lock(&self.desk).goes_on_unrecorded()
             {
-                tracing::error!(%error, seq, "a call was not forwarded because its record is not safe");
-                self.not_forwarded(seq, End::Unreachable);
+                tracing::error!(%error, seq = call.seq, "a call was not forwarded because its record is not safe");
+                self.not_forwarded(call, End::Unreachable);
                 return;
             }
         }
         let mut written = 0;
         let sent = write_counted(server, frame, &mut written).and_then(|()| server.flush());
-        let (Err(error), Some(seq)) = (sent, seq) else { return };
-        tracing::warn!(%error, seq, "a call did not reach the server");
-        self.not_forwarded(seq, if written == 0 { End::Unreachable } else { End::Lost });
+        let (Err(error), Some(call)) = (sent, call) else { return };
+        tracing::warn!(%error, seq = call.seq, "a call did not reach the server");
+        self.not_forwarded(call, if written == 0 { End::Unreachable } else { End::Lost });
     }
 
-    fn not_forwarded(&self, seq: u64, end: End) {
-        let answer = lock(&self.desk).not_forwarded(&mut lock(&self.connection), seq, end);
+    fn not_forwarded(&self, call: Ticket, end: End) {
+        let answer = lock(&self.desk).not_forwarded(&mut lock(&self.connection), call, end);
         if let Some(answer) = answer {
             self.tell_client(&answer);
         }
@@ -170,7 +171,7 @@ impl Relay {
                 }
             }
             let answer = lock(&self.desk).from_server(&mut lock(&self.connection), &frame);
-            self.tell_client(&answer);
+            self.tell_client(&answer.bytes);
         }
     }
 
@@ -187,7 +188,7 @@ impl Relay {
     }
 }
 
-enum Line {
+pub(crate) enum Line {
     Frame,
     /// More than [`FRAME_BYTES_MAX`]; it was read to its end and dropped.
     TooLong {
@@ -197,7 +198,7 @@ enum Line {
 }
 
 /// Reads one line, its end included, into `frame`.
-fn read_frame(client: &mut impl BufRead, frame: &mut Vec<u8>) -> io::Result<Line> {
+pub(crate) fn read_frame(client: &mut impl BufRead, frame: &mut Vec<u8>) -> io::Result<Line> {
     let most = u64::try_from(FRAME_BYTES_MAX + 1).unwrap_or(u64::MAX);
     let read = client.by_ref().take(most).read_until(b'\n', frame)?;
     if read == 0 {

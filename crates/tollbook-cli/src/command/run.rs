@@ -1,34 +1,99 @@
-//! `tollbook run`: the gateway on standard input and output.
+//! `tollbook run`: the gateway on standard input and output, in front of a command or a URL.
 
 use std::io::{stdin, stdout};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ExitCode, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use tollbook_engine::{Engine, Kept, Mode};
+use tollbook_engine::{Kept, Mode};
+use tollbook_gateway::http::{Bounds, Upstream, bridge};
 use tollbook_gateway::{Connection, Desk, Manner, OnLogFailure, operator, stdio};
 use tollbook_log::redact::Redaction;
 use tollbook_log::segment::SegmentEnd;
 use tollbook_log::{Log, Options, Recovery};
-use tollbook_policy::Policy;
 
+use super::watch::{SharedDesk, Standing, reload_on_hangup, watch};
 use crate::arguments::{Durability, LogFailure, RecordArgs, Run};
 use crate::policy::Source;
 
 pub fn run(arguments: &Run) -> anyhow::Result<ExitCode> {
     let policy = Source::read(&arguments.policy)?.policy()?;
-    let (program, rest) = arguments.command.split_first().context("no server command")?;
-    let server = arguments.server.clone().or_else(|| policy.name.clone()).unwrap_or_else(|| command_name(program));
-    let engine = Engine::compile(&policy, &server)
-        .with_context(|| format!("the policy `{}` cannot be put in force", arguments.policy.display()))?;
+    let named = || match (&arguments.url, arguments.command.first()) {
+        (Some(url), _) => Some(host(url)),
+        (None, program) => program.map(|program| command_name(program)),
+    };
+    let server = arguments.server.clone().or_else(|| policy.name.clone()).or_else(named).context("no server")?;
+    let upstream = arguments.url.as_deref().map(|url| upstream(url, &arguments.header_env)).transpose()?;
+    let standing = Standing { server, grant: None, file: arguments.policy.clone() };
+    standing.engine()?;
     let signer = super::log::signer(arguments.log_key.as_deref())?;
     let options = Options { durability: durability(arguments.durability), signer, ..Options::default() };
-    let log = open_log(&arguments.log, options, &policy)?;
+    let log = open_log(&arguments.log, options)?;
     let session = log.instance().to_owned();
-    let manner = Manner {
+    let clock = Box::new(|| jiff::Timestamp::now().as_microsecond());
+    let desk = Desk::open(log, manner(arguments)?, clock).context("cannot write the log")?;
+    let desk = Arc::new(Mutex::new(desk));
+    standing.put_in_force(&desk)?;
+    let listening = operator::listen(&arguments.log, &session, Arc::clone(&desk));
+    // Without it the gateway does all but take an operator's word.
+    let _socket = listening.map_err(|error| eprintln!("warning: no operator can reach this gateway: {error}")).ok();
+
+    let connection = Connection::new(&standing.server, &arguments.grant, &session);
+    let watching = Arc::clone(&desk);
+    let reload = watch(vec![standing.file.clone()], move || {
+        standing.put_in_force_anew(&watching);
+        vec![standing.file.clone()]
+    });
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+    runtime.spawn(reload_on_hangup(reload));
+    let ended = runtime.block_on(relay(arguments, upstream, Arc::clone(&desk), connection));
+    // The thread that reads our input may be waiting for it still.
+    runtime.shutdown_background();
+    desk.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .close()
+        .context("the log was not sealed; it will be recovered")?;
+    ended
+}
+
+async fn relay(
+    arguments: &Run,
+    upstream: Option<Upstream>,
+    desk: SharedDesk,
+    connection: Connection,
+) -> anyhow::Result<ExitCode> {
+    if let Some(upstream) = upstream {
+        let relaying = bridge::run(desk, connection, upstream, Bounds::default(), stdin(), stdout());
+        let told = super::serve::told_to_end()?;
+        tokio::select! {
+            () = relaying => {}
+            () = told => {}
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (program, rest) = arguments.command.split_first().context("no server command")?;
+    let mut command = tokio::process::Command::new(program);
+    command.args(rest);
+    Ok(exit_code(stdio::run(desk, connection, command, stdin(), stdout()).await?))
+}
+
+/// A server over HTTP, with its credentials from the environment.
+pub fn upstream(url: &str, header_env: &[String]) -> anyhow::Result<Upstream> {
+    let header = |given: &String| -> anyhow::Result<(String, String)> {
+        let (name, variable) = given.split_once('=').with_context(|| format!("`{given}` isn't NAME=VARIABLE"))?;
+        let value = std::env::var(variable).with_context(|| format!("`{variable}` isn't set in the environment"))?;
+        Ok((name.to_owned(), value))
+    };
+    let headers: Vec<_> = header_env.iter().map(header).collect::<anyhow::Result<_>>()?;
+    Ok(Upstream::new(url, &headers, Duration::from_secs(Bounds::default().connect_within_s))?)
+}
+
+fn manner(arguments: &Run) -> anyhow::Result<Manner> {
+    Ok(Manner {
         mode: if arguments.shadow { Mode::Shadow } else { Mode::Enforce },
         kept: kept(arguments.record_args),
         redaction: Redaction::parse(&arguments.redact)?,
@@ -37,73 +102,14 @@ pub fn run(arguments: &Run) -> anyhow::Result<ExitCode> {
             LogFailure::Allow => OnLogFailure::Allow,
         },
         seed: getrandom::u64().context("cannot get a random number from the system")?,
-    };
-    let clock = Box::new(|| jiff::Timestamp::now().as_microsecond());
-    let desk = Desk::open(log, engine, manner, clock).context("cannot write the log")?;
-    let desk = Arc::new(Mutex::new(desk));
-    let listening = operator::listen(&arguments.log, &session, Arc::clone(&desk));
-    // Without it the gateway does all but take an operator's word.
-    let _socket = listening.map_err(|error| eprintln!("warning: no operator can reach this gateway: {error}")).ok();
-
-    watch(arguments.policy.clone(), server, Arc::clone(&desk));
-
-    let mut command = tokio::process::Command::new(program);
-    command.args(rest);
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
-    let connection = Connection::new(&session, &arguments.grant);
-    let ended = runtime.block_on(stdio::run(Arc::clone(&desk), connection, command, stdin(), stdout()));
-    // The thread that reads our input may be waiting for it still.
-    runtime.shutdown_background();
-    desk.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .close()
-        .context("the log was not sealed; it will be recovered")?;
-    Ok(exit_code(ended?))
+    })
 }
 
-/// How often the policy's file is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-/// Puts the policy in force anew whenever its file changes. One with errors is told, and the one in force
-/// stays.
-fn watch(file: PathBuf, server: String, desk: Arc<Mutex<Desk>>) {
-    let stamp = |file: &Path| std::fs::metadata(file).and_then(|file| Ok((file.modified()?, file.len()))).ok();
-    std::thread::spawn(move || {
-        let mut last = stamp(&file);
-        loop {
-            std::thread::sleep(LOOK_EVERY);
-            // A file that is gone for a moment, as editors do, changes nothing.
-            let Some(now) = stamp(&file).filter(|now| last != Some(*now)) else { continue };
-            last = Some(now);
-            match reload(&file, &server, &desk) {
-                Ok(Some(seq)) => eprintln!("the policy `{}` is in force from event {seq} on", file.display()),
-                Ok(None) => {}
-                Err(error) => eprintln!("error: {error:#}; the policy in force stays"),
-            }
-        }
-    });
-}
-
-/// Puts the policy of a file in force. None where it is in force already.
-fn reload(file: &Path, server: &str, desk: &Mutex<Desk>) -> anyhow::Result<Option<u64>> {
-    let policy = Source::read(file)?.policy()?;
-    let engine = Engine::compile(&policy, server)
-        .with_context(|| format!("the policy `{}` cannot be put in force", file.display()))?;
-    let mut desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
-    if desk.policy() == engine.policy() {
-        return Ok(None);
-    }
-    Ok(Some(desk.activate(engine, &policy)?))
-}
-
-/// Opens a log for writing, tells what was recovered, and keeps the policy in it.
-pub fn open_log(dir: &Path, options: Options, policy: &Policy) -> anyhow::Result<Log> {
+/// Opens a log for writing, and tells what was recovered.
+pub fn open_log(dir: &Path, options: Options) -> anyhow::Result<Log> {
     let (log, recovery) =
         Log::open(dir, options).with_context(|| format!("cannot open the log `{}`", dir.display()))?;
     tell(&recovery);
-    let json = policy.to_json();
-    log.store_policy(tollbook_engine::policy_hash(&json), &json).context("cannot keep the policy in the log")?;
     Ok(log)
 }
 
@@ -127,6 +133,11 @@ pub fn tell(recovery: &Recovery) {
     for (instance, why) in &recovery.unreadable {
         eprintln!("cannot read what {instance} sealed, which was left alone: {why}");
     }
+}
+
+fn host(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or(rest).to_owned()
 }
 
 fn command_name(program: &std::ffi::OsStr) -> String {

@@ -25,7 +25,7 @@ impl Client {
         let desk = SharedDesk::clone(desk);
         let mut command = tokio::process::Command::new(program);
         command.arg("demo-server");
-        let connection = Connection::new(&format!("demo-{session:02}"), "demo");
+        let connection = Connection::new("billing", "demo", &format!("demo-{session:02}"));
         let gateway = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime

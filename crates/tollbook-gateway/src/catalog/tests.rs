@@ -5,8 +5,8 @@ use super::*;
 #[track_caller]
 fn check(line: &str, expect: Option<&str>) {
     let node = parse(line.trim_end().as_bytes()).unwrap();
-    let found =
-        without_hidden(line.as_bytes(), &node, |tool| tool != "rm").map(|bytes| String::from_utf8(bytes).unwrap());
+    let found = without_hidden(line.as_bytes(), &node, |tool| tool != "rm")
+        .map(|bytes| String::from_utf8(bytes.into_owned()).unwrap());
     assert_eq!(found.as_deref(), expect);
 }
 

@@ -6,12 +6,14 @@ fn told(frame: &[u8]) -> String {
         Ok(node) => node,
         Err(refused) => return refused.code.to_owned(),
     };
-    match ask(&node) {
-        Ok(Asked::Call(call)) => format!("call {} {}", call.tool, call.id.map_or("-".to_owned(), |id| id.key)),
-        Ok(Asked::List(_)) => "list".to_owned(),
-        Ok(Asked::Initialize { agent }) => format!("initialize {}", agent.unwrap_or_default()),
-        Ok(Asked::Cancelled(id)) => format!("cancelled {}", id.key),
-        Ok(Asked::Other) => "other".to_owned(),
+    match said(&node) {
+        Ok(Said { asked: Asked::Call(call), .. }) => {
+            format!("call {} {}", call.tool, call.id.map_or("-".to_owned(), |id| id.key))
+        }
+        Ok(Said { asked: Asked::List, .. }) => "list".to_owned(),
+        Ok(Said { asked: Asked::Cancelled(id), .. }) => format!("cancelled {}", id.key),
+        Ok(Said { asked: Asked::Other, agent: Some(agent), .. }) => format!("by {agent}"),
+        Ok(Said { asked: Asked::Other, .. }) => "other".to_owned(),
         Err(refused) => refused.code.to_owned(),
     }
 }
@@ -33,7 +35,11 @@ fn clean_frames_say_what_they_ask() {
     check(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#, "list");
     check(
         r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"clientInfo":{"name":"c","version":"2"}}}"#,
-        "initialize c/2",
+        "by c/2",
+    );
+    check(
+        r#"{"jsonrpc":"2.0","id":0,"method":"x","params":{"_meta":{"io.modelcontextprotocol/clientInfo":{"name":"c"}}}}"#,
+        "by c",
     );
     check(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}}"#, "cancelled 7");
     check(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, "other");
@@ -84,4 +90,13 @@ fn an_argument_that_the_policy_reads_has_one_spelling() {
     assert_eq!(code(&path(&["meta", "test"])), Err("frame_key_case"));
     assert_eq!(code(&path(&["Amount"])), Ok(()));
     assert_eq!(code(&path(&["other", "amount"])), Ok(()));
+}
+
+#[test]
+fn a_trace_is_carried_where_it_is_one() {
+    let id = "0af7651916cd43dd8448eb211c80319c";
+    assert_eq!(trace_id(&format!("00-{id}-b7ad6b7169203331-01")).as_deref(), Some(id));
+    for broken in ["", "00-1-2-3", &format!("00-{id}"), &format!("00-{}-b7ad6b7169203331-01", "0".repeat(32))] {
+        assert_eq!(trace_id(broken), None, "{broken}");
+    }
 }

@@ -3,8 +3,9 @@ use tollbook_log::redact::Redaction;
 use tollbook_log::{Log, Options, Reader};
 use tollbook_policy::Target;
 
-use super::super::{Connection, Manner, OnLogFailure, Step};
+use super::super::{Connection, End, Manner, OnLogFailure, Step};
 use super::*;
+use crate::headers::Headers;
 
 const POLICY: &str = "default deny\ntool t { limit 3 per day per grant }\n";
 
@@ -12,10 +13,11 @@ fn desk(dir: &std::path::Path, on_log_failure: OnLogFailure) -> Desk {
     let policy = tollbook_policy::read("p.toll", POLICY, Target::Native).unwrap().policy;
     let engine = Engine::compile(&policy, "srv").unwrap();
     let (log, _) = Log::open(dir, Options::default()).unwrap();
-    log.store_policy(engine.policy(), &policy.to_json()).unwrap();
     let redaction = Redaction::default();
     let manner = Manner { mode: Mode::Enforce, kept: Kept::Read, redaction, on_log_failure, seed: 0 };
-    Desk::open(log, engine, manner, Box::new(|| 1_000)).unwrap()
+    let mut desk = Desk::open(log, manner, Box::new(|| 1_000)).unwrap();
+    desk.activate(engine, None, &policy).unwrap();
+    desk
 }
 
 /// From here on the desk's log takes no more records, as after a failed write.
@@ -27,9 +29,9 @@ fn break_log(desk: &Desk) {
 fn told(desk: &mut Desk, connection: &mut Connection, id: u64, tool: &str) -> String {
     let params = format!(r#"{{"name":"{tool}","arguments":{{}}}}"#);
     let frame = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{params}}}"#);
-    match desk.from_client(connection, frame.as_bytes()) {
-        Step::Forward { seq } => format!("+ {seq:?}"),
-        Step::Answer(answer) => {
+    match desk.from_client(connection, frame.as_bytes(), &Headers::default()) {
+        Step::Forward { call, .. } => format!("+ {:?}", call.map(|call| call.seq)),
+        Step::Answer(answer) | Step::Refuse(answer) => {
             let answer = String::from_utf8(answer).unwrap();
             let codes = ["log_unavailable", "default_deny"];
             format!("- {}", codes.into_iter().find(|code| answer.contains(code)).unwrap_or(&answer))
@@ -48,7 +50,7 @@ fn gaps(dir: &std::path::Path) -> Vec<tollbook_engine::Gap> {
 fn calls_are_refused_until_the_log_is_back_and_the_gap_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let mut desk = desk(dir.path(), OnLogFailure::Refuse);
-    let mut connection = Connection::new("s", "g");
+    let mut connection = Connection::new("srv", "g", "s");
     assert_eq!(told(&mut desk, &mut connection, 1, "t"), "+ Some(2)");
     break_log(&desk);
     desk.gap.tried = Some(Instant::now());
@@ -69,7 +71,7 @@ fn calls_are_refused_until_the_log_is_back_and_the_gap_is_told() {
 fn calls_that_may_go_on_are_judged_all_the_same_and_counted() {
     let dir = tempfile::tempdir().unwrap();
     let mut desk = desk(dir.path(), OnLogFailure::Allow);
-    let mut connection = Connection::new("s", "g");
+    let mut connection = Connection::new("srv", "g", "s");
     break_log(&desk);
     desk.gap.tried = Some(Instant::now());
     assert_eq!(told(&mut desk, &mut connection, 1, "t"), "+ None");
@@ -79,4 +81,27 @@ fn calls_that_may_go_on_are_judged_all_the_same_and_counted() {
     assert_eq!(told(&mut desk, &mut connection, 3, "t"), "+ Some(3)");
     desk.close().unwrap();
     assert_eq!(gaps(dir.path())[0].calls, Some(3));
+}
+
+/// A sequence number of the old log is another call's in the new one.
+#[test]
+fn a_call_of_the_old_log_that_is_not_forwarded_ends_nothing_in_the_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut desk = desk(dir.path(), OnLogFailure::Refuse);
+    let (mut early, mut late) = (Connection::new("srv", "g", "s"), Connection::new("srv", "g", "t"));
+    let frame = |id| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"t"}}}}"#);
+    let take = |desk: &mut Desk, connection: &mut Connection, id| {
+        let step = desk.from_client(connection, frame(id).as_bytes(), &Headers::default());
+        let Step::Forward { call: Some(call), .. } = step else { panic!("{step:?}") };
+        call
+    };
+    take(&mut desk, &mut early, 1);
+    let old = take(&mut desk, &mut early, 2);
+    break_log(&desk);
+    let new = take(&mut desk, &mut late, 1);
+    assert_eq!(old.seq, new.seq, "after opened, activated and gap");
+    assert!(desk.recorded(old)().is_err() && desk.recorded(new)().is_ok());
+    let told = desk.not_forwarded(&mut early, old, End::Unreachable).unwrap();
+    assert!(String::from_utf8(told).unwrap().contains(r#""id":2"#));
+    assert_eq!(desk.state.in_flight(), 1, "the new call is still open");
 }

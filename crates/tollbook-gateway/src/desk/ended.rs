@@ -1,0 +1,172 @@
+//! What comes back: answers on their way to the client, and calls that end without one.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use tollbook_engine::{Body, Outcome};
+use tollbook_policy::json::{Node, Value};
+
+use super::connection::{Pending, Ticket};
+use super::{Connection, Desk};
+use crate::catalog::without_hidden;
+use crate::frame::{RequestId, answered_id, read};
+use crate::refusal;
+
+/// How a call came to an end other than by its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Not a byte of it reached the server, or the server wouldn't hear of it.
+    Unreachable,
+    /// The server went away.
+    Lost,
+    /// The server took too long.
+    Timeout,
+}
+
+/// A frame of the server, as the client is to get it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Returned<'f> {
+    /// The frame's own bytes, unless something had to be kept back.
+    pub bytes: Cow<'f, [u8]>,
+    /// The request that it answers, if it is an answer.
+    pub answers: Option<RequestId>,
+}
+
+impl Desk {
+    /// Takes one frame of the server, and returns what the client is to get.
+    pub fn from_server<'f>(&mut self, connection: &mut Connection, frame: &'f [u8]) -> Returned<'f> {
+        let as_it_came = |answers| Returned { bytes: Cow::Borrowed(frame), answers };
+        let Ok(node) = read(frame) else {
+            return withheld_unread(connection).unwrap_or_else(|| as_it_came(None));
+        };
+        let Some(id) = answered_id(&node) else { return as_it_came(None) };
+        let bytes = match connection.pending.remove(&id.key) {
+            Some(Pending::Call { ticket, sent, .. }) => {
+                if ticket.opening == self.gap.opening {
+                    self.answered(ticket.seq, sent, frame, &node);
+                }
+                Cow::Borrowed(frame)
+            }
+            Some(Pending::List) => self.list(connection, &id, frame, &node),
+            // A list that comes where nobody waits for it, as on a stream that was taken up again.
+            None if is_list(&node) => self.list(connection, &id, frame, &node),
+            None => Cow::Borrowed(frame),
+        };
+        Returned { bytes, answers: Some(id) }
+    }
+
+    fn list<'f>(&mut self, connection: &Connection, id: &RequestId, frame: &'f [u8], node: &Node<'_>) -> Cow<'f, [u8]> {
+        let server = &connection.server;
+        self.engines.learn(server, node);
+        let engine = self.engines.judge(server, connection.grant.as_deref());
+        let shows = |tool: &str| {
+            engine.is_some_and(|engine| !engine.hides(tool, Some(self.engines.category(server, tool).name())))
+        };
+        without_hidden(frame, node, shows).unwrap_or_else(|| refusal::withheld_list(id).into())
+    }
+
+    fn answered(&mut self, seq: u64, sent: Instant, frame: &[u8], answer: &Node<'_>) {
+        let result = answer.get("result").and_then(|result| frame.get(result.span.clone()));
+        let is_error = answer.get("result").and_then(|result| result.get("isError"));
+        let end = match (result, is_error.map(|node| &node.value)) {
+            (None, _) => tollbook_engine::End::RpcError,
+            (Some(_), Some(Value::Bool(true))) => tollbook_engine::End::ToolError,
+            (Some(_), _) => tollbook_engine::End::Ok,
+        };
+        self.record_end(Outcome {
+            call_seq: seq,
+            end,
+            upstream_us: u64::try_from(sent.elapsed().as_micros()).ok(),
+            result_bytes: result.and_then(|result| u64::try_from(result.len()).ok()),
+            result_hash: result.map(tollbook_engine::hash128),
+        });
+    }
+
+    /// The client no longer waits for this request.
+    pub(crate) fn cancelled(&mut self, connection: &mut Connection, id: &RequestId) {
+        if let Some(Pending::Call { ticket, .. }) = connection.pending.remove(&id.key) {
+            self.end(ticket, tollbook_engine::End::Cancelled);
+        }
+    }
+
+    /// A request ended without an answer. Returns what the client is to be told, where it waits.
+    pub(crate) fn unanswered(&mut self, connection: &mut Connection, id: &RequestId, end: End) -> Vec<u8> {
+        if let Some(Pending::Call { ticket, .. }) = connection.pending.remove(&id.key) {
+            self.end(ticket, end.recorded());
+        }
+        refusal::unanswered(id, end)
+    }
+
+    /// A call that was to be forwarded didn't get through. Returns what the client is to be told.
+    pub fn not_forwarded(&mut self, connection: &mut Connection, call: Ticket, end: End) -> Option<Vec<u8>> {
+        let id = connection.take_call(call);
+        self.end(call, end.recorded());
+        Some(refusal::unanswered(&id?, end))
+    }
+
+    /// The server has gone: every request that it owed an answer is lost. Returns what the client is to be
+    /// told.
+    pub fn server_gone(&mut self, connection: &mut Connection) -> Vec<Vec<u8>> {
+        let mut answers = Vec::new();
+        for pending in std::mem::take(&mut connection.pending).into_values() {
+            if let Pending::Call { id, ticket, .. } = pending {
+                self.end(ticket, tollbook_engine::End::Lost);
+                answers.push(refusal::unanswered(&id, End::Lost));
+            }
+        }
+        answers
+    }
+
+    /// The client has gone, and won't come back for what it waits for.
+    pub(crate) fn client_gone(&mut self, connection: &mut Connection) {
+        for pending in std::mem::take(&mut connection.pending).into_values() {
+            if let Pending::Call { ticket, .. } = pending {
+                self.end(ticket, tollbook_engine::End::Cancelled);
+            }
+        }
+    }
+
+    /// The end of a call of an earlier log is no event of this one.
+    fn end(&mut self, call: Ticket, end: tollbook_engine::End) {
+        if call.opening == self.gap.opening {
+            let (upstream_us, result_bytes, result_hash) = (None, None, None);
+            self.record_end(Outcome { call_seq: call.seq, end, upstream_us, result_bytes, result_hash });
+        }
+    }
+
+    fn record_end(&mut self, outcome: Outcome) {
+        let now_us = self.now_us();
+        let (call_seq, end, result) = (outcome.call_seq, outcome.end, outcome.result_hash);
+        if let Err(error) = self.append(now_us, Body::Outcome(outcome)) {
+            tracing::error!(%error, call_seq, "the end of a call was not recorded");
+            // A replay won't see it, so the state doesn't either.
+            return;
+        }
+        self.state.settle(call_seq, end, result);
+    }
+}
+
+/// What can't be read may be the list that was asked for.
+fn withheld_unread(connection: &mut Connection) -> Option<Returned<'static>> {
+    let open = connection.pending.iter().find(|(_, pending)| matches!(pending, Pending::List));
+    let key = open.map(|(key, _)| key.clone())?;
+    connection.pending.remove(&key);
+    tracing::warn!("an answer that cannot be read was withheld, because a list of tools is awaited");
+    let id = RequestId { text: key.clone(), key };
+    Some(Returned { bytes: refusal::withheld_list(&id).into(), answers: Some(id) })
+}
+
+fn is_list(answer: &Node<'_>) -> bool {
+    let tools = answer.get("result").and_then(|result| result.get("tools")).and_then(Node::elements);
+    tools.is_some_and(|tools| tools.iter().all(|tool| tool.get("name").and_then(Node::as_str).is_some()))
+}
+
+impl End {
+    fn recorded(self) -> tollbook_engine::End {
+        match self {
+            Self::Unreachable => tollbook_engine::End::Unreachable,
+            Self::Lost => tollbook_engine::End::Lost,
+            Self::Timeout => tollbook_engine::End::Timeout,
+        }
+    }
+}

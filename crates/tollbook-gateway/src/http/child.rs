@@ -1,0 +1,346 @@
+//! HTTP in front of a server on standard input and output: one process for each conversation.
+//!
+//! A frame becomes a line and an answer finds its request by the id. What the server says by itself goes along
+//! with an answer that is awaited, or else to the client's stream if one is open, or else waits for one.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{ChildStdin, ChildStdout, Command};
+use tokio::sync::mpsc;
+
+use super::session::SharedConnection;
+use crate::desk::{End, lock};
+use crate::frame::RequestId;
+use crate::stdio::SharedDesk;
+
+/// Lines that wait to be taken, in either direction.
+const LINES_MAX: usize = 1_024;
+
+/// How long a process may take to end by itself once nobody speaks to it any more.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// A server's command.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// The program.
+    pub command: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// What is added to its environment.
+    pub env: BTreeMap<String, String>,
+}
+
+/// The processes of one server.
+pub(crate) struct Children {
+    desk: SharedDesk,
+    program: Program,
+    most: usize,
+    idle: Duration,
+    answer_bytes_max: usize,
+    table: Mutex<BTreeMap<String, Arc<Child>>>,
+}
+
+/// One process.
+pub(crate) struct Child {
+    desk: SharedDesk,
+    grant: String,
+    pub connection: SharedConnection,
+    input: mpsc::Sender<Vec<u8>>,
+    ears: Mutex<Ears>,
+}
+
+/// Who listens to a process.
+#[derive(Default)]
+struct Ears {
+    posts: Vec<Post>,
+    stream: Option<mpsc::Sender<Said>>,
+    waiting: VecDeque<Vec<u8>>,
+    used: Option<Instant>,
+    gone: bool,
+}
+
+/// A request that waits for its answer.
+struct Post {
+    request: RequestId,
+    ear: mpsc::Sender<Said>,
+    /// Whether its client takes more than the answer.
+    takes_more: bool,
+}
+
+/// What a process says.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// The answer to the request.
+    Answer(Vec<u8>),
+    /// Anything else.
+    Other(Vec<u8>),
+}
+
+impl Children {
+    pub fn new(desk: SharedDesk, program: Program, most: usize, idle: Duration, answer_bytes_max: usize) -> Self {
+        Self { desk, program, most, idle, answer_bytes_max, table: Mutex::default() }
+    }
+
+    /// The process of a conversation; none where it has none, or it is another grant's.
+    pub fn of(&self, session: &str, grant: &str) -> Option<Arc<Child>> {
+        self.end_idle();
+        lock(&self.table).get(session).filter(|child| child.grant == grant && child.is_here()).cloned()
+    }
+
+    /// Starts a process for a conversation. None where there are as many as may be.
+    pub fn start(&self, session: &str, grant: &str, connection: SharedConnection) -> io::Result<Option<Arc<Child>>> {
+        self.end_idle();
+        let mut table = lock(&self.table);
+        if table.len() >= self.most {
+            return Ok(None);
+        }
+        let mut command = Command::new(&self.program.command);
+        command.args(&self.program.args).envs(&self.program.env).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.kill_on_drop(true).spawn()?;
+        let missing = || io::Error::other("the pipe is missing");
+        let stdin = process.stdin.take().ok_or_else(missing)?;
+        let stdout = process.stdout.take().ok_or_else(missing)?;
+        let (input, lines) = mpsc::channel(LINES_MAX);
+        let (desk, grant) = (Arc::clone(&self.desk), grant.to_owned());
+        let child = Arc::new(Child { desk, grant, connection, input, ears: Mutex::default() });
+        let (listening, bytes_max) = (Arc::downgrade(&child), self.answer_bytes_max);
+        tokio::spawn(async move {
+            let speaking = tokio::spawn(speak(stdin, lines));
+            // A process that stays though its input has ended is ended.
+            let hung_up = async {
+                let _ = speaking.await;
+                tokio::time::sleep(FAREWELL).await;
+            };
+            tokio::select! {
+                () = listen(stdout, &listening, bytes_max) => {}
+                () = hung_up => {}
+            }
+            if let Some(child) = listening.upgrade() {
+                child.gone().await;
+            }
+            // Its output has ended, so it is about to.
+            let _ = tokio::time::timeout(FAREWELL, process.wait()).await;
+        });
+        table.insert(session.to_owned(), Arc::clone(&child));
+        Ok(Some(child))
+    }
+
+    /// Ends a conversation's process, as its client asks for.
+    pub fn end(&self, session: &str) {
+        if let Some(child) = lock(&self.table).remove(session) {
+            child.hung_up();
+        }
+    }
+
+    /// Ends all of them.
+    pub fn end_all(&self) {
+        for child in std::mem::take(&mut *lock(&self.table)).into_values() {
+            child.hung_up();
+        }
+    }
+
+    /// Processes that run.
+    pub fn running(&self) -> usize {
+        self.end_idle();
+        lock(&self.table).len()
+    }
+
+    /// Tells every client with an open stream.
+    pub fn tell(&self, line: &[u8]) {
+        lock(&self.table).values().for_each(|child| child.tell_stream(line));
+    }
+
+    fn end_idle(&self) {
+        let mut ended = Vec::new();
+        lock(&self.table).retain(|_, child| {
+            let stays = child.is_here() && !child.is_idle(self.idle);
+            if !stays {
+                ended.push(Arc::clone(child));
+            }
+            stays
+        });
+        ended.iter().for_each(|child| child.hung_up());
+    }
+}
+
+impl Child {
+    /// Sends a frame as a line. False where the process takes no more.
+    pub async fn send(&self, frame: &[u8]) -> bool {
+        lock(&self.ears).used = Some(Instant::now());
+        self.input.send(as_line(frame)).await.is_ok()
+    }
+
+    /// What is said to a request from now on.
+    pub fn await_answer(self: &Arc<Self>, request: RequestId, takes_more: bool) -> Awaited {
+        let (ear, said) = mpsc::channel(LINES_MAX);
+        lock(&self.ears).posts.push(Post { request: request.clone(), ear, takes_more });
+        Awaited { child: Arc::clone(self), request, said }
+    }
+
+    /// What the process says by itself from now on, and what it has said before to nobody.
+    pub fn open_stream(&self) -> mpsc::Receiver<Said> {
+        let (sender, said) = mpsc::channel(LINES_MAX);
+        let mut ears = lock(&self.ears);
+        for line in std::mem::take(&mut ears.waiting) {
+            let _ = sender.try_send(Said::Other(line));
+        }
+        ears.used = Some(Instant::now());
+        ears.stream = Some(sender);
+        said
+    }
+
+    fn is_here(&self) -> bool {
+        !lock(&self.ears).gone
+    }
+
+    fn is_idle(&self, after: Duration) -> bool {
+        let ears = lock(&self.ears);
+        let listens = ears.stream.as_ref().is_some_and(|stream| !stream.is_closed());
+        ears.posts.is_empty() && !listens && ears.used.is_some_and(|used| used.elapsed() >= after)
+    }
+
+    async fn heard(&self, line: &[u8]) {
+        let returned = lock(&self.desk).from_server(&mut lock(&self.connection), line);
+        let Some(id) = returned.answers else { return self.say(returned.bytes.into_owned()) };
+        if let Some(post) = self.take_post(&id) {
+            // Nobody may listen any more.
+            let _ = post.send(Said::Answer(returned.bytes.into_owned())).await;
+        }
+    }
+
+    fn take_post(&self, id: &RequestId) -> Option<mpsc::Sender<Said>> {
+        let mut ears = lock(&self.ears);
+        let at = ears.posts.iter().position(|post| post.request.key == id.key)?;
+        Some(ears.posts.remove(at).ear)
+    }
+
+    /// Passes on what answers nothing.
+    fn say(&self, line: Vec<u8>) {
+        let mut ears = lock(&self.ears);
+        // It goes with the latest request, because it may be about that one and has to come before its answer.
+        let posts = ears.posts.iter().rev().filter(|post| post.takes_more).map(|post| &post.ear);
+        let mut line = Said::Other(line);
+        for ear in posts.chain(&ears.stream) {
+            match ear.try_send(line) {
+                Ok(()) => return,
+                Err(mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back)) => line = back,
+            }
+        }
+        if ears.waiting.len() >= LINES_MAX {
+            tracing::warn!("a message of the server was dropped, because nobody listens");
+            ears.waiting.pop_front();
+        }
+        if let Said::Other(line) = line {
+            ears.waiting.push_back(line);
+        }
+    }
+
+    fn tell_stream(&self, line: &[u8]) {
+        if let Some(stream) = &lock(&self.ears).stream {
+            let _ = stream.try_send(Said::Other(line.to_vec()));
+        }
+    }
+
+    /// The process has ended: whoever waits is told.
+    async fn gone(&self) {
+        lock(&self.ears).gone = true;
+        drop(lock(&self.desk).server_gone(&mut lock(&self.connection)));
+        let posts = std::mem::take(&mut lock(&self.ears).posts);
+        for Post { request, ear, .. } in posts {
+            let _ = ear.send(Said::Answer(crate::refusal::unanswered(&request, End::Lost))).await;
+        }
+        lock(&self.ears).stream = None;
+    }
+
+    /// The client has gone for good: the process' input ends, and so does it.
+    fn hung_up(&self) {
+        lock(&self.ears).gone = true;
+        lock(&self.desk).client_gone(&mut lock(&self.connection));
+        let _ = self.input.try_send(Vec::new());
+    }
+
+    /// A client went away before its answer: the server is told, as the client would have.
+    fn cancelled(&self, request: &RequestId) {
+        lock(&self.desk).cancelled(&mut lock(&self.connection), request);
+        let params = format!(r#"{{"requestId":{},"reason":"the client went away"}}"#, request.text);
+        let frame = format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{params}}}"#);
+        let _ = self.input.try_send(as_line(frame.as_bytes()));
+    }
+}
+
+/// A request to a process, and what is said to it. Dropped before the answer, the call is cancelled.
+pub(crate) struct Awaited {
+    child: Arc<Child>,
+    request: RequestId,
+    said: mpsc::Receiver<Said>,
+}
+
+impl Awaited {
+    /// What is said next; none behind the answer.
+    pub async fn next(&mut self) -> Option<Said> {
+        self.said.recv().await
+    }
+
+    /// The answer won't be waited for any longer. Returns what the client is to be told.
+    pub fn give_up(&mut self, end: End) -> Vec<u8> {
+        self.child.take_post(&self.request);
+        lock(&self.child.desk).unanswered(&mut lock(&self.child.connection), &self.request, end)
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        if self.child.take_post(&self.request).is_some() {
+            self.child.cancelled(&self.request);
+        }
+    }
+}
+
+/// A frame as one line. A JSON text has a line's end only where a space would do as well.
+pub(crate) fn as_line(frame: &[u8]) -> Vec<u8> {
+    let mut line: Vec<u8> = frame.trim_ascii().to_vec();
+    line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
+    line.push(b'\n');
+    line
+}
+
+/// Writes lines, until an empty one tells it to hang up.
+async fn speak(mut stdin: ChildStdin, mut lines: mpsc::Receiver<Vec<u8>>) {
+    while let Some(line) = lines.recv().await.filter(|line| !line.is_empty()) {
+        if let Err(error) = stdin.write_all(&line).await {
+            tracing::warn!(%error, "the server no longer listens");
+            return;
+        }
+    }
+}
+
+/// Reads lines, until the process ends or says more at once than may be.
+async fn listen(stdout: ChildStdout, child: &std::sync::Weak<Child>, bytes_max: usize) {
+    let mut stdout = BufReader::new(stdout);
+    let most = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut stdout).take(most).read_until(b'\n', &mut line).await {
+            Ok(0) => return,
+            Ok(_) if line.len() > bytes_max => {
+                tracing::warn!(bytes_max, "a line of the server was longer than may be");
+                return;
+            }
+            Ok(_) if line.trim_ascii().is_empty() => {}
+            Ok(_) => match child.upgrade() {
+                Some(child) => child.heard(&line).await,
+                None => return,
+            },
+            Err(error) => {
+                tracing::error!(%error, "reading from the server failed");
+                return;
+            }
+        }
+    }
+}

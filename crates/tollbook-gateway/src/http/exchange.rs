@@ -1,0 +1,62 @@
+//! One request of a client, from the desk to its answer.
+
+use std::borrow::Cow;
+
+use crate::desk::{End, lock};
+use crate::frame::RequestId;
+use crate::http::session::SharedConnection;
+use crate::stdio::SharedDesk;
+
+/// A request whose answer is awaited. Dropped before, its client has gone, and the call is recorded as
+/// cancelled.
+pub(crate) struct Exchange {
+    desk: SharedDesk,
+    connection: SharedConnection,
+    /// None where no answer is awaited, or none any more.
+    request: Option<RequestId>,
+}
+
+impl Exchange {
+    pub fn new(desk: SharedDesk, connection: SharedConnection, request: Option<RequestId>) -> Self {
+        Self { desk, connection, request }
+    }
+
+    /// Takes one frame of the server past the desk.
+    pub fn returned<'f>(&mut self, frame: &'f [u8]) -> Cow<'f, [u8]> {
+        let returned = lock(&self.desk).from_server(&mut lock(&self.connection), frame);
+        if returned.answers.is_some() && returned.answers.as_ref().map(key) == self.request.as_ref().map(key) {
+            self.request = None;
+        }
+        returned.bytes
+    }
+
+    /// Takes one frame of the server past the desk, and tells whether it was the awaited answer.
+    pub fn answered<'f>(&mut self, frame: &'f [u8]) -> (Cow<'f, [u8]>, bool) {
+        let awaited = self.request.is_some();
+        let told = self.returned(frame);
+        (told, awaited && self.request.is_none())
+    }
+
+    /// The answer won't come. What the client is to be told, if it still waits.
+    pub fn unanswered(&mut self, end: End) -> Option<Vec<u8>> {
+        let request = self.request.take()?;
+        Some(lock(&self.desk).unanswered(&mut lock(&self.connection), &request, end))
+    }
+
+    /// The answer may still come on another stream.
+    pub fn goes_on_elsewhere(&mut self) {
+        self.request = None;
+    }
+}
+
+fn key(id: &RequestId) -> &str {
+    &id.key
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if let Some(request) = self.request.take() {
+            lock(&self.desk).cancelled(&mut lock(&self.connection), &request);
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! One request of a client that may speak to a server: what it posts, listens to or ends.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::response::Response;
+use futures::stream::unfold;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::answer::{accepted, json, plain, stream};
+use super::child::{Awaited, Child, Children, Said};
+use super::exchange::Exchange;
+use super::guard::only;
+use super::relay::{self, Held, Patience};
+use super::session::{NoSession, SharedConnection};
+use super::sse::message;
+use super::{Gateway, SESSION_ID, Server, Way};
+use crate::desk::{Connection, End, Step, Ticket, lock};
+use crate::frame::{Glance, RequestId, glance};
+use crate::headers::Headers;
+
+/// Where a request comes from and where it is to go.
+pub(super) struct From<'g> {
+    pub gateway: &'g Gateway,
+    pub name: &'g str,
+    pub server: &'g Server,
+    pub grant: String,
+    pub headers: &'g HeaderMap,
+    pub permit: OwnedSemaphorePermit,
+}
+
+/// A conversation, and the id that its client gave.
+struct Conversation {
+    connection: SharedConnection,
+    /// What its process is found by.
+    key: String,
+}
+
+impl From<'_> {
+    /// Takes one frame.
+    pub async fn post(self, body: Body) -> Response {
+        let Bounded { frame_bytes_max, body_within, .. } = self.bounded();
+        let frame = match timeout(body_within, to_bytes(body, frame_bytes_max)).await {
+            Ok(Ok(frame)) => frame,
+            Ok(Err(_)) => {
+                return self.refuse(
+                    "frame_too_large",
+                    format!("more than {frame_bytes_max} bytes, which is the most"),
+                    413,
+                );
+            }
+            Err(_) => return plain(StatusCode::REQUEST_TIMEOUT, "the frame took too long to come"),
+        };
+        let said = match self.said(&frame) {
+            Ok(said) => said,
+            Err(why) => return self.refuse("header_mismatch", why, 400),
+        };
+        let glance = glance(&frame);
+        let conversation = match self.conversation(&glance) {
+            Ok(conversation) => conversation,
+            Err(none) => return no_session(&none),
+        };
+        let step = lock(&self.gateway.desk).from_client(&mut lock(&conversation.connection), &frame, &said);
+        match step {
+            Step::Answer(answer) => json(StatusCode::OK, answer),
+            Step::Refuse(answer) => json(StatusCode::BAD_REQUEST, answer),
+            Step::Drop => accepted(),
+            Step::Forward { call, request } => {
+                if let Some(answer) = self.not_safely_recorded(&conversation, call).await {
+                    return json(StatusCode::OK, answer);
+                }
+                self.forward(frame, &glance, conversation, request).await
+            }
+        }
+    }
+
+    async fn forward(
+        self,
+        frame: Bytes,
+        glance: &Glance,
+        conversation: Conversation,
+        request: Option<RequestId>,
+    ) -> Response {
+        match &self.server.way {
+            Way::Url(upstream) => {
+                let connection = Arc::clone(&conversation.connection);
+                let exchange = Exchange::new(Arc::clone(&self.gateway.desk), connection, request);
+                let mut patience = self.patience();
+                if glance.listen {
+                    patience.answer_within = Duration::MAX;
+                }
+                let in_session = self.session_id().is_some();
+                let held = Held { permit: self.permit, in_session, changes: None };
+                let response = relay::post(upstream, self.headers, frame, exchange, patience, held).await;
+                if let (true, Ok(Some(id))) = (glance.initialize, only(response.headers(), &SESSION_ID)) {
+                    self.gateway.begun(self.name, &self.grant, id, glance);
+                }
+                response
+            }
+            Way::Program(children) => self.to_child(children, &frame, glance, conversation, request).await,
+        }
+    }
+
+    /// Speaks to a process, which is started where the conversation begins.
+    async fn to_child(
+        &self,
+        children: &Children,
+        frame: &[u8],
+        glance: &Glance,
+        conversation: Conversation,
+        request: Option<RequestId>,
+    ) -> Response {
+        let child = match children.of(&conversation.key, &self.grant) {
+            Some(child) => child,
+            None if self.session_id().is_some() => return plain(StatusCode::NOT_FOUND, "there is no such session"),
+            None => match children.start(&conversation.key, &self.grant, Arc::clone(&conversation.connection)) {
+                Ok(Some(child)) => child,
+                Ok(None) => {
+                    return self.not_started(&conversation, request, StatusCode::SERVICE_UNAVAILABLE);
+                }
+                Err(error) => {
+                    tracing::error!(%error, server = self.name, "the server's program can't be started");
+                    return self.not_started(&conversation, request, StatusCode::BAD_GATEWAY);
+                }
+            },
+        };
+        let Some(request) = request else {
+            return match child.send(frame).await {
+                true => accepted(),
+                false => plain(StatusCode::BAD_GATEWAY, "the server has ended"),
+            };
+        };
+        let takes_more = self.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(accepts_stream);
+        let mut awaited = child.await_answer(request, takes_more);
+        if !child.send(frame).await {
+            return json(StatusCode::OK, awaited.give_up(End::Unreachable));
+        }
+        let mut response = self.answer_of(awaited, glance).await;
+        if glance.initialize
+            && let Ok(id) = HeaderValue::from_str(&conversation.key)
+        {
+            response.headers_mut().insert(SESSION_ID, id);
+        }
+        response
+    }
+
+    fn not_started(&self, conversation: &Conversation, request: Option<RequestId>, status: StatusCode) -> Response {
+        let connection = Arc::clone(&conversation.connection);
+        let answer = Exchange::new(Arc::clone(&self.gateway.desk), connection, request).unanswered(End::Unreachable);
+        answer.map_or_else(|| plain(status, "the server could not be started"), |answer| json(StatusCode::OK, answer))
+    }
+
+    /// The answer alone, or a stream where the process says something else before it.
+    async fn answer_of(&self, mut awaited: Awaited, glance: &Glance) -> Response {
+        let patience = if glance.listen { Duration::MAX } else { self.patience().answer_within };
+        match timeout(patience, awaited.next()).await {
+            Ok(Some(Said::Answer(answer))) => json(StatusCode::OK, answer),
+            Ok(Some(Said::Other(line))) => stream(Body::from_stream(events(line, awaited, patience))),
+            Ok(None) => json(StatusCode::OK, awaited.give_up(End::Lost)),
+            Err(_) => json(StatusCode::OK, awaited.give_up(End::Timeout)),
+        }
+    }
+
+    /// Opens a stream for what the server says by itself.
+    pub async fn stream(self) -> Response {
+        let Some(id) = self.session_id().map(str::to_owned) else {
+            return plain(StatusCode::METHOD_NOT_ALLOWED, "a stream belongs to a session");
+        };
+        let connection = match self.gateway.sessions.given(self.name, &self.grant, &id) {
+            Ok(connection) => connection,
+            Err(none) => return no_session(&none),
+        };
+        match &self.server.way {
+            Way::Url(upstream) => {
+                let exchange = Exchange::new(Arc::clone(&self.gateway.desk), connection, None);
+                let (patience, changes) = (self.patience(), Some(self.server.changes.subscribe()));
+                let held = Held { permit: self.permit, in_session: true, changes };
+                relay::without_body(upstream, Method::GET, self.headers, exchange, patience, held).await
+            }
+            Way::Program(children) => match children.of(&id, &self.grant) {
+                Some(child) => stream(Body::from_stream(heard(child.open_stream(), child, self.permit))),
+                None => plain(StatusCode::NOT_FOUND, "there is no such session"),
+            },
+        }
+    }
+
+    /// Ends a session.
+    pub async fn end(self) -> Response {
+        let Some(id) = self.session_id().map(str::to_owned) else {
+            return plain(StatusCode::BAD_REQUEST, "which session is to end isn't said");
+        };
+        let connection = match self.gateway.sessions.given(self.name, &self.grant, &id) {
+            Ok(connection) => connection,
+            Err(none) => return no_session(&none),
+        };
+        let response = match &self.server.way {
+            Way::Url(upstream) => {
+                let exchange = Exchange::new(Arc::clone(&self.gateway.desk), connection, None);
+                let held = Held { permit: self.permit, in_session: true, changes: None };
+                let patience = Patience {
+                    answer_within: Duration::from_secs(self.gateway.bounds.answer_within_s),
+                    answer_bytes_max: self.gateway.bounds.answer_bytes_max,
+                };
+                relay::without_body(upstream, Method::DELETE, self.headers, exchange, patience, held).await
+            }
+            Way::Program(children) => {
+                children.end(&id);
+                plain(StatusCode::OK, "the session has ended")
+            }
+        };
+        if response.status().is_success() {
+            self.gateway.sessions.end(self.name, &id);
+        }
+        response
+    }
+
+    fn session_id(&self) -> Option<&str> {
+        only(self.headers, &SESSION_ID).ok().flatten()
+    }
+
+    fn conversation(&self, glance: &Glance) -> Result<Conversation, NoSession> {
+        let sessions = &self.gateway.sessions;
+        if let Some(id) = self.session_id() {
+            return Ok(Conversation { connection: sessions.given(self.name, &self.grant, id)?, key: id.to_owned() });
+        }
+        let program = matches!(self.server.way, Way::Program(_));
+        if program && glance.initialize {
+            let id = new_session_id();
+            return Ok(Conversation { connection: sessions.given(self.name, &self.grant, &id)?, key: id });
+        }
+        let client = glance.agent.as_deref().unwrap_or_default();
+        let key = sessions.silent(self.name, &self.grant, client)?;
+        // Over HTTP each request stands alone; a process has one connection for all of them.
+        let child = match &self.server.way {
+            Way::Program(children) => children.of(&key, &self.grant),
+            Way::Url(_) => None,
+        };
+        let new = || Arc::new(Mutex::new(Connection::new(self.name, &self.grant, &key)));
+        let connection = child.map_or_else(new, |child| Arc::clone(&child.connection));
+        Ok(Conversation { connection, key })
+    }
+
+    /// What the headers say of the frame.
+    fn said(&self, frame: &[u8]) -> Result<Headers, String> {
+        let text = |name: &'static str| {
+            only(self.headers, &HeaderName::from_static(name)).map(|value| value.map(str::to_owned))
+        };
+        let kind = only(self.headers, &CONTENT_TYPE)?.unwrap_or_default().to_ascii_lowercase();
+        let mut parts = kind.split(';').map(str::trim);
+        let json = parts.next() == Some("application/json")
+            && parts.all(|part| part.trim_matches('"') == "charset=utf-8" || part == "charset=\"utf-8\"");
+        if !json {
+            return Err("the header Content-Type says something else than application/json in UTF-8".to_owned());
+        }
+        if only(self.headers, &CONTENT_ENCODING)?.is_some_and(|encoding| encoding != "identity") {
+            return Err("the header Content-Encoding says that the frame is something else than it is".to_owned());
+        }
+        if frame.trim_ascii().is_empty() {
+            return Err("there is no frame behind the headers".to_owned());
+        }
+        only(self.headers, &SESSION_ID)?;
+        Ok(Headers {
+            method: text("mcp-method")?,
+            name: text("mcp-name")?,
+            version: text("mcp-protocol-version")?,
+            traceparent: text("traceparent")?,
+        })
+    }
+
+    fn refuse(&self, code: &'static str, why: String, status: u16) -> Response {
+        let connection = Connection::of_grant(self.name, &self.grant);
+        let told = lock(&self.gateway.desk).refuse(&connection, 0, code, why);
+        json(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST), told)
+    }
+
+    /// Waits for the call's record. What the client is told where it isn't safe.
+    async fn not_safely_recorded(&self, conversation: &Conversation, call: Option<Ticket>) -> Option<Vec<u8>> {
+        let recorded = lock(&self.gateway.desk).recorded(call?);
+        // With `fsync` this waits for the disk.
+        let safe = tokio::task::spawn_blocking(recorded).await;
+        let error = match safe {
+            Ok(Ok(())) => return None,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let mut desk = lock(&self.gateway.desk);
+        if desk.goes_on_unrecorded() {
+            return None;
+        }
+        tracing::error!(%error, "a call was not forwarded because its record is not safe");
+        desk.not_forwarded(&mut lock(&conversation.connection), call?, End::Unreachable)
+    }
+
+    fn patience(&self) -> Patience {
+        let bounds = &self.gateway.bounds;
+        let answer_within = Duration::from_secs(bounds.answer_within_s);
+        Patience { answer_within, answer_bytes_max: bounds.answer_bytes_max }
+    }
+
+    fn bounded(&self) -> Bounded {
+        let bounds = &self.gateway.bounds;
+        Bounded { frame_bytes_max: bounds.frame_bytes_max, body_within: Duration::from_secs(bounds.body_within_s) }
+    }
+}
+
+struct Bounded {
+    frame_bytes_max: usize,
+    body_within: Duration,
+}
+
+impl Gateway {
+    /// A server over HTTP has opened a session.
+    fn begun(&self, server: &str, grant: &str, id: &str, glance: &Glance) {
+        match self.sessions.given(server, grant, id) {
+            Ok(connection) => lock(&connection).name_agent(glance.agent.clone()),
+            Err(_) => tracing::warn!(server, "a session that was opened is not remembered"),
+        }
+    }
+}
+
+fn no_session(none: &NoSession) -> Response {
+    match none {
+        NoSession::Foreign => plain(StatusCode::NOT_FOUND, "there is no such session"),
+        NoSession::TooMany => plain(StatusCode::SERVICE_UNAVAILABLE, "too many sessions are open"),
+    }
+}
+
+fn new_session_id() -> String {
+    let random = || getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
+    format!("{:016x}{:016x}", random(), random())
+}
+
+fn accepts_stream(accept: &str) -> bool {
+    accept.contains("text/event-stream") || accept.contains("*/*")
+}
+
+type Events = Result<Vec<u8>, std::convert::Infallible>;
+
+/// What a process says to a request, from its first line on.
+fn events(first: Vec<u8>, awaited: Awaited, patience: Duration) -> impl futures::Stream<Item = Events> {
+    unfold((Some(first), Some(awaited)), move |(first, awaited)| async move {
+        if let Some(line) = first {
+            return Some((Ok(message(&line)), (None, awaited)));
+        }
+        let mut awaited = awaited?;
+        let (line, rest) = match timeout(patience, awaited.next()).await {
+            Ok(Some(Said::Other(line))) => (line, Some(awaited)),
+            Ok(Some(Said::Answer(line))) => (line, None),
+            Ok(None) => (awaited.give_up(End::Lost), None),
+            Err(_) => (awaited.give_up(End::Timeout), None),
+        };
+        Some((Ok(message(&line)), (None, rest)))
+    })
+}
+
+/// What a process says by itself.
+fn heard(
+    said: mpsc::Receiver<Said>,
+    child: Arc<Child>,
+    permit: OwnedSemaphorePermit,
+) -> impl futures::Stream<Item = Events> {
+    unfold((said, child, permit), |(mut said, child, permit)| async move {
+        let (Said::Answer(line) | Said::Other(line)) = said.recv().await?;
+        Some((Ok(message(&line)), (said, child, permit)))
+    })
+}

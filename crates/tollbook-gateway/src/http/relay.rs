@@ -1,0 +1,218 @@
+//! HTTP in front of a server over HTTP: bodies go on as they came, events as soon as they are whole.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::Response;
+use futures::stream::unfold;
+use tokio::sync::{OwnedSemaphorePermit, broadcast};
+use tokio::time::timeout;
+
+use super::answer::{json, plain};
+use super::exchange::Exchange;
+use super::sse::{Events, message};
+use super::upstream::{Upstream, coming_down, ended};
+use crate::desk::End;
+
+/// How long answers may take and how large they may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Longest silence of a server that owes an answer.
+    pub answer_within: Duration,
+    /// Largest answer or event.
+    pub answer_bytes_max: usize,
+}
+
+/// What a stream holds for as long as it is open.
+pub(crate) struct Held {
+    /// Frees its place among the requests that may be open.
+    pub permit: OwnedSemaphorePermit,
+    /// Whether the request belongs to a session, so that its stream can be taken up again.
+    pub in_session: bool,
+    /// Tells when other tools are hidden than before; only on a stream for the server's own messages.
+    pub changes: Option<broadcast::Receiver<()>>,
+}
+
+/// Sends a frame up and brings back what it is answered with.
+pub(crate) async fn post(
+    upstream: &Upstream,
+    headers: &HeaderMap,
+    frame: Bytes,
+    mut exchange: Exchange,
+    patience: Patience,
+    held: Held,
+) -> Response {
+    let sent = timeout(patience.answer_within, upstream.send(Method::POST, headers, Some(frame))).await;
+    match sent.unwrap_or(Err(End::Timeout)) {
+        Ok(response) => answer(response, exchange, patience, held).await,
+        Err(end) => not_answered(&mut exchange, end),
+    }
+}
+
+/// Opens a stream for the server's own messages, or ends a session.
+pub(crate) async fn without_body(
+    upstream: &Upstream,
+    method: Method,
+    headers: &HeaderMap,
+    mut exchange: Exchange,
+    patience: Patience,
+    held: Held,
+) -> Response {
+    let sent = timeout(patience.answer_within, upstream.send(method, headers, None)).await;
+    match sent.unwrap_or(Err(End::Timeout)) {
+        Ok(response) => answer(response, exchange, patience, held).await,
+        Err(end) => not_answered(&mut exchange, end),
+    }
+}
+
+/// A JSON-RPC error where a request waits, and otherwise HTTP's own.
+fn not_answered(exchange: &mut Exchange, end: End) -> Response {
+    match exchange.unanswered(end) {
+        Some(answer) => json(StatusCode::OK, answer),
+        None if end == End::Timeout => plain(StatusCode::GATEWAY_TIMEOUT, "the server did not answer in time"),
+        None => plain(StatusCode::BAD_GATEWAY, "the server could not be reached"),
+    }
+}
+
+async fn answer(from: reqwest::Response, mut exchange: Exchange, patience: Patience, held: Held) -> Response {
+    let (status, headers) = (from.status(), coming_down(from.headers()));
+    let encoded = from.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
+    if encoded || status.is_redirection() || status == StatusCode::UNAUTHORIZED {
+        tracing::warn!(%status, encoded, "an answer of the server was not passed on");
+        let end = if status.is_success() { End::Lost } else { End::Unreachable };
+        return not_answered(&mut exchange, end);
+    }
+    let kind = from.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let body = if kind == "text/event-stream" && status.is_success() {
+        Body::from_stream(events(from, exchange, patience, held))
+    } else {
+        match whole(from, patience).await {
+            Ok(body) => {
+                let told = exchange.returned(&body).into_owned();
+                let refused = status.is_client_error();
+                exchange.unanswered(if refused { End::Unreachable } else { End::Lost });
+                Body::from(told)
+            }
+            Err(end) => return not_answered(&mut exchange, end),
+        }
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    // One grant's list of tools is nothing to keep for another.
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    response
+}
+
+/// The whole body.
+pub(crate) async fn whole(mut from: reqwest::Response, patience: Patience) -> Result<Vec<u8>, End> {
+    let mut body = Vec::new();
+    loop {
+        match timeout(patience.answer_within, from.chunk()).await {
+            Ok(Ok(Some(chunk))) if body.len() + chunk.len() <= patience.answer_bytes_max => {
+                body.extend_from_slice(&chunk);
+            }
+            Ok(Ok(Some(_))) => {
+                tracing::warn!(patience.answer_bytes_max, "an answer was larger than may be");
+                return Err(End::Lost);
+            }
+            Ok(Ok(None)) => return Ok(body),
+            Ok(Err(error)) => return Err(ended(&error)),
+            Err(_) => return Err(End::Timeout),
+        }
+    }
+}
+
+struct Stream {
+    from: reqwest::Response,
+    events: Events,
+    exchange: Exchange,
+    patience: Patience,
+    in_session: bool,
+    resumable: bool,
+    changes: Option<broadcast::Receiver<()>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+fn events(
+    from: reqwest::Response,
+    exchange: Exchange,
+    patience: Patience,
+    held: Held,
+) -> impl futures::Stream<Item = Result<Vec<u8>, std::convert::Infallible>> {
+    let Held { permit, in_session, changes } = held;
+    let events = Events::default();
+    let stream = Stream { from, events, exchange, patience, in_session, resumable: false, changes, _permit: permit };
+    unfold(Some(stream), |stream| async {
+        let mut stream = stream?;
+        let (bytes, more) = stream.next().await?;
+        Some((Ok(bytes), more.then_some(stream)))
+    })
+}
+
+impl Stream {
+    /// What the client gets next, and whether there may be more; none at the end.
+    async fn next(&mut self) -> Option<(Vec<u8>, bool)> {
+        loop {
+            if let Some(event) = self.events.next() {
+                self.resumable |= self.in_session && event.id.is_some();
+                // An event without a payload only says where the stream can be taken up again.
+                let Some(data) = event.data.as_ref().filter(|data| !data.is_empty()) else {
+                    return Some((event.raw, true));
+                };
+                let told = self.exchange.returned(data);
+                let same = *told == **data;
+                let bytes = if same { event.raw } else { event.with_data(&told) };
+                return Some((bytes, true));
+            }
+            if self.events.held_bytes() > self.patience.answer_bytes_max {
+                tracing::warn!(self.patience.answer_bytes_max, "an event was larger than may be");
+                return self.over(End::Lost);
+            }
+            // A stream for the server's own messages may be silent for as long as it likes.
+            let silence = if self.changes.is_some() { Duration::MAX } else { self.patience.answer_within };
+            tokio::select! {
+                chunk = timeout(silence, self.from.chunk()) => match chunk {
+                    Ok(Ok(Some(chunk))) => self.events.push(&chunk),
+                    Ok(Ok(None)) => return self.over(End::Lost),
+                    Ok(Err(error)) => return self.over(ended(&error)),
+                    Err(_) => return self.over(End::Timeout),
+                },
+                () = changed(&mut self.changes) => return Some((message(LIST_CHANGED), true)),
+            }
+        }
+    }
+
+    /// The server's stream has ended. Where its events have ids, the client may take it up again.
+    fn over(&mut self, end: End) -> Option<(Vec<u8>, bool)> {
+        if self.resumable {
+            self.exchange.goes_on_elsewhere();
+        }
+        self.exchange.unanswered(end).map(|answer| (message(&answer), false))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.resumable {
+            self.exchange.goes_on_elsewhere();
+        }
+    }
+}
+
+/// What a client is told whose tools are others now.
+pub(crate) const LIST_CHANGED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+
+pub(crate) async fn changed(changes: &mut Option<broadcast::Receiver<()>>) {
+    match changes {
+        Some(changes) => {
+            if let Err(broadcast::error::RecvError::Closed) = changes.recv().await {
+                std::future::pending().await
+            }
+        }
+        None => std::future::pending().await,
+    }
+}

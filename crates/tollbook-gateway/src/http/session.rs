@@ -1,0 +1,139 @@
+//! Which conversation a request belongs to.
+//!
+//! With `Mcp-Session-Id`, it is that one's: recorded as a keyed hash, because the id is a secret between client
+//! and server. The key is the process's own and random, so the same id in two logs can't be told to be the same.
+//! Without one, calls of a grant's client belong together until the client has been silent for a while. A
+//! session id belongs to the grant that came with it first.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use crate::desk::{Connection, lock};
+use crate::stdio::SharedDesk;
+
+/// A connection that several requests share.
+pub(crate) type SharedConnection = Arc<Mutex<Connection>>;
+
+/// The conversations that are going on.
+pub(crate) struct Sessions {
+    desk: SharedDesk,
+    key: [u8; 32],
+    idle: Duration,
+    most: usize,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    /// By server and session id.
+    given: BTreeMap<(String, String), Given>,
+    /// By server, grant and the client's name.
+    silent: BTreeMap<(String, String, String), Silent>,
+    begun: u64,
+}
+
+struct Given {
+    grant: String,
+    connection: SharedConnection,
+    used: Instant,
+}
+
+struct Silent {
+    session: String,
+    used: Instant,
+}
+
+/// Why a request has no session.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NoSession {
+    /// The id is another grant's.
+    Foreign,
+    /// There are as many as may be.
+    TooMany,
+}
+
+impl Sessions {
+    pub fn new(desk: SharedDesk, key: [u8; 32], idle: Duration, most: usize) -> Self {
+        Self { desk, key, idle, most, table: Mutex::default() }
+    }
+
+    /// The connection of the session with this id, which is taken up where it isn't known.
+    pub fn given(&self, server: &str, grant: &str, id: &str) -> Result<SharedConnection, NoSession> {
+        self.end_idle();
+        let mut table = lock(&self.table);
+        let place = (server.to_owned(), id.to_owned());
+        if let Some(known) = table.given.get_mut(&place) {
+            if known.grant != grant {
+                return Err(NoSession::Foreign);
+            }
+            known.used = Instant::now();
+            return Ok(Arc::clone(&known.connection));
+        }
+        if table.given.len() >= self.most {
+            return Err(NoSession::TooMany);
+        }
+        let connection = Arc::new(Mutex::new(Connection::new(server, grant, &self.hashed(id))));
+        let (grant, used) = (grant.to_owned(), Instant::now());
+        table.given.insert(place, Given { grant, connection: Arc::clone(&connection), used });
+        Ok(connection)
+    }
+
+    /// What the conversation of a client without a session id is called.
+    pub fn silent(&self, server: &str, grant: &str, client: &str) -> Result<String, NoSession> {
+        let mut table = lock(&self.table);
+        let now = Instant::now();
+        table.silent.retain(|_, silent| now.duration_since(silent.used) < self.idle);
+        let place = (server.to_owned(), grant.to_owned(), client.to_owned());
+        if let Some(known) = table.silent.get_mut(&place) {
+            known.used = now;
+            return Ok(known.session.clone());
+        }
+        if table.silent.len() >= self.most {
+            return Err(NoSession::TooMany);
+        }
+        table.begun += 1;
+        let session = self.hashed(&format!("{grant} {client} {}", table.begun));
+        table.silent.insert(place, Silent { session: session.clone(), used: now });
+        Ok(session)
+    }
+
+    /// The client has ended its session.
+    pub fn end(&self, server: &str, id: &str) {
+        let ended = lock(&self.table).given.remove(&(server.to_owned(), id.to_owned()));
+        if let Some(ended) = ended {
+            lock(&self.desk).client_gone(&mut lock(&ended.connection));
+        }
+    }
+
+    /// Conversations that are going on.
+    pub fn open(&self) -> usize {
+        self.end_idle();
+        let table = lock(&self.table);
+        table.given.len() + table.silent.len()
+    }
+
+    /// Ends those that nobody has used for a while, and that no request is using now.
+    fn end_idle(&self) {
+        let mut gone = Vec::new();
+        lock(&self.table).given.retain(|_, given| {
+            let stays = given.used.elapsed() < self.idle || Arc::strong_count(&given.connection) > 1;
+            if !stays {
+                gone.push(Arc::clone(&given.connection));
+            }
+            stays
+        });
+        for connection in gone {
+            lock(&self.desk).client_gone(&mut lock(&connection));
+        }
+    }
+
+    /// 128 bits of a keyed hash, hashed twice so that nobody can go on from it.
+    fn hashed(&self, id: &str) -> String {
+        let inner = Sha256::new().chain_update(self.key).chain_update(id).finalize();
+        let outer = Sha256::new().chain_update(self.key).chain_update(inner).finalize();
+        outer.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
