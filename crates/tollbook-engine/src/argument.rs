@@ -136,7 +136,8 @@ pub fn follow<'a>(args: Option<&'a Node<'a>>, path: &Path) -> Found<'a> {
 }
 
 fn node_at<'a>(args: Option<&'a Node<'a>>, path: &Path) -> Option<&'a Node<'a>> {
-    path.keys.iter().try_fold(args?, |node, key| node.get(key))
+    let member = |node: &'a Node<'a>, key: &str| node.members()?.iter().find(|member| member.key == key);
+    path.keys.iter().try_fold(args?, |node, key| member(node, key).map(|member| &member.node))
 }
 
 fn present<'a>(node: Option<&'a Node<'a>>) -> Found<'a> {

@@ -190,9 +190,15 @@ pub(crate) fn short_whole_micros(text: &str) -> Option<i64> {
     if text.is_empty() || text.len() > 12 {
         return None;
     }
-    text.bytes()
-        .try_fold(0_i64, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0')))
-        .map(|whole| whole * 1_000_000)
+    let mut whole = 0;
+    for byte in text.bytes() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        whole = whole * 10 + i64::from(digit);
+    }
+    Some(whole * 1_000_000)
 }
 
 fn scalar(literal: &Literal) -> Option<Scalar> {

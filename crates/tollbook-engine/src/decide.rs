@@ -31,7 +31,6 @@ impl Engine {
     /// Judges one call, and charges what it lets through. `seq` names the call when it settles; it must
     /// grow from call to call.
     pub fn decide<'a>(&'a self, state: &mut State, seq: u64, call: &Call<'a>) -> Decision<'a> {
-        // The decision is written where the caller wants it: it is too large to be moved about.
         let mut decision = Decision {
             verdict: Verdict::Allow,
             reason: Reason::Allowed,
@@ -54,6 +53,7 @@ impl Engine {
             approval: None,
             tool_id: plan.tool_id,
             refusing: None,
+            grows: false,
         };
         // Whether the tool is named can't be told either, so the default doesn't settle it.
         let category_lacks = self.judges_by_category() && call.category.is_none();
@@ -83,6 +83,8 @@ struct Judging<'a, 'b> {
     tool_id: Option<u64>,
     /// The first limit that refuses.
     refusing: Option<(Reason, &'a LimitPlan)>,
+    /// Whether charging the limits takes new memory.
+    grows: bool,
 }
 
 impl<'a, 'b> Judging<'a, 'b> {
@@ -147,6 +149,7 @@ impl<'a, 'b> Judging<'a, 'b> {
         Some(())
     }
 
+    #[inline(never)]
     fn only_during(&mut self, (hours, text): &'a (Hours, Text)) -> Option<()> {
         match self.now_us {
             None => self.cannot_tell(&text.rule, text.shadow),
@@ -156,6 +159,7 @@ impl<'a, 'b> Judging<'a, 'b> {
         Some(())
     }
 
+    #[inline(never)]
     fn breaker(&mut self, state: &State, plan: &'a BreakPlan) -> Option<()> {
         if self.approval.is_some() {
             return Some(());
@@ -192,6 +196,7 @@ impl<'a, 'b> Judging<'a, 'b> {
         let counted = (counter, limit.tool(self.call.tool), key);
         let (held, probe) = state.counters.probe(counted, &limit.measure, now_us, micros);
         let fits = probe.fits && amount_micros.is_some();
+        self.grows |= fits && (held.is_none() || limit.measure.rolling);
         self.decision.limits.push(Fact {
             plan: limit,
             counter,
@@ -225,6 +230,7 @@ impl<'a, 'b> Judging<'a, 'b> {
         refusing.map(|fact| fact.frees_at_us).collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
+    #[inline(never)]
     fn find_approval(&mut self, state: &State) {
         let Some(now_us) = self.now_us else { return };
         for plan in self.approvals().filter(|plan| !plan.text.shadow) {
@@ -245,6 +251,7 @@ impl<'a, 'b> Judging<'a, 'b> {
         })
     }
 
+    #[inline(never)]
     fn approve(&mut self, state: &mut State, seq: u64, plan: &'a ApprovePlan) -> Option<()> {
         let applies = if plan.any_of.is_empty() { Truth::True } else { any(&plan.any_of, &self.call.args) };
         let (fingerprint, now_us) = match (applies, self.fingerprint(&plan.text.rule), self.now_us) {
@@ -289,15 +296,7 @@ impl<'a, 'b> Judging<'a, 'b> {
     /// Charges every limit over the call, or none where the state has no room.
     fn charge(&mut self, state: &mut State, seq: u64) -> Option<()> {
         let now_us = self.now_us?;
-        // What is only measured never refuses: it goes unmeasured first.
-        let room = [true, false].into_iter().find(|shadow_too| {
-            let (keys, charges) = self.needs(*shadow_too);
-            state.has_room(keys, charges, now_us)
-        });
-        let Some(shadow_too) = room else {
-            self.refuse(Reason::StateFull, "(state full)", None);
-            return None;
-        };
+        let shadow_too = !self.grows || self.has_room(state, now_us)?;
         let session = self.remember(state, now_us)?;
         for (fact, micros) in self.fitting(shadow_too) {
             let key = (fact.counter, fact.plan.tool(self.call.tool), fact.key);
@@ -312,6 +311,20 @@ impl<'a, 'b> Judging<'a, 'b> {
         let tool = if session.is_some() { self.tool() } else { 0 };
         state.flight.put(seq, now_us, session, tool, state.bounds.in_flight_max);
         Some(())
+    }
+
+    /// Makes room for the charges, or else for those that aren't shadow alone: what is only measured never
+    /// refuses, so it goes unmeasured first. Returns whether there is room for all; None for neither.
+    #[inline(never)]
+    fn has_room(&mut self, state: &mut State, now_us: i64) -> Option<bool> {
+        let room = [true, false].into_iter().find(|shadow_too| {
+            let (keys, charges) = self.needs(*shadow_too);
+            state.counters.has_room(keys, charges, &state.bounds, now_us)
+        });
+        if room.is_none() {
+            self.refuse(Reason::StateFull, "(state full)", None);
+        }
+        room
     }
 
     /// The limits that are to be charged, with what the call adds to each.
@@ -348,6 +361,7 @@ impl<'a, 'b> Judging<'a, 'b> {
         Some(Some(held))
     }
 
+    #[inline(never)]
     fn spend_approvals(&self, state: &mut State, now_us: i64) {
         for plan in self.approvals() {
             let Some(fingerprint) = self.fingerprint(&plan.text.rule) else { continue };

@@ -19,7 +19,7 @@ pub struct Decision<'a> {
     /// The policy's own text for the agent.
     pub message: Option<&'a str>,
     /// Every limit over the call that was looked at, in the order of judgement.
-    pub limits: SmallVec<[Fact<'a>; 4]>,
+    pub limits: SmallVec<[Fact<'a>; 3]>,
     /// Rules under `shadow` that would have refused or held.
     pub shadow_rules: Vec<&'a str>,
     /// The run that a breaker refused to carry on: calls in the block, and how often it stood.

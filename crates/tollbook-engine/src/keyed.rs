@@ -199,6 +199,7 @@ fn same(a: &str, b: &str) -> bool {
     a.len() == b.len() && (a.is_empty() || a == b)
 }
 
+#[inline]
 fn hash_of(hasher: &SeedableRandomState, key: KeyRef<'_>) -> u64 {
     // One number tells where the first text ends, so that no two keys are written alike.
     let mut hasher = hasher.build_hasher();

@@ -172,12 +172,6 @@ impl State {
         self.counters.usages.len()
     }
 
-    /// Whether `keys` more keys and `charges` more charges of rolling windows may be held.
-    pub(crate) fn has_room(&mut self, keys: usize, charges: u64, now_us: i64) -> bool {
-        // Nearly every call is of keys that are held already.
-        (keys == 0 && charges == 0) || self.counters.has_room(keys, charges, &self.bounds, now_us)
-    }
-
     /// Whether the history of one more session may be kept.
     pub(crate) fn has_room_for_session(&mut self, now_us: i64) -> bool {
         let bound = usize::try_from(self.bounds.sessions_max).unwrap_or(usize::MAX);
@@ -247,7 +241,8 @@ impl Counters {
         (Some(handle), measure.probe(Some(usage), start_us, amount))
     }
 
-    fn has_room(&mut self, keys: usize, charges: u64, bounds: &Bounds, now_us: i64) -> bool {
+    /// Whether `keys` more keys and `charges` more charges of rolling windows may be held.
+    pub fn has_room(&mut self, keys: usize, charges: u64, bounds: &Bounds, now_us: i64) -> bool {
         let bound = usize::try_from(bounds.keys_max).unwrap_or(usize::MAX);
         let full = |counters: &Self| {
             counters.usages.len() + keys > bound || counters.charges + charges > bounds.rolling_charges_max
