@@ -157,3 +157,86 @@ fn a_sweep_tells_clean_calls_from_those_of_loops() {
     tollbook(&["sweep", "--log", &log, "--max", "9..3"]).cannot("ends before it begins");
     tollbook(&["sweep", "--log", &log, "--per", "fortnight"]).cannot("per fortnight per session");
 }
+
+/// 130 sessions on five days, an hour apart, each with its own number of calls; in every fortieth an agent is
+/// stuck.
+fn sessions_of_which_some_are_stuck(dir: &Dir) -> String {
+    let mut lines = String::new();
+    for session in 0..130_u32 {
+        let (day, hour) = (1 + session / 26, session % 24);
+        for seq in 0..1 + session * 7 % 12 + if session % 40 == 3 { 60 } else { 0 } {
+            let page = seq.min(12);
+            lines += &format!(
+                r#"{{"ts":"2026-03-{day:02}T{hour:02}:{:02}:{:02}Z","seq":{seq},"session":"s{session}","server":"srv","tool":"list_notes","args":{{"page":{page}}}}}"#,
+                seq / 60,
+                seq % 60
+            );
+            lines.push('\n');
+        }
+    }
+    let (trace, log) = (dir.file("trace.jsonl", &lines), dir.path("imported"));
+    tollbook(&["import", "--log", &log, &trace]).ok();
+    log
+}
+
+#[test]
+fn recommended_clauses_are_what_a_backtest_says_they_are() {
+    let dir = Dir::new();
+    let log = sessions_of_which_some_are_stuck(&dir);
+    let written = dir.path("recommended.toll");
+    let page = tollbook(&["recommend", "--log", &log, "--write", &written]).ok();
+    assert!(page.contains("break after 3 identical calls within 10m"), "{page}");
+    assert!(page.contains("refuses         0 of"), "{page}");
+    assert!(page.contains("walk-forward    20 chosen on 91 sessions"), "{page}");
+    tollbook(&["check", &written]).ok();
+    tollbook(&["lint", &written]).ok();
+    tollbook(&["fmt", "--check", &written]).ok();
+    // Nobody who isn't stuck is touched.
+    let told = tollbook(&["backtest", "--log", &log, &written, "--fail-on", "sessions_touched > 4"]).ok();
+    assert!(told.contains("sessions touched   4 of 130"), "{told}");
+
+    // Each limit stops what its evidence says.
+    let json = tollbook(&["recommend", "--log", &log, "--json"]).ok();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let limits = json["limits"].as_array().unwrap();
+    assert_eq!(limits.len(), 2, "{json}");
+    for limit in limits {
+        let policy =
+            dir.file("one.toll", &format!("default allow\nall tools {{ {} }}\n", limit["clause"].as_str().unwrap()));
+        let refused = limit["refused_bad"].as_u64().unwrap() + limit["refused_clean"].as_u64().unwrap();
+        assert!(refused > 0, "{limit}");
+        let told = tollbook(&["backtest", "--log", &log, &policy]).ok();
+        assert!(told.contains(&format!("newly refused      {refused} (")), "{told}\n{limit}");
+    }
+}
+
+#[test]
+fn a_recommendation_is_added_to_the_policy_that_stands() {
+    let dir = Dir::new();
+    let log = sessions_of_which_some_are_stuck(&dir);
+    let written = dir.path("next.toll");
+    let stands = "# Kept as it is.\ndefault deny\n\ntool list_notes {\n    limit 60 per rolling hour\n}\n";
+    let today = dir.file("today.toll", stands);
+    let page = tollbook(&["recommend", "--log", &log, &today, "--write", &written]).ok();
+    assert!(page.contains("today           limit 60 per rolling hour (newly refuses 28"), "{page}");
+    let text = std::fs::read_to_string(&written).unwrap();
+    assert!(text.starts_with(stands), "{text}");
+    tollbook(&["lint", &written]).ok();
+    // A tool that the policy doesn't name stays refused.
+    let today = dir.file("today.toll", "default deny\nallow get_note\n");
+    tollbook(&["recommend", "--log", &log, &today, "--write", &written]).ok();
+    let text = std::fs::read_to_string(&written).unwrap();
+    assert!(text.contains("# list_notes isn't named above, so it stays refused."), "{text}");
+}
+
+#[test]
+fn a_thin_log_supports_nothing() {
+    let dir = Dir::new();
+    let log = log_of(&dir, 10);
+    let ended = tollbook(&["recommend", "--log", &log]);
+    assert_eq!(ended.code, Some(1));
+    let log = sessions_of_which_some_are_stuck(&dir);
+    let page = tollbook(&["recommend", "--log", &log, "--min-sessions", "131"]);
+    assert_eq!(page.code, Some(1));
+    tollbook(&["recommend", "--log", &log, "--touch", "2"]).cannot("expected a share from 0.1% to 50%");
+}

@@ -18,6 +18,7 @@ use crate::sweep::Label;
 
 /// A name that isn't known.
 const NONE: u32 = u32::MAX;
+const DAY_US: i64 = 86_400_000_000;
 /// A time that isn't known.
 const NO_TIME: i64 = i64::MIN;
 
@@ -113,6 +114,24 @@ impl Columns {
             Body::Reset(_) => self.reset = true,
             _ => {}
         }
+    }
+
+    /// The tools that were called, by name.
+    #[must_use]
+    pub fn tools(&self) -> BTreeSet<&str> {
+        self.kinds.numbers.keys().map(|kind| kind.tool.as_str()).collect()
+    }
+
+    /// The categories of the tools that were called.
+    #[must_use]
+    pub fn categories(&self) -> BTreeSet<&str> {
+        self.kinds.numbers.keys().map(|kind| kind.category.as_str()).collect()
+    }
+
+    /// Sessions so far.
+    #[must_use]
+    pub fn sessions(&self) -> u64 {
+        u64::from(self.sessions.count)
     }
 
     /// Calls so far.
@@ -283,6 +302,65 @@ impl Layout {
         u64::try_from(self.calls.len()).unwrap_or(u64::MAX)
     }
 
+    /// The calls of some sessions alone; `keep` by the session's number.
+    #[must_use]
+    pub fn only(&self, keep: &[bool]) -> Self {
+        let kept = |call: &&Laid| usize::try_from(call.session).ok().and_then(|s| keep.get(s)) == Some(&true);
+        let mut only = Self { sessions: self.sessions, ..Self::default() };
+        for calls in self.keys() {
+            only.calls.extend(calls.iter().filter(kept));
+            only.ends.push(only.calls.len());
+        }
+        only
+    }
+
+    /// When each session makes its first counted call; none where it makes none.
+    #[must_use]
+    pub fn first_us(&self) -> Vec<Option<i64>> {
+        let mut first: Vec<Option<i64>> = vec![None; usize::try_from(self.sessions).unwrap_or(0)];
+        for call in &self.calls {
+            if let Some(first) = usize::try_from(call.session).ok().and_then(|session| first.get_mut(session)) {
+                *first = Some(first.map_or(call.at_us, |first| first.min(call.at_us)));
+            }
+        }
+        first
+    }
+
+    /// Days of UTC on which calls are counted.
+    #[must_use]
+    pub fn days(&self) -> u64 {
+        let days: BTreeSet<i64> = self.calls.iter().map(|call| call.at_us.div_euclid(DAY_US)).collect();
+        u64::try_from(days.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Counted calls by label: clean, and bad.
+    #[must_use]
+    pub fn labels(&self) -> (u64, u64) {
+        let bad = self.calls.iter().filter(|call| call.label == Label::Bad).count();
+        let bad = u64::try_from(bad).unwrap_or(u64::MAX);
+        (self.calls() - bad, bad)
+    }
+
+    /// Healthy use: by session, the most clean calls that a rolling window of this length holds with one of
+    /// its own as the last; 0 without one.
+    #[must_use]
+    pub fn healthy(&self, length_us: i64) -> Vec<u32> {
+        let mut most = vec![0_u32; usize::try_from(self.sessions).unwrap_or(0)];
+        for calls in self.keys() {
+            let mut clean = std::collections::VecDeque::new();
+            for call in calls.iter().filter(|call| call.label == Label::Clean) {
+                clean.push_back(call.at_us);
+                while clean.front().is_some_and(|first| *first <= call.at_us.saturating_sub(length_us)) {
+                    clean.pop_front();
+                }
+                if let Some(most) = usize::try_from(call.session).ok().and_then(|session| most.get_mut(session)) {
+                    *most = (*most).max(u32::try_from(clean.len()).unwrap_or(u32::MAX));
+                }
+            }
+        }
+        most
+    }
+
     /// Counts for every maximum of a plain window of this length.
     #[must_use]
     pub fn plain(&self, length_us: i64) -> Counts {
@@ -410,14 +488,6 @@ impl Counts {
     pub fn highest(&self) -> u64 {
         let longest = self.clean.len().max(self.bad.len()).saturating_sub(1);
         u64::try_from(longest).unwrap_or(u64::MAX)
-    }
-
-    /// For each session with clean calls, the smallest maximum that refuses none of them, ascending.
-    #[must_use]
-    pub fn peaks(&self) -> Vec<u32> {
-        let mut peaks: Vec<u32> = self.highest.iter().copied().filter(|peak| *peak > 0).collect();
-        peaks.sort_unstable();
-        peaks
     }
 }
 

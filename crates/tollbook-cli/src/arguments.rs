@@ -79,6 +79,9 @@ pub enum Command {
     /// Try a clause at many maxima
     #[cfg(feature = "query")]
     Sweep(query::Sweep),
+    /// Find the limits that a log supports
+    #[cfg(feature = "query")]
+    Recommend(query::Recommend),
     /// The small MCP server that the demo runs
     #[command(hide = true)]
     DemoServer,

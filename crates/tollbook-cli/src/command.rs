@@ -24,6 +24,8 @@ pub mod operator;
 #[cfg(feature = "query")]
 pub mod query;
 #[cfg(feature = "query")]
+pub mod recommend;
+#[cfg(feature = "query")]
 mod report;
 pub mod run;
 #[cfg(feature = "query")]
@@ -74,6 +76,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Backtest(arguments) => backtest::run(&arguments),
         #[cfg(feature = "query")]
         Command::Sweep(arguments) => sweep::run(&arguments),
+        #[cfg(feature = "query")]
+        Command::Recommend(arguments) => recommend::run(&arguments),
         Command::DemoServer => demo::serve(),
     }
 }

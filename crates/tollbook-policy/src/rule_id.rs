@@ -50,6 +50,22 @@ impl Rules {
 }
 
 impl crate::Policy {
+    /// The blocks that apply to a tool of this category, with the ids of their rules: those of all tools, of
+    /// groups, of patterns, its own.
+    #[must_use]
+    pub fn blocks_over(&self, tool: &str, category: &str) -> Vec<(&Rules, RuleIds)> {
+        let chooses = |of: &Selector| of.chooses(tool, category);
+        let mut blocks = vec![(&self.all_tools, self.all_tools.ids(ALL_TOOLS))];
+        for group in self.groups.iter().filter(|group| group.of.iter().any(chooses)) {
+            blocks.push((&group.rules, group.rules.ids(&group.owner())));
+        }
+        for pattern in self.patterns.iter().filter(|pattern| chooses(&pattern.of)) {
+            blocks.push((&pattern.rules, pattern.rules.ids(&pattern.owner())));
+        }
+        blocks.extend(self.tools.get(tool).map(|rules| (rules, rules.ids(&tool_owner(tool)))));
+        blocks
+    }
+
     /// Each rule's id with the JSON Pointer (RFC 6901) of its entry in the canonical document, in the
     /// order of the document.
     #[must_use]

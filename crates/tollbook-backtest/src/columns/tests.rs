@@ -178,5 +178,24 @@ fn a_count_answers_for_every_maximum() {
         [0, 1, 2, 3, 4, 5, 6].map(at),
         [(3, 2, 1), (2, 2, 1), (1, 2, 1), (1, 1, 1), (1, 0, 1), (0, 0, 0), (0, 0, 0)]
     );
-    assert_eq!((counts.highest(), counts.peaks()), (5, vec![5]));
+    assert_eq!(counts.highest(), 5);
+}
+
+#[test]
+fn healthy_use_is_that_of_clean_calls() {
+    let mut columns = Columns::default();
+    columns.begin();
+    // Three clean calls within a minute, a bad one among them; a fourth just outside.
+    for (seq, (at_us, label)) in
+        [(0, Label::Clean), (1, Label::Bad), (1, Label::Clean), (59_999_999, Label::Clean), (60_000_000, Label::Clean)]
+            .into_iter()
+            .enumerate()
+    {
+        columns.event(&event(u64::try_from(seq).unwrap(), at_us, &one_call()), label);
+    }
+    let layout = columns.lay_out(&[], Scope::Session).unwrap();
+    assert_eq!(layout.healthy(60_000_000), [3]);
+    assert_eq!(layout.healthy(1), [1]);
+    assert_eq!((layout.labels(), layout.days(), layout.first_us()), ((4, 1), 1, vec![Some(0)]));
+    assert_eq!(layout.only(&[false]).calls(), 0);
 }

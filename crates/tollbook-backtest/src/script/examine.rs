@@ -4,8 +4,8 @@
 //! a policy that holds this clause and no other.
 
 use tollbook_engine::{Bounds, Call, CompileError, Engine, State, Verdict};
-use tollbook_policy::policy::{Default, Rules, Selector};
-use tollbook_policy::{ALL_TOOLS, Category, Policy, RuleIds, tool_owner};
+use tollbook_policy::policy::{Default, Rules};
+use tollbook_policy::{Category, Policy, RuleIds};
 
 /// A clause that applies to the call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub enum Looked {
 /// # Errors
 /// The policy can't be made into an engine.
 pub fn examine(policy: &Policy, server: &str, call: &Call<'_>) -> Result<Vec<Examined>, CompileError> {
-    let blocks = applying(policy, call.tool);
+    let blocks = policy.blocks_over(call.tool, Category::by_name(call.tool).name());
     let mut examined = Vec::new();
     let mut decided = false;
     for stage in 0..STAGES {
@@ -71,20 +71,6 @@ fn empty() -> Policy {
         patterns: Vec::new(),
         tools: std::collections::BTreeMap::new(),
     }
-}
-
-/// The blocks that apply to a tool: those of all tools, of groups, of patterns, its own.
-fn applying<'p>(policy: &'p Policy, tool: &str) -> Vec<(&'p Rules, RuleIds)> {
-    let chooses = |of: &Selector| of.chooses(tool, Category::by_name(tool).name());
-    let mut blocks = vec![(&policy.all_tools, policy.all_tools.ids(ALL_TOOLS))];
-    for group in policy.groups.iter().filter(|group| group.of.iter().any(chooses)) {
-        blocks.push((&group.rules, group.rules.ids(&group.owner())));
-    }
-    for pattern in policy.patterns.iter().filter(|pattern| chooses(&pattern.of)) {
-        blocks.push((&pattern.rules, pattern.rules.ids(&pattern.owner())));
-    }
-    blocks.extend(policy.tools.get(tool).map(|rules| (rules, rules.ids(&tool_owner(tool)))));
-    blocks
 }
 
 /// Stages of judgement.

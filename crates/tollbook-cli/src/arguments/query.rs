@@ -185,3 +185,44 @@ pub struct Sweep {
     #[arg(long)]
     pub json: bool,
 }
+
+/// Arguments of `recommend`.
+#[derive(Debug, Args)]
+pub struct Recommend {
+    /// The log's directory
+    #[arg(long, value_name = "DIR")]
+    pub log: PathBuf,
+    /// The policy that stands today
+    #[arg(value_name = "POLICY")]
+    pub policy: Option<PathBuf>,
+    /// What a limit is for, beside one for all tools
+    #[arg(long, value_enum, default_value_t = By::Tool)]
+    pub by: By,
+    /// Which calls are bad: loops, outcomes, approvals, a CSV file of calls, or an SQL condition
+    #[arg(long, value_name = "SOURCE", default_value = "loops")]
+    pub label: crate::command::evidence::LabelSource,
+    /// Largest share of sessions that may lose a clean call
+    #[arg(long, value_name = "SHARE", default_value = "1%")]
+    pub touch: crate::command::recommend::Share,
+    /// Fewest sessions that a limit is chosen on
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    pub min_sessions: u64,
+    /// Fewest days that a limit is chosen on
+    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    pub min_days: u64,
+    /// Write a policy with these clauses, and what speaks for them, added to POLICY where it is given
+    #[arg(long, value_name = "FILE.toll")]
+    pub write: Option<PathBuf>,
+    /// For machines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a limit is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// Each tool
+    Tool,
+    /// Each category
+    Category,
+}

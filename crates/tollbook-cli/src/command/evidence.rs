@@ -95,6 +95,14 @@ impl Labels {
         Ok(Self { marks, places: BTreeMap::new(), clean: 0, bad: 0 })
     }
 
+    /// Whether any call of the log is bad.
+    pub fn any_bad(&self) -> bool {
+        match &self.marks {
+            Marks::Places(ranges) => !ranges.is_empty(),
+            Marks::Seqs(seqs) => !seqs.is_empty(),
+        }
+    }
+
     /// The events of another instance follow.
     pub fn begin(&mut self) {
         self.places.clear();

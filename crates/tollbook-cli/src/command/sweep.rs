@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
-use tollbook_backtest::{Columns, Grid, Point, Sweep};
+use tollbook_backtest::{Columns, Grid, Point, Sweep, a_person_would_write};
 use tollbook_log::Reader;
 
 use super::evidence::{LabelSource, Labels, Read, each_event};
@@ -59,7 +59,7 @@ fn chosen(arguments: &Arguments) -> String {
 }
 
 /// A tool's name or pattern as a policy writes it.
-fn selector(tool: &str) -> String {
+pub fn selector(tool: &str) -> String {
     let plain = tool.chars().all(|c| c.is_ascii_alphanumeric() || "_*".contains(c));
     let begins = tool.chars().next().is_some_and(|c| !c.is_ascii_digit());
     if plain && begins { tool.to_owned() } else { tollbook_policy::json::quote(tool) }
@@ -152,7 +152,9 @@ impl std::str::FromStr for Maxima {
                 if first > last {
                     return Err(format!("`{text}` ends before it begins"));
                 }
-                written_by_a_person(first, last)
+                let mut maxima = a_person_would_write(first, last);
+                maxima.extend([first, last]);
+                maxima
             }
             None => text.split(',').map(number).collect::<Result<_, _>>()?,
         };
@@ -160,17 +162,4 @@ impl std::str::FromStr for Maxima {
         maxima.dedup();
         Ok(Self(maxima))
     }
-}
-
-/// Every number up to 10, and from there on those that a person would write.
-fn written_by_a_person(first: u64, last: u64) -> Vec<u64> {
-    let mut numbers: Vec<u64> = (1..=10).collect();
-    let mut ten = 10_u64;
-    while ten <= last {
-        numbers.extend([12, 15, 20, 25, 30, 40, 50, 60, 80, 100].map(|step| step * ten / 10));
-        ten = ten.saturating_mul(10);
-    }
-    numbers.extend([first, last]);
-    numbers.retain(|number| (first..=last).contains(number));
-    numbers
 }
