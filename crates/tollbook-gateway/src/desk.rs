@@ -24,6 +24,7 @@ use tollbook_policy::Policy;
 
 use crate::frame::{Asked, CallFrame, Refused, RequestId, Said, exact_arguments, read, said, trace_id};
 use crate::headers::Headers;
+use crate::metrics::Metrics;
 use crate::operator::Held;
 use crate::{refusal, spelling};
 use engines::Engines;
@@ -55,6 +56,8 @@ pub struct Desk {
     frozen: BTreeSet<String>,
     /// What is known of the log's failure.
     gap: Gap,
+    /// Where it is counted too what is done here.
+    metrics: Option<Arc<Metrics>>,
 }
 
 /// A lock that outlives a panic elsewhere: what it guards is changed in single steps.
@@ -145,6 +148,7 @@ impl Desk {
             held: BTreeMap::new(),
             frozen: BTreeSet::new(),
             gap: Gap::default(),
+            metrics: None,
         };
         desk.begin()?;
         Ok(desk)
@@ -185,6 +189,21 @@ impl Desk {
     #[must_use]
     pub fn policy(&self, server: &str, grant: Option<&str>) -> Option<PolicyHash> {
         self.engines.exactly(server, grant).map(|engine| engine.policy())
+    }
+
+    /// From here on, what is done here is counted there too.
+    pub(crate) fn count_in(&mut self, metrics: Arc<Metrics>) {
+        self.metrics = Some(metrics);
+    }
+
+    /// Whether the log takes records.
+    pub(crate) fn takes_records(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.failure().is_none())
+    }
+
+    /// Events that aren't on stable storage yet.
+    pub(crate) fn unsynced(&self) -> u64 {
+        self.log.as_ref().map_or(0, |log| self.next_seq.saturating_sub(log.synced_below()))
     }
 
     /// Waits until a record is what the log's durability promises. Not to be called under a lock: that is
@@ -322,6 +341,10 @@ impl Desk {
         let began = Instant::now();
         let decision = engine.decide(&mut self.state, seq, &call);
         let decide_ns = u64::try_from(began.elapsed().as_nanos()).ok();
+        if let Some(metrics) = &self.metrics {
+            let rule = decision.rule.unwrap_or(decision.reason.code());
+            metrics.decided(&connection.server, frame.tool, decision.verdict.as_str(), rule);
+        }
         let record = Record {
             request_id: frame.id.as_ref().map(|id| id.text.clone()),
             mode: self.manner.mode,
@@ -373,6 +396,9 @@ impl Desk {
     ) -> Result<u64, Unrecorded> {
         let now_us = self.now_us();
         let server = &connection.server;
+        if let Some(metrics) = &self.metrics {
+            metrics.decided(server, call.map_or("", |call| call.tool), Verdict::Deny.as_str(), refused.code);
+        }
         let record = Record {
             judged_by: Judge::Gateway,
             server: server.clone(),

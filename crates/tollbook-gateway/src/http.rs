@@ -9,6 +9,7 @@
 //! without (2026-07-28), where each request stands alone. A client that goes away has cancelled what it waited
 //! for, unless the stream was one that can be taken up again.
 
+pub mod admin;
 pub mod bridge;
 
 mod answer;
@@ -34,6 +35,7 @@ use tokio::sync::{Semaphore, broadcast};
 
 use crate::desk::{Connection, lock};
 use crate::grants::Tokens;
+use crate::metrics::Metrics;
 use crate::stdio::SharedDesk;
 use answer::plain;
 use child::Children;
@@ -110,6 +112,7 @@ pub struct Gateway {
     hosts: Hosts,
     bounds: Bounds,
     open: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
 }
 
 struct Server {
@@ -147,7 +150,9 @@ impl Gateway {
         let servers = places.into_iter().map(|(name, place)| (name, server(place))).collect();
         let sessions = Sessions::new(Arc::clone(&desk), key, idle, bounds.sessions_max);
         let open = Arc::new(Semaphore::new(bounds.streams_max.min(Semaphore::MAX_PERMITS)));
-        Self { desk, servers, tokens: RwLock::new(tokens), sessions, hosts, bounds, open }
+        let metrics = Arc::new(Metrics::default());
+        lock(&desk).count_in(Arc::clone(&metrics));
+        Self { desk, servers, tokens: RwLock::new(tokens), sessions, hosts, bounds, open, metrics }
     }
 
     /// From the next request on, these tokens are good.
@@ -165,13 +170,8 @@ impl Gateway {
         }
     }
 
-    /// Conversations that are going on.
-    pub fn open_sessions(&self) -> usize {
-        self.sessions.open()
-    }
-
     /// Processes that run.
-    pub fn running_children(&self) -> usize {
+    fn running_children(&self) -> usize {
         let running = |server: &Server| match &server.way {
             Way::Program(children) => children.running(),
             Way::Url(_) => 0,
@@ -237,3 +237,6 @@ pub use listen::serve;
 
 /// The header that names a conversation.
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ mod catalog;
 mod desk;
 mod frame;
 mod headers;
+mod metrics;
 mod refusal;
 mod spelling;
 

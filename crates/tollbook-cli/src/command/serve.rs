@@ -65,6 +65,12 @@ async fn serve(config: &Config, gateway: Arc<Gateway>, mut reload: Reload) -> an
     let at = listener.local_addr()?;
     let files = reload.files();
     tokio::spawn(reload_on_hangup(watch(files, move || reload.reload())));
+    if let Some(admin) = config.admin {
+        let listener = tokio::net::TcpListener::bind(admin).await;
+        let listener = listener.with_context(|| format!("cannot listen on {admin}"))?;
+        eprintln!("/healthz, /readyz and /metrics are at http://{}", listener.local_addr()?);
+        tokio::spawn(http::admin::serve(Arc::clone(&gateway), listener, told_to_end()?));
+    }
     for name in config.servers.keys() {
         eprintln!("{name} is at http://{at}/{name}/mcp");
     }

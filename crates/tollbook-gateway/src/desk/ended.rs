@@ -136,6 +136,9 @@ impl Desk {
 
     fn record_end(&mut self, outcome: Outcome) {
         let now_us = self.now_us();
+        if let Some(metrics) = &self.metrics {
+            metrics.ended(outcome.end.as_str());
+        }
         let (call_seq, end, result) = (outcome.call_seq, outcome.end, outcome.result_hash);
         if let Err(error) = self.append(now_us, Body::Outcome(outcome)) {
             tracing::error!(%error, call_seq, "the end of a call was not recorded");

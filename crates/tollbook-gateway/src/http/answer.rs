@@ -24,6 +24,11 @@ pub(crate) fn plain(status: StatusCode, text: &'static str) -> Response {
     response
 }
 
+/// A text of some kind.
+pub(crate) fn text(kind: &'static str, body: String) -> Response {
+    with(StatusCode::OK, kind, Body::from(body))
+}
+
 /// Nothing to say.
 pub(crate) fn accepted() -> Response {
     let mut response = Response::new(Body::empty());

@@ -21,6 +21,11 @@ impl Exchange {
         Self { desk, connection, request }
     }
 
+    /// The request that waits.
+    pub fn request(&self) -> Option<&RequestId> {
+        self.request.as_ref()
+    }
+
     /// Takes one frame of the server past the desk.
     pub fn returned<'f>(&mut self, frame: &'f [u8]) -> Cow<'f, [u8]> {
         let returned = lock(&self.desk).from_server(&mut lock(&self.connection), frame);

@@ -1,7 +1,7 @@
 //! One request of a client that may speak to a server: what it posts, listens to or ends.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
@@ -21,7 +21,7 @@ use super::session::{NoSession, SharedConnection};
 use super::sse::message;
 use super::{Gateway, SESSION_ID, Server, Way};
 use crate::desk::{Connection, End, Step, Ticket, lock};
-use crate::frame::{Glance, RequestId, glance};
+use crate::frame::{Glance, glance};
 use crate::headers::Headers;
 
 /// Where a request comes from and where it is to go.
@@ -65,31 +65,30 @@ impl From<'_> {
             Ok(conversation) => conversation,
             Err(none) => return no_session(&none),
         };
+        let began = Instant::now();
         let step = lock(&self.gateway.desk).from_client(&mut lock(&conversation.connection), &frame, &said);
-        match step {
+        let response = match step {
             Step::Answer(answer) => json(StatusCode::OK, answer),
             Step::Refuse(answer) => json(StatusCode::BAD_REQUEST, answer),
             Step::Drop => accepted(),
             Step::Forward { call, request } => {
+                // From here on, a client that goes away has cancelled.
+                let (desk, connection) = (Arc::clone(&self.gateway.desk), Arc::clone(&conversation.connection));
+                let exchange = Exchange::new(desk, connection, request);
                 if let Some(answer) = self.not_safely_recorded(&conversation, call).await {
                     return json(StatusCode::OK, answer);
                 }
-                self.forward(frame, &glance, conversation, request).await
+                self.gateway.metrics.added(began.elapsed());
+                return self.forward(frame, &glance, conversation, exchange).await;
             }
-        }
+        };
+        self.gateway.metrics.added(began.elapsed());
+        response
     }
 
-    async fn forward(
-        self,
-        frame: Bytes,
-        glance: &Glance,
-        conversation: Conversation,
-        request: Option<RequestId>,
-    ) -> Response {
+    async fn forward(self, frame: Bytes, glance: &Glance, conversation: Conversation, exchange: Exchange) -> Response {
         match &self.server.way {
             Way::Url(upstream) => {
-                let connection = Arc::clone(&conversation.connection);
-                let exchange = Exchange::new(Arc::clone(&self.gateway.desk), connection, request);
                 let mut patience = self.patience();
                 if glance.listen {
                     patience.answer_within = Duration::MAX;
@@ -102,18 +101,18 @@ impl From<'_> {
                 }
                 response
             }
-            Way::Program(children) => self.to_child(children, &frame, glance, conversation, request).await,
+            Way::Program(children) => self.ask_child(children, &frame, glance, conversation, exchange).await,
         }
     }
 
     /// Speaks to a process, which is started where the conversation begins.
-    async fn to_child(
-        &self,
+    async fn ask_child(
+        self,
         children: &Children,
         frame: &[u8],
         glance: &Glance,
         conversation: Conversation,
-        request: Option<RequestId>,
+        mut exchange: Exchange,
     ) -> Response {
         let child = match children.of(&conversation.key, &self.grant) {
             Some(child) => child,
@@ -121,15 +120,15 @@ impl From<'_> {
             None => match children.start(&conversation.key, &self.grant, Arc::clone(&conversation.connection)) {
                 Ok(Some(child)) => child,
                 Ok(None) => {
-                    return self.not_started(&conversation, request, StatusCode::SERVICE_UNAVAILABLE);
+                    return not_started(&mut exchange, StatusCode::SERVICE_UNAVAILABLE);
                 }
                 Err(error) => {
                     tracing::error!(%error, server = self.name, "the server's program can't be started");
-                    return self.not_started(&conversation, request, StatusCode::BAD_GATEWAY);
+                    return not_started(&mut exchange, StatusCode::BAD_GATEWAY);
                 }
             },
         };
-        let Some(request) = request else {
+        let Some(request) = exchange.request().cloned() else {
             return match child.send(frame).await {
                 true => accepted(),
                 false => plain(StatusCode::BAD_GATEWAY, "the server has ended"),
@@ -137,33 +136,18 @@ impl From<'_> {
         };
         let takes_more = self.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(accepts_stream);
         let mut awaited = child.await_answer(request, takes_more);
+        exchange.goes_on_elsewhere();
         if !child.send(frame).await {
             return json(StatusCode::OK, awaited.give_up(End::Unreachable));
         }
-        let mut response = self.answer_of(awaited, glance).await;
+        let patience = if glance.listen { Duration::MAX } else { self.patience().answer_within };
+        let mut response = answer_of(awaited, patience, self.permit).await;
         if glance.initialize
             && let Ok(id) = HeaderValue::from_str(&conversation.key)
         {
             response.headers_mut().insert(SESSION_ID, id);
         }
         response
-    }
-
-    fn not_started(&self, conversation: &Conversation, request: Option<RequestId>, status: StatusCode) -> Response {
-        let connection = Arc::clone(&conversation.connection);
-        let answer = Exchange::new(Arc::clone(&self.gateway.desk), connection, request).unanswered(End::Unreachable);
-        answer.map_or_else(|| plain(status, "the server could not be started"), |answer| json(StatusCode::OK, answer))
-    }
-
-    /// The answer alone, or a stream where the process says something else before it.
-    async fn answer_of(&self, mut awaited: Awaited, glance: &Glance) -> Response {
-        let patience = if glance.listen { Duration::MAX } else { self.patience().answer_within };
-        match timeout(patience, awaited.next()).await {
-            Ok(Some(Said::Answer(answer))) => json(StatusCode::OK, answer),
-            Ok(Some(Said::Other(line))) => stream(Body::from_stream(events(line, awaited, patience))),
-            Ok(None) => json(StatusCode::OK, awaited.give_up(End::Lost)),
-            Err(_) => json(StatusCode::OK, awaited.give_up(End::Timeout)),
-        }
     }
 
     /// Opens a stream for what the server says by itself.
@@ -323,6 +307,11 @@ impl Gateway {
     }
 }
 
+fn not_started(exchange: &mut Exchange, status: StatusCode) -> Response {
+    let answer = exchange.unanswered(End::Unreachable);
+    answer.map_or_else(|| plain(status, "the server could not be started"), |answer| json(StatusCode::OK, answer))
+}
+
 fn no_session(none: &NoSession) -> Response {
     match none {
         NoSession::Foreign => plain(StatusCode::NOT_FOUND, "there is no such session"),
@@ -339,17 +328,32 @@ fn accepts_stream(accept: &str) -> bool {
     accept.contains("text/event-stream") || accept.contains("*/*")
 }
 
+/// The answer alone, or a stream where the process says something else before it.
+async fn answer_of(mut awaited: Awaited, patience: Duration, permit: OwnedSemaphorePermit) -> Response {
+    match timeout(patience, awaited.next()).await {
+        Ok(Some(Said::Answer(answer))) => json(StatusCode::OK, answer),
+        Ok(Some(Said::Other(line))) => stream(Body::from_stream(events(line, awaited, patience, permit))),
+        Ok(None) => json(StatusCode::OK, awaited.give_up(End::Lost)),
+        Err(_) => json(StatusCode::OK, awaited.give_up(End::Timeout)),
+    }
+}
+
 type Events = Result<Vec<u8>, std::convert::Infallible>;
 
 /// What a process says to a request, from its first line on.
-fn events(first: Vec<u8>, awaited: Awaited, patience: Duration) -> impl futures::Stream<Item = Events> {
-    unfold((Some(first), Some(awaited)), move |(first, awaited)| async move {
+fn events(
+    first: Vec<u8>,
+    awaited: Awaited,
+    patience: Duration,
+    permit: OwnedSemaphorePermit,
+) -> impl futures::Stream<Item = Events> {
+    unfold((Some(first), Some((awaited, permit))), move |(first, open)| async move {
         if let Some(line) = first {
-            return Some((Ok(message(&line)), (None, awaited)));
+            return Some((Ok(message(&line)), (None, open)));
         }
-        let mut awaited = awaited?;
+        let (mut awaited, permit) = open?;
         let (line, rest) = match timeout(patience, awaited.next()).await {
-            Ok(Some(Said::Other(line))) => (line, Some(awaited)),
+            Ok(Some(Said::Other(line))) => (line, Some((awaited, permit))),
             Ok(Some(Said::Answer(line))) => (line, None),
             Ok(None) => (awaited.give_up(End::Lost), None),
             Err(_) => (awaited.give_up(End::Timeout), None),

@@ -1,0 +1,51 @@
+//! What a supervisor and Prometheus ask: `/healthz`, `/readyz` and `/metrics`, on a listener of their own.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use tokio::net::TcpListener;
+
+use super::Gateway;
+use super::answer::{plain, text};
+use crate::desk::lock;
+use crate::metrics::Levels;
+
+/// Answers until `end` is there.
+///
+/// # Errors
+/// Where the listener fails.
+pub async fn serve(
+    gateway: Arc<Gateway>,
+    listener: TcpListener,
+    end: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let router = Router::new().fallback(handle).with_state(gateway);
+    axum::serve(listener, router).with_graceful_shutdown(end).await
+}
+
+async fn handle(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    if gateway.hosts.refuses(request.headers()).is_some() {
+        return plain(StatusCode::FORBIDDEN, "this host is none of the gateway's");
+    }
+    match request.uri().path() {
+        "/healthz" => plain(StatusCode::OK, "it runs"),
+        "/readyz" if lock(&gateway.desk).takes_records() => plain(StatusCode::OK, "it takes calls"),
+        "/readyz" => plain(StatusCode::SERVICE_UNAVAILABLE, "the log can't be written"),
+        "/metrics" => metrics(&gateway),
+        _ => plain(StatusCode::NOT_FOUND, "/healthz, /readyz or /metrics is expected"),
+    }
+}
+
+fn metrics(gateway: &Gateway) -> Response {
+    let unsynced = lock(&gateway.desk).unsynced();
+    let levels = Levels { unsynced, sessions: gateway.sessions.open(), children: gateway.running_children() };
+    match gateway.metrics.text(levels) {
+        Ok(told) => text("application/openmetrics-text; version=1.0.0; charset=utf-8", told),
+        Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "the metrics can't be told"),
+    }
+}
