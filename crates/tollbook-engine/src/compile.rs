@@ -157,7 +157,7 @@ pub(crate) enum Owner {
     /// A tool that the policy names.
     #[n(2)]
     Tool(#[n(0)] Box<str>),
-    /// Whichever tool is called, each counted apart.
+    /// Whichever tool is called, each counted apart, by the limits of this group or this pattern's block.
     #[n(3)]
     EachTool(#[n(0)] Box<str>),
 }
@@ -196,7 +196,8 @@ impl Engine {
             patterns.push((group.of.clone(), block));
         }
         for pattern in &policy.patterns {
-            let block = compiler.block(&pattern.owner(), &pattern.rules, |_| Owner::EachTool("".into()))?;
+            let owner = pattern.owner();
+            let block = compiler.block(&owner, &pattern.rules, |_| Owner::EachTool(owner.as_str().into()))?;
             patterns.push((vec![pattern.of.clone()], block));
         }
         let mut own = BTreeMap::new();
@@ -320,6 +321,14 @@ impl Engine {
 }
 
 impl Owner {
+    /// How snapshots of earlier versions tell it, if otherwise: patterns had one owner, all together.
+    pub fn earlier(&self) -> Option<Self> {
+        match self {
+            Self::EachTool(block) if block.starts_with("/patterns/") => Some(Self::EachTool("".into())),
+            _ => None,
+        }
+    }
+
     /// How a record names it; `tool` is the tool where each is counted apart.
     pub fn text<'a>(&'a self, tool: &'a str) -> &'a str {
         match self {

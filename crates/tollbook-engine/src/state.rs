@@ -223,6 +223,11 @@ impl Counters {
             amount: limit.of.is_some(),
             shadow: limit.shadow,
         };
+        if let (Some(owner), false) = (limit.owner.earlier(), self.names.contains_key(&name)) {
+            let earlier = CounterName { owner, ..name.clone() };
+            let counted = self.names.remove(&earlier);
+            self.names.extend(counted.map(|counter| (name.clone(), counter)));
+        }
         let next = u32::try_from(self.measures.len()).unwrap_or(u32::MAX);
         let counter = *self.names.entry(name).or_insert(next);
         if counter == next {
@@ -283,7 +288,8 @@ impl Counters {
         (start_us, now_us): (i64, i64),
         micros: i64,
     ) -> Option<Charged> {
-        let handle = match held {
+        // A key that was idle may have made room for another.
+        let handle = match held.filter(|handle| self.usages.get(*handle).is_some()) {
             Some(handle) => handle,
             None => self.usages.insert(key, measure.usage(start_us))?,
         };

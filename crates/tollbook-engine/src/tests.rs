@@ -13,4 +13,4 @@ mod bounds;
 mod reference;
 pub(crate) mod script;
 mod sentences;
-mod vectors;
+pub(crate) mod vectors;

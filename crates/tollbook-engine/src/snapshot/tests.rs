@@ -1,5 +1,6 @@
 use super::*;
 use crate::tests::script::{Driver, Made, Step};
+use crate::tests::vectors::run;
 use crate::{Bounds, End};
 
 const POLICY: &str = "default allow\n\
@@ -64,6 +65,19 @@ fn the_same_events_give_the_same_bytes() {
     assert_eq!(driver.state.snapshot(), other.state.snapshot());
     // The figure of another process, on another day.
     assert_eq!(crate::hash128(&other.state.snapshot()).to_string(), "4ac310e9853380ced6cc60d81aff9c04");
+}
+
+/// They told the counters of a pattern's block by the tool alone.
+#[test]
+fn counters_of_earlier_snapshots_go_on() {
+    let mut driver = Driver::new("default deny\ntool a* { limit 2 per day per grant }\n");
+    run(&mut driver, "0 ab {} => + used 0");
+    let bytes = driver.state.snapshot();
+    let owner = b"\x6c/patterns/a*";
+    let at = bytes.windows(owner.len()).position(|part| part == owner).unwrap();
+    let earlier = [&bytes[..at], b"\x60", &bytes[at + owner.len()..]].concat();
+    driver.state = State::restore(&earlier, 0).unwrap();
+    run(&mut driver, "1 ab {} => + used 1\n2 ab {} => - limit");
 }
 
 #[test]

@@ -26,6 +26,15 @@ fn a_unit_given_back_makes_room() {
     run(&mut driver, script);
 }
 
+/// The call's own key is idle when room is made for another of its keys.
+#[test]
+fn a_key_that_is_dropped_to_make_room_is_charged_all_the_same() {
+    let policy = "default allow\ntool t {\n limit 1 per minute per grant\n limit 1 per minute per session\n}\n";
+    let mut driver = bounded(policy, Bounds { keys_max: 2, ..Bounds::default() });
+    let script = "as g/s1/a\n0 t {} => +\nas g/s2/a\n60 t {} => +\nas g/s3/a\n61 t {} => - limit";
+    run(&mut driver, script);
+}
+
 #[test]
 fn idle_keys_are_dropped_without_being_asked_for() {
     let mut driver = bounded(POLICY, Bounds::default());

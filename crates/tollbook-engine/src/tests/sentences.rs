@@ -127,6 +127,13 @@ fn as_in_a_block_of_several_tools_names_one_counter_for_each() {
 }
 
 #[test]
+fn blocks_that_choose_the_same_tool_count_apart() {
+    let policy = "default deny\ntool a* { limit 2 per day per grant as c }\ntool *a { limit 2 per day per grant as c }\n\
+                  group g of a { limit each 2 per day per grant as c }\ntool a { limit 2 per day per grant as c }\n";
+    check(policy, "0 a {} => + used 0\n0 a {} => + used 1\n0 a {} => - limit used 2");
+}
+
+#[test]
 fn when_several_limits_refuse_it_frees_up_with_the_last() {
     let policy = "default allow\ntool t {\n limit 1 per minute per grant as a\n limit 1 per hour per grant as b\n}\n";
     check(
