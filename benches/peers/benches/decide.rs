@@ -1,7 +1,7 @@
 //! One decision of ours beside one of the peers', in one run.
 //!
-//! The policy has 46 tools, each with one condition on an argument and one limit per session. Cedar has no
-//! limits and governor no conditions, so each is measured at what it does.
+//! The policy has 46 tools, each with one condition on an argument and one limit per session. Cedar and regorus have
+//! no limits and governor no conditions, so each is measured at what it does.
 
 use std::hint::black_box;
 use std::num::NonZeroU32;
@@ -63,7 +63,7 @@ fn tollbook(criterion: &mut Criterion) {
                     let began = Instant::now();
                     for _ in 0..calls {
                         next = (next + 7_919) % keys;
-                        black_box(engine.decide(&mut state, seq, &call(&sessions[next])));
+                        black_box(&engine.decide(&mut state, seq, &call(&sessions[next])));
                         seq += 1;
                     }
                     spent += began.elapsed();
@@ -125,6 +125,30 @@ fn cedar(criterion: &mut Criterion) {
     }
 }
 
+/// Rego keeps nothing between calls, so the limit is left out: it would have to come with the input.
+fn regorus(criterion: &mut Criterion) {
+    let input = regorus::Value::from_json_str(&format!(r#"{{"tool":"tool_7","args":{ARGS}}}"#)).expect("good input");
+    for tools in [1, 46] {
+        let first = if tools == 1 { 7 } else { 0 };
+        let mut text = String::from("package bench\ndefault allow := false\n");
+        for tool in first..first + tools {
+            text.push_str(&format!(
+                "allow if {{\n input.tool == \"tool_{tool}\"\n not input.args.amount > 10000\n}}\n"
+            ));
+        }
+        let mut engine = regorus::Engine::new();
+        engine.add_policy("bench.rego".to_owned(), text).expect("a good policy");
+        let mut judge = || {
+            engine.set_input(input.clone());
+            engine.eval_rule("data.bench.allow".to_owned()).expect("an answer")
+        };
+        assert_eq!(judge(), regorus::Value::from(true));
+        criterion.benchmark_group("decide").bench_function(BenchmarkId::new("regorus: condition alone, input built beforehand, tools", tools), |bencher| {
+            bencher.iter(|| black_box(judge()));
+        });
+    }
+}
+
 fn limitador_in_memory(criterion: &mut Criterion) {
     for limits in [1, 46] {
         let limiter = Limitador::new(1_000_000);
@@ -151,6 +175,6 @@ fn limitador_in_memory(criterion: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
-    targets = tollbook, governor_keyed, cedar, limitador_in_memory
+    targets = tollbook, governor_keyed, cedar, regorus, limitador_in_memory
 }
 criterion_main!(benches);

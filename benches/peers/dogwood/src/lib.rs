@@ -1,0 +1,1 @@
+//! Peers of Tollbook, for `cargo bench` alone.
