@@ -11,6 +11,7 @@
 )]
 
 mod architecture;
+mod attacks;
 mod backtest;
 mod bad_input;
 mod gateway;
@@ -23,3 +24,4 @@ mod prune;
 mod query;
 mod readme;
 mod real;
+mod serve;

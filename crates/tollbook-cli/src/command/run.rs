@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use tollbook_engine::{Kept, Mode};
+use tollbook_engine::{Engine, Kept, Mode};
 use tollbook_gateway::http::{Bounds, Upstream, bridge};
 use tollbook_gateway::{Connection, Desk, Manner, OnLogFailure, operator, stdio};
 use tollbook_log::redact::Redaction;
@@ -28,15 +28,16 @@ pub fn run(arguments: &Run) -> anyhow::Result<ExitCode> {
     let server = arguments.server.clone().or_else(|| policy.name.clone()).or_else(named).context("no server")?;
     let upstream = arguments.url.as_deref().map(|url| upstream(url, &arguments.header_env)).transpose()?;
     let standing = Standing { server, grant: None, file: arguments.policy.clone() };
-    standing.engine()?;
+    let engine = Engine::compile(&policy, &standing.server)
+        .with_context(|| format!("the policy `{}` cannot be put in force", arguments.policy.display()))?;
     let signer = super::log::signer(arguments.log_key.as_deref())?;
     let options = Options { durability: durability(arguments.durability), signer, ..Options::default() };
     let log = open_log(&arguments.log, options)?;
     let session = log.instance().to_owned();
     let clock = Box::new(|| jiff::Timestamp::now().as_microsecond());
-    let desk = Desk::open(log, manner(arguments)?, clock).context("cannot write the log")?;
+    let mut desk = Desk::open(log, manner(arguments)?, clock).context("cannot write the log")?;
+    desk.activate(engine, None, &policy).context("cannot write the log")?;
     let desk = Arc::new(Mutex::new(desk));
-    standing.put_in_force(&desk)?;
     let listening = operator::listen(&arguments.log, &session, Arc::clone(&desk));
     // Without it the gateway does all but take an operator's word.
     let _socket = listening.map_err(|error| eprintln!("warning: no operator can reach this gateway: {error}")).ok();

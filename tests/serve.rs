@@ -1,0 +1,263 @@
+//! `tollbook serve`: many servers over HTTP, grants, reloads, and an end that seals.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::program::{Client, Dir, TOLLBOOK, call, query, tollbook};
+
+/// A gateway that serves.
+pub struct Serving {
+    child: Child,
+    at: String,
+    admin: Option<String>,
+    config: String,
+    log: String,
+}
+
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Serving {
+    /// With these servers, each a name and its keys, and more keys of the whole.
+    pub fn start(dir: &Dir, servers: &[(&str, &str)], more: &str) -> Self {
+        let mut text = format!("listen = \"127.0.0.1:0\"\nlog = \"log\"\n{more}\n");
+        for (name, keys) in servers {
+            text.push_str(&format!("[servers.{name}]\n{keys}\n"));
+        }
+        let config = dir.file("tollbook.toml", &text);
+        let mut child =
+            Command::new(TOLLBOOK).args(["serve", "--config", &config]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut next = || {
+            let mut line = String::new();
+            assert!(said.read_line(&mut line).unwrap() > 0, "it ended");
+            line.trim_end().to_owned()
+        };
+        let (mut at, mut admin) = (String::new(), None);
+        for _ in 0..servers.len() + usize::from(more.contains("admin")) {
+            let line = next();
+            let place = line.rsplit_once("http://").unwrap_or_else(|| panic!("{line}")).1.to_owned();
+            match place.split_once('/') {
+                Some((host, _)) => at = host.to_owned(),
+                None => admin = Some(place),
+            }
+        }
+        // What it says later must not stop it.
+        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+        Self { child, at, admin, config, log: dir.path("log") }
+    }
+
+    /// A new grant's token, once it is good.
+    pub fn grant(&self, name: &str, servers: &[&str], more: &[&str]) -> String {
+        let servers = servers.join(",");
+        let args = [&["grant", "new", name, "--config", &self.config, "--server", &servers], more].concat();
+        let token = tollbook(&args).ok().trim_end().to_owned();
+        self.until(|| self.knows(servers.split(',').next().unwrap(), &token));
+        token
+    }
+
+    /// Whether a token is good on a server.
+    fn knows(&self, server: &str, token: &str) -> bool {
+        let head = format!("GET /{server}/mcp HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.at);
+        let request = format!("{head}Authorization: Bearer {token}\r\n\r\n");
+        asked(&self.at, request.as_bytes()).status != 401
+    }
+
+    /// Waits for what the gateway does by itself.
+    pub fn until(&self, done: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !done() {
+            assert!(began.elapsed() < Duration::from_secs(30), "it didn't come about");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Posts a frame. A header that is given here stands instead of the usual one.
+    pub fn post(&self, server: &str, token: &str, headers: &[&str], frame: &[u8]) -> Answer {
+        let usual = [
+            format!("Host: {}", self.at),
+            format!("Authorization: Bearer {token}"),
+            "Content-Type: application/json".to_owned(),
+            "Accept: application/json, text/event-stream".to_owned(),
+        ];
+        let name = |header: &str| header.split(':').next().unwrap().to_ascii_lowercase();
+        let kept = usual.iter().filter(|usual| !headers.iter().any(|header| name(header) == name(usual)));
+        let mut head =
+            format!("POST /{server}/mcp HTTP/1.1\r\nContent-Length: {}\r\nConnection: close\r\n", frame.len());
+        for header in kept.map(String::as_str).chain(headers.iter().copied()) {
+            head.push_str(&format!("{header}\r\n"));
+        }
+        asked(&self.at, &[head.as_bytes(), b"\r\n", frame].concat())
+    }
+
+    fn call(&self, server: &str, token: &str, tool: &str, args: &str) -> String {
+        self.post(server, token, &[], call(1, tool, args).as_bytes()).body
+    }
+
+    /// Asks it to end, and returns its log.
+    pub fn end(mut self) -> String {
+        assert!(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap().success());
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+        self.log.clone()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn asked(at: &str, request: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(at).unwrap();
+    stream.write_all(request).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
+}
+
+fn demo(policy: &str) -> String {
+    format!("command = \"{TOLLBOOK}\"\nargs = [\"demo-server\"]\n{policy}")
+}
+
+#[test]
+fn three_servers_stand_behind_it_each_with_its_policy() {
+    let dir = Dir::new();
+    dir.file("open.toll", "default allow\nhide delete_customer\n");
+    dir.file("ask.toll", "default deny\ntool update_invoice { approve by \"ops\" limit 1 per day per grant }\n");
+    let (open, ask, bare) = (demo("policy = \"open.toll\""), demo("policy = \"ask.toll\""), demo(""));
+    let serving = Serving::start(&dir, &[("open", &open), ("ask", &ask), ("bare", &bare)], "");
+    let token = serving.grant("ada", &["open", "ask", "bare"], &[]);
+    assert!(serving.call("open", &token, "list_customers", "{}").contains("cus_ada"));
+    let list = serving.post("open", &token, &[], br#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+    assert!(list.body.contains("void_invoice") && !list.body.contains("delete_customer"), "{}", list.body);
+    assert!(list.head.to_ascii_lowercase().contains("cache-control: private, no-store"), "{}", list.head);
+    assert!(serving.call("bare", &token, "list_customers", "{}").contains("no_policy"));
+    assert_eq!(serving.post("none", &token, &[], b"{}").status, 404);
+
+    let invoice = r#"{"id":"in_1","amount":5}"#;
+    assert!(serving.call("ask", &token, "update_invoice", invoice).contains("approval_needed"));
+    let waiting = tollbook(&["approvals", "list", "--log", &serving.log]).ok();
+    let approval = waiting.lines().nth(2).unwrap().split('|').nth(1).unwrap().trim().to_owned();
+    tollbook(&["approvals", "approve", &approval, "--log", &serving.log]).ok();
+    assert!(serving.call("ask", &token, "update_invoice", invoice).contains("There is no invoice"));
+
+    dir.file("open.toll", "default deny\n");
+    serving.until(|| serving.call("open", &token, "list_customers", "{}").contains("default_deny"));
+    let log = serving.end();
+    let rows =
+        query(&log, "SELECT server, tool, reason FROM calls WHERE tool IS NOT NULL AND server <> 'open' ORDER BY seq");
+    assert_eq!(
+        rows,
+        ["bare,list_customers,no_policy", "ask,update_invoice,approval_needed", "ask,update_invoice,allowed"]
+    );
+    let open = std::fs::read_dir(std::path::Path::new(&log).join("open")).unwrap().count();
+    assert_eq!(open, 0, "everything is sealed");
+    let out = tollbook(&["backtest", "--log", &log, &dir.path("ask.toll")]).ok();
+    assert!(out.starts_with("fidelity 100.00 %"), "{out}");
+}
+
+#[test]
+fn grants_are_made_renewed_and_taken_back_without_a_restart() {
+    let dir = Dir::new();
+    dir.file("p.toll", "default allow\n");
+    let own = dir.file("own.toll", "default deny\n");
+    let serving = Serving::start(&dir, &[("srv", &demo("policy = \"p.toll\""))], "");
+    let (ada, bob) = (serving.grant("ada", &["srv"], &[]), serving.grant("bob", &["srv"], &["--policy", &own]));
+    assert!(serving.call("srv", &ada, "list_customers", "{}").contains("cus_ada"));
+    assert!(serving.call("srv", &bob, "list_customers", "{}").contains("default_deny"), "by its own policy");
+    let rotated = tollbook(&["grant", "rotate", "ada", "--config", &serving.config]).ok().trim_end().to_owned();
+    serving.until(|| !serving.knows("srv", &ada));
+    assert!(serving.call("srv", &rotated, "list_customers", "{}").contains("cus_ada"));
+    tollbook(&["grant", "revoke", "bob", "--config", &serving.config]).ok();
+    serving.until(|| !serving.knows("srv", &bob));
+    let list = tollbook(&["grant", "list", "--config", &serving.config]).ok();
+    assert!(list.contains("ada") && !list.contains("bob") && !list.contains("toll_"), "{list}");
+    tollbook(&["grant", "revoke", "bob", "--config", &serving.config]).cannot("there is no grant `bob`");
+    let config = serving.config.clone();
+    let log = serving.end();
+    assert!(tollbook(&["backtest", "--log", &log, &own]).ok().starts_with("fidelity 100.00 %"));
+    for file in [std::fs::read(dir.path("tollbook.grants.json")).unwrap(), std::fs::read(config).unwrap()] {
+        assert!(!String::from_utf8(file).unwrap().contains("toll_"), "no token is kept");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_configuration_is_named() {
+    let dir = Dir::new();
+    let check = |text: &str, code: i32, says: &str| {
+        let ran = tollbook(&["check-config", &dir.file("c.toml", text)]);
+        assert!(ran.code == Some(code) && (ran.err.contains(says) || ran.out.contains(says)), "{}{}", ran.out, ran.err);
+    };
+    check("log = \"l\"\nlisten = 5\n[servers]\n", 1, "listen = 5");
+    check("log = \"l\"\n[servers.a]\ncommand = \"x\"\npolcy = \"p\"\n", 1, "unknown field `polcy`");
+    check("log = \"l\"\n[servers.a]\ncommand = \"x\"\npolicy = \"none.toll\"\n", 1, "cannot read the policy");
+    check("log = \"l\"\n[servers.a]\nurl = \"ftp://x\"\n", 1, "`servers.a.url`");
+    check("log = \"l\"\n[servers.a]\ncommand = \"x\"\n", 0, "ok, 1 servers, 0 grants");
+    tollbook(&["check-config", &dir.path("none.toml")]).cannot("none.toml");
+    tollbook(&["serve", "--config", &dir.file("c.toml", "log = \"l\"\n[servers.a]\n")])
+        .cannot("`servers.a` has neither");
+}
+
+#[test]
+fn a_supervisor_can_ask() {
+    let dir = Dir::new();
+    dir.file("p.toll", "default allow\n");
+    let serving = Serving::start(&dir, &[("srv", &demo("policy = \"p.toll\""))], "admin = \"127.0.0.1:0\"");
+    let token = serving.grant("ada", &["srv"], &[]);
+    serving.call("srv", &token, "list_customers", "{}");
+    let admin = serving.admin.clone().unwrap();
+    let get = |path: &str| {
+        asked(&admin, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())
+    };
+    assert_eq!(get("/healthz").status, 200);
+    assert_eq!(get("/readyz").status, 200);
+    let metrics = get("/metrics").body;
+    let counted = r#"tollbook_decisions_total{server="srv",tool="list_customers",outcome="allow",rule="allowed"} 1"#;
+    assert!(metrics.contains(counted) && metrics.contains("tollbook_children 1"), "{metrics}");
+    assert!(!metrics.contains(&token));
+}
+
+/// A client on standard input and output, a gateway, a gateway over HTTP, and a server on standard input and
+/// output.
+#[test]
+fn standard_input_and_output_stand_in_front_of_http() {
+    let dir = Dir::new();
+    let policy = dir.file("p.toll", "default allow\nhide void_invoice\n");
+    let serving = Serving::start(&dir, &[("srv", &demo("policy = \"p.toll\""))], "");
+    let token = format!("TOKEN=Bearer {}", serving.grant("ada", &["srv"], &[]));
+    let (url, log) = (format!("http://{}/srv/mcp", serving.at), dir.path("near"));
+    let args = [
+        &token,
+        TOLLBOOK,
+        "run",
+        "--policy",
+        &policy,
+        "--log",
+        &log,
+        "--url",
+        &url,
+        "--header-env",
+        "Authorization=TOKEN",
+    ];
+    let mut client = Client::start("env", &args);
+    let hello = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","clientInfo":{"name":"t","version":"1"}}}"#;
+    assert!(client.ask(hello).contains("2025-11-25"));
+    client.send(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+    assert!(client.call(1, "create_invoice", r#"{"customer":"a","amount":5}"#).contains("in_1: 5 cents"));
+    assert!(client.call(2, "get_invoice_status", r#"{"id":"in_1"}"#).contains("1 invoices known"), "one process");
+    assert!(client.call(3, "void_invoice", "{}").contains("Unknown tool"));
+    assert_eq!(client.end().code, Some(0));
+    let far = serving.end();
+    let sql = "SELECT tool, outcome, agent FROM calls ORDER BY seq";
+    assert_eq!(query(&far, sql), ["create_invoice,ok,t/1", "get_invoice_status,ok,t/1"]);
+    assert_eq!(query(&log, sql), ["create_invoice,ok,t/1", "get_invoice_status,ok,t/1", "void_invoice,,t/1"]);
+}
