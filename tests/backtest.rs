@@ -160,7 +160,7 @@ fn a_sweep_tells_clean_calls_from_those_of_loops() {
 
 /// 130 sessions on five days, an hour apart, each with its own number of calls; in every fortieth an agent is
 /// stuck.
-fn sessions_of_which_some_are_stuck(dir: &Dir) -> String {
+pub fn sessions_of_which_some_are_stuck(dir: &Dir) -> String {
     let mut lines = String::new();
     for session in 0..130_u32 {
         let (day, hour) = (1 + session / 26, session % 24);

@@ -18,6 +18,7 @@ mod gateway;
 mod import;
 mod language;
 mod operator;
+mod page;
 mod policy;
 mod program;
 mod prune;

@@ -59,11 +59,13 @@ struct Kind {
 struct Numbers<T> {
     numbers: HashMap<T, u32>,
     count: u32,
+    /// The names, by number.
+    names: Vec<T>,
 }
 
 impl<T> Default for Numbers<T> {
     fn default() -> Self {
-        Self { numbers: HashMap::new(), count: 0 }
+        Self { numbers: HashMap::new(), count: 0, names: Vec::new() }
     }
 }
 
@@ -75,6 +77,7 @@ impl Numbers<String> {
         }
         let number = self.count;
         self.numbers.insert(name.clone(), number);
+        self.names.push(name.clone());
         self.count += 1;
         number
     }
@@ -126,6 +129,18 @@ impl Columns {
     #[must_use]
     pub fn categories(&self) -> BTreeSet<&str> {
         self.kinds.numbers.keys().map(|kind| kind.category.as_str()).collect()
+    }
+
+    /// What a key of a layout of this scope is called; nothing for a server or everyone.
+    #[must_use]
+    pub fn name(&self, scope: Scope, value: u32) -> &str {
+        let names = match scope {
+            Scope::Grant => &self.grants.names,
+            Scope::Session => &self.sessions.names,
+            Scope::Agent => &self.agents.names,
+            Scope::Server | Scope::Everyone => return "",
+        };
+        usize::try_from(value).ok().and_then(|value| names.get(value)).map_or("", String::as_str)
     }
 
     /// Sessions so far.
@@ -220,7 +235,10 @@ impl Columns {
             let place = usize::try_from(key).unwrap_or(usize::MAX);
             match counts.get_mut(place) {
                 Some(count) => *count += 1,
-                None => counts.push(1),
+                None => {
+                    counts.push(1);
+                    layout.values.push(value);
+                }
             }
         }
         let calls: usize = counts.iter().sum();
@@ -266,6 +284,8 @@ pub struct Layout {
     calls: Vec<Laid>,
     /// Where each key's calls end.
     ends: Vec<usize>,
+    /// Each key's scope value.
+    values: Vec<u32>,
     /// How many sessions there are in all.
     sessions: u32,
     /// Calls that can't be counted, for want of a time or of the scope's value.
@@ -291,9 +311,15 @@ pub struct Refused {
 }
 
 impl Layout {
-    fn keys(&self) -> impl Iterator<Item = &[Laid]> {
+    fn by_keys(&self) -> impl Iterator<Item = &[Laid]> {
         let begins = std::iter::once(0).chain(self.ends.iter().copied());
         begins.zip(&self.ends).map(|(begin, end)| self.calls.get(begin..*end).unwrap_or_default())
+    }
+
+    /// Keys with a call.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.ends.len()
     }
 
     /// Calls that are counted.
@@ -306,8 +332,8 @@ impl Layout {
     #[must_use]
     pub fn only(&self, keep: &[bool]) -> Self {
         let kept = |call: &&Laid| usize::try_from(call.session).ok().and_then(|s| keep.get(s)) == Some(&true);
-        let mut only = Self { sessions: self.sessions, ..Self::default() };
-        for calls in self.keys() {
+        let mut only = Self { sessions: self.sessions, values: self.values.clone(), ..Self::default() };
+        for calls in self.by_keys() {
             only.calls.extend(calls.iter().filter(kept));
             only.ends.push(only.calls.len());
         }
@@ -346,7 +372,7 @@ impl Layout {
     #[must_use]
     pub fn healthy(&self, length_us: i64) -> Vec<u32> {
         let mut most = vec![0_u32; usize::try_from(self.sessions).unwrap_or(0)];
-        for calls in self.keys() {
+        for calls in self.by_keys() {
             let mut clean = std::collections::VecDeque::new();
             for call in calls.iter().filter(|call| call.label == Label::Clean) {
                 clean.push_back(call.at_us);
@@ -361,12 +387,31 @@ impl Layout {
         most
     }
 
+    /// The busiest plain window of each key, the busiest first, and of equals the first key.
+    #[must_use]
+    pub fn busiest(&self, length_us: i64) -> Vec<Busy> {
+        let length_us = length_us.max(1);
+        let of_key = |(calls, value): (&[Laid], &u32)| {
+            let window = |call: &Laid| call.at_us.div_euclid(length_us);
+            let windows = calls.chunk_by(|a, b| window(a) == window(b)).filter_map(|calls| {
+                let clean = calls.iter().filter(|call| call.label == Label::Clean).count();
+                let count = |calls: usize| u64::try_from(calls).unwrap_or(u64::MAX);
+                let start_us = window(calls.first()?) * length_us;
+                Some(Busy { value: *value, start_us, clean: count(clean), calls: count(calls.len()) })
+            });
+            windows.max_by_key(|busy| (busy.calls, std::cmp::Reverse(busy.start_us)))
+        };
+        let mut busiest: Vec<Busy> = self.by_keys().zip(&self.values).filter_map(of_key).collect();
+        busiest.sort_by_key(|busy| std::cmp::Reverse(busy.calls));
+        busiest
+    }
+
     /// Counts for every maximum of a plain window of this length.
     #[must_use]
     pub fn plain(&self, length_us: i64) -> Counts {
         let length_us = length_us.max(1);
         let mut counts = Counts { highest: vec![0; usize::try_from(self.sessions).unwrap_or(0)], ..Counts::default() };
-        for calls in self.keys() {
+        for calls in self.by_keys() {
             let (mut end_us, mut place) = (i64::MIN, 0_u32);
             for call in calls {
                 if call.at_us >= end_us {
@@ -398,7 +443,7 @@ impl Layout {
         let each = maxima.iter().zip(1_u32..).map(|(max, mark)| {
             let max = usize::try_from(*max).unwrap_or(usize::MAX);
             let mut refused = Refused::default();
-            for calls in self.keys() {
+            for calls in self.by_keys() {
                 let_through.clear();
                 for call in calls {
                     // The call that has to have left the window, if there are so many.
@@ -436,6 +481,19 @@ impl Refused {
             }
         }
     }
+}
+
+/// The busiest window of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Busy {
+    /// The key's scope value, which [`Columns::name`] names.
+    pub value: u32,
+    /// When the window begins.
+    pub start_us: i64,
+    /// Clean calls in it.
+    pub clean: u64,
+    /// Calls in it.
+    pub calls: u64,
 }
 
 fn bump(by_place: &mut Vec<u64>, place: u32) {
@@ -481,6 +539,14 @@ impl Counts {
         let max = usize::try_from(max).unwrap_or(usize::MAX);
         let at = |by_max: &[u64]| by_max.get(max).copied().unwrap_or(0);
         Refused { clean: at(&self.clean), bad: at(&self.bad), sessions: at(&self.sessions) }
+    }
+
+    /// What is refused, wherever that changes: from each maximum to the next the same.
+    #[must_use]
+    pub fn steps(&self) -> Vec<(u64, Refused)> {
+        let mut steps: Vec<(u64, Refused)> = (0..=self.highest()).map(|max| (max, self.at(max))).collect();
+        steps.dedup_by_key(|(_, refused)| *refused);
+        steps
     }
 
     /// The smallest maximum that refuses no call at all.

@@ -16,7 +16,7 @@ pub mod script;
 mod sweep;
 
 pub use candidate::{Candidate, Certainty, Judged};
-pub use columns::{Columns, Counts, Inexact, Layout, Refused};
+pub use columns::{Busy, Columns, Counts, Inexact, Layout, Refused};
 pub use fidelity::{DIFFERENCES_MAX, Difference, Fidelity};
 pub use recommend::{Advice, Declined, Evidence, Forward, Knee, Terms, a_person_would_write, recommend};
 pub use report::{Change, Headroom, Report, SessionTally, Tally, Waits};

@@ -35,6 +35,8 @@ pub enum Command {
     Language(language::Language),
     /// Stand between an agent and an MCP server on standard input and output
     Run(Run),
+    /// Ask servers for their tools: what can be called, how bad it can get, and a policy to begin with
+    Scan(serve::Scan),
     /// Stand between agents and many MCP servers over HTTP
     Serve(serve::Serve),
     /// Look for errors in the configuration of `serve`
@@ -67,6 +69,7 @@ pub enum Command {
     Sql(query::Sql),
     /// Answer a question that is asked often
     #[cfg(feature = "query")]
+    #[command(subcommand)]
     Report(query::Report),
     /// Tell what tables there are, and what their columns mean
     #[cfg(feature = "query")]

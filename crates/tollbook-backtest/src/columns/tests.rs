@@ -179,6 +179,8 @@ fn a_count_answers_for_every_maximum() {
         [(3, 2, 1), (2, 2, 1), (1, 2, 1), (1, 1, 1), (1, 0, 1), (0, 0, 0), (0, 0, 0)]
     );
     assert_eq!(counts.highest(), 5);
+    let steps: Vec<_> = counts.steps().into_iter().map(|(max, refused)| (max, refused.clean + refused.bad)).collect();
+    assert_eq!(steps, [(0, 5), (1, 4), (2, 3), (3, 2), (4, 1), (5, 0)]);
 }
 
 #[test]
@@ -198,4 +200,6 @@ fn healthy_use_is_that_of_clean_calls() {
     assert_eq!(layout.healthy(1), [1]);
     assert_eq!((layout.labels(), layout.days(), layout.first_us()), ((4, 1), 1, vec![Some(0)]));
     assert_eq!(layout.only(&[false]).calls(), 0);
+    assert_eq!(layout.busiest(60_000_000), [Busy { value: 0, start_us: 0, clean: 3, calls: 4 }]);
+    assert_eq!(columns.name(Scope::Session, 0), "s0");
 }

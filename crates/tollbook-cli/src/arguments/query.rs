@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 /// Which logs a question is put to, and how.
 #[derive(Debug, Args)]
@@ -56,12 +56,32 @@ pub enum Format {
     Markdown,
 }
 
-/// Arguments of `report`.
+/// A question that is asked often.
+#[derive(Debug, Subcommand)]
+pub enum Report {
+    /// Peak and typical calls a minute, by tool
+    Rates(Asked),
+    /// Calls that repeat themselves, and what they cost
+    Loops(Asked),
+    /// How near the limits came to being reached
+    Headroom(Asked),
+    /// What was refused, by rule and tool
+    Denials(Asked),
+    /// The sessions with the most calls
+    Sessions(Asked),
+    /// What each tool does, and how often it is called
+    Tools(Asked),
+    /// How long decisions and answers take
+    Latency(Asked),
+    /// How calls fail
+    Errors(Asked),
+    /// A page for the browser: rates, limits that can be dragged, loops and what candidates would do
+    Html(Html),
+}
+
+/// Of which calls a report tells, and how.
 #[derive(Debug, Args)]
-pub struct Report {
-    /// Which
-    #[arg(value_enum)]
-    pub report: ReportName,
+pub struct Asked {
     /// Which logs, and how.
     #[command(flatten)]
     pub asked: Source,
@@ -94,25 +114,21 @@ pub struct Report {
     pub sql: bool,
 }
 
-/// A report's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ReportName {
-    /// Peak and typical calls a minute, by tool
-    Rates,
-    /// Calls that repeat themselves, and what they cost
-    Loops,
-    /// How near the limits came to being reached
-    Headroom,
-    /// What was refused, by rule and tool
-    Denials,
-    /// The sessions with the most calls
-    Sessions,
-    /// What each tool does, and how often it is called
-    Tools,
-    /// How long decisions and answers take
-    Latency,
-    /// How calls fail
-    Errors,
+/// Arguments of `report html`.
+#[derive(Debug, Args)]
+pub struct Html {
+    /// The log's directory
+    #[arg(long, value_name = "DIR")]
+    pub log: PathBuf,
+    /// Policies that are tried on the log
+    #[arg(value_name = "CANDIDATE")]
+    pub candidates: Vec<PathBuf>,
+    /// Which calls are bad: loops, outcomes, approvals, a CSV file of calls, or an SQL condition
+    #[arg(long, value_name = "SOURCE", default_value = "loops")]
+    pub label: crate::command::evidence::LabelSource,
+    /// Where the page is written
+    #[arg(short, long, value_name = "FILE.html")]
+    pub output: PathBuf,
 }
 
 /// Arguments of `tail`.

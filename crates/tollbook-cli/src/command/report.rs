@@ -1,5 +1,7 @@
 //! `tollbook report`: the questions that are asked often.
 
+mod html;
+
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -7,19 +9,23 @@ use jiff::{SignedDuration, Timestamp};
 use tollbook_query::{Filter, Report as Named};
 
 use super::query::{Asking, show};
-use crate::arguments::query::{Format, Report, ReportName};
+use crate::arguments::query::{Asked, Format, Report};
 
-pub fn run(arguments: &Report) -> anyhow::Result<ExitCode> {
-    let report = match arguments.report {
-        ReportName::Rates => Named::Rates,
-        ReportName::Loops => Named::Loops,
-        ReportName::Headroom => Named::Headroom,
-        ReportName::Denials => Named::Denials,
-        ReportName::Sessions => Named::Sessions,
-        ReportName::Tools => Named::Tools,
-        ReportName::Latency => Named::Latency,
-        ReportName::Errors => Named::Errors,
-    };
+pub fn run(report: &Report) -> anyhow::Result<ExitCode> {
+    match report {
+        Report::Rates(asked) => answer(Named::Rates, asked),
+        Report::Loops(asked) => answer(Named::Loops, asked),
+        Report::Headroom(asked) => answer(Named::Headroom, asked),
+        Report::Denials(asked) => answer(Named::Denials, asked),
+        Report::Sessions(asked) => answer(Named::Sessions, asked),
+        Report::Tools(asked) => answer(Named::Tools, asked),
+        Report::Latency(asked) => answer(Named::Latency, asked),
+        Report::Errors(asked) => answer(Named::Errors, asked),
+        Report::Html(arguments) => html::run(arguments),
+    }
+}
+
+fn answer(report: Named, arguments: &Asked) -> anyhow::Result<ExitCode> {
     let filter = filter(arguments)?;
     // For programs there is one answer, the first.
     let mut pages = vec![(report.title(), report.sql(&filter))];
@@ -42,7 +48,7 @@ pub fn run(arguments: &Report) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn filter(arguments: &Report) -> anyhow::Result<Filter> {
+fn filter(arguments: &Asked) -> anyhow::Result<Filter> {
     let now = Timestamp::now();
     let us = |text: &Option<String>| text.as_deref().map(|text| time(text, now)).transpose();
     Ok(Filter {
