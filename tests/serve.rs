@@ -261,3 +261,32 @@ fn standard_input_and_output_stand_in_front_of_http() {
     assert_eq!(query(&far, sql), ["create_invoice,ok,t/1", "get_invoice_status,ok,t/1"]);
     assert_eq!(query(&log, sql), ["create_invoice,ok,t/1", "get_invoice_status,ok,t/1", "void_invoice,,t/1"]);
 }
+
+/// A policy to begin with is one that `check` and `lint` have nothing against.
+#[test]
+fn a_scan_tells_what_can_be_called_and_writes_a_policy() {
+    let dir = Dir::new();
+    let (policy, catalog) = (dir.path("p.toll"), dir.path("tools.json"));
+    let scan = ["scan", "--write", &policy, "--save", &catalog, "--", TOLLBOOK, "demo-server"];
+    let table = tollbook(&scan).ok();
+    let row = |tool: &str| table.lines().find(|line| line.contains(tool)).unwrap_or_else(|| panic!("{table}"));
+    assert!(row("delete_customer").contains("destructive") && row("delete_customer").contains("critical"), "{table}");
+    assert!(row("list_customers").contains("the name says `list`"), "{table}");
+    tollbook(&["check", &policy, "--catalog", &catalog]).ok();
+    tollbook(&["lint", &policy, "--catalog", &catalog]).ok();
+    tollbook(&["fmt", "--check", &policy]).ok();
+    tollbook(&scan).cannot("p.toll");
+
+    dir.file("own.toll", "default allow\n");
+    let serving = Serving::start(&dir, &[("a", &demo("policy = \"own.toll\"")), ("b", &demo(""))], "");
+    let token = format!("TOKEN=Bearer {}", serving.grant("ada", &["a"], &[]));
+    let url = format!("http://{}/a/mcp", serving.at);
+    let over_http = Command::new("env")
+        .args([&token, TOLLBOOK, "scan", "--url", &url, "--header-env", "Authorization=TOKEN"])
+        .output()
+        .unwrap();
+    assert!(String::from_utf8(over_http.stdout).unwrap().contains("list_customers"));
+    let all = tollbook(&["scan", "--config", &serving.config, "--write", &dir.path("all")]).ok();
+    assert_eq!(all.lines().count(), 14, "{all}");
+    assert!(std::path::Path::new(&dir.path("all")).join("b.toll").exists());
+}

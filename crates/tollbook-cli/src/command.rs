@@ -28,6 +28,7 @@ pub mod recommend;
 #[cfg(feature = "query")]
 mod report;
 pub mod run;
+mod scan;
 #[cfg(feature = "query")]
 mod schema;
 mod serve;
@@ -57,6 +58,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Freeze(arguments) => operator::freeze(&arguments, true),
         Command::Thaw(arguments) => operator::freeze(&arguments, false),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Scan(arguments) => scan::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Grant(grant) => grant::run(&grant),

@@ -133,6 +133,7 @@ fn drive(dir: &Path, policy: &Policy, planned: &[Planned]) -> anyhow::Result<See
         kept: Kept::Read,
         redaction: Redaction::default(),
         on_log_failure: OnLogFailure::Refuse,
+        waits_for_sync: false,
         seed: 0,
     };
     let mut desk = Desk::open(log, manner, Box::new(move || clock.load(Ordering::SeqCst)))?;

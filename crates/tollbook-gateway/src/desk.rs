@@ -76,6 +76,8 @@ pub struct Manner {
     pub redaction: Redaction,
     /// What becomes of calls while the log can't be written.
     pub on_log_failure: OnLogFailure,
+    /// Whether a call waits until its record is on the disk, as the log's durability says.
+    pub waits_for_sync: bool,
     /// Shuffles hash tables against chosen keys; best random.
     pub seed: u64,
 }
@@ -204,6 +206,11 @@ impl Desk {
     /// Events that aren't on stable storage yet.
     pub(crate) fn unsynced(&self) -> u64 {
         self.log.as_ref().map_or(0, |log| self.next_seq.saturating_sub(log.synced_below()))
+    }
+
+    /// Whether [`Desk::recorded`] may block.
+    pub(crate) fn waits_for_sync(&self) -> bool {
+        self.manner.waits_for_sync
     }
 
     /// Waits until a record is what the log's durability promises. Not to be called under a lock: that is
@@ -446,7 +453,9 @@ impl Desk {
         if let Err(error) = self.record_refusal(connection, Some(frame), args, trace_id, refused) {
             tracing::error!(%error, "a refused call was not recorded");
         }
-        answer(frame, |id| refusal::refused_call(id, refused.code, &format!("The call was refused: {}.", refused.why)))
+        answer(frame, |id| {
+            refusal::refused_call(id, frame, refused.code, &format!("The call was refused: {}.", refused.why))
+        })
     }
 }
 
@@ -460,12 +469,12 @@ fn answer(frame: &CallFrame<'_>, text: impl Fn(&RequestId) -> Vec<u8>) -> Step {
 
 fn answer_denied(frame: &CallFrame<'_>, decision: &Decision<'_>, now_us: i64) -> Step {
     debug_assert!(decision.reason != Reason::Allowed, "an allowed call is forwarded");
-    answer(frame, |id| refusal::denied(id, frame.tool, decision, now_us))
+    answer(frame, |id| refusal::denied(id, frame, decision, now_us))
 }
 
 fn log_unavailable(frame: &CallFrame<'_>, error: &Unrecorded) -> Step {
     tracing::error!(%error, "a call was refused because it could not be recorded");
     answer(frame, |id| {
-        refusal::refused_call(id, "log_unavailable", "The call could not be recorded, so it was not made.")
+        refusal::refused_call(id, frame, "log_unavailable", "The call could not be recorded, so it was not made.")
     })
 }

@@ -16,6 +16,9 @@ const ENVELOPE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "err
 /// Keys of the params of a `tools/call` that are read here.
 const CALL_PARAMS: [&str; 3] = ["name", "arguments", "_meta"];
 
+/// Where a request of its own says the protocol's version, under `_meta`.
+pub(crate) const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+
 /// Longest tool name, in bytes; real logs have some of 10,010.
 const TOOL_BYTES_MAX: usize = 64 << 10;
 
@@ -58,6 +61,8 @@ pub(crate) struct CallFrame<'n> {
     pub id: Option<RequestId>,
     pub tool: &'n str,
     pub args: Option<&'n Node<'n>>,
+    /// Whether it says the protocol's version itself, as since 2026-07-28.
+    pub stands_alone: bool,
 }
 
 /// The id of a request.
@@ -155,7 +160,8 @@ fn call<'n>(frame: &'n Node<'n>, id: Option<RequestId>) -> Result<CallFrame<'n>,
     if args.is_some_and(|args| args.members().is_none()) {
         return refused("call_invalid", "`params.arguments` isn't an object");
     }
-    Ok(CallFrame { id, tool, args })
+    let stands_alone = meta(frame, PROTOCOL_VERSION).is_some();
+    Ok(CallFrame { id, tool, args, stands_alone })
 }
 
 /// Refuses arguments with a key that differs only by letter case from one that the policy reads.
@@ -250,7 +256,7 @@ pub(crate) fn glance(frame: &[u8]) -> Glance {
         initialize: method == "initialize",
         listen: method == "subscriptions/listen",
         name: crate::headers::named_in(method).and_then(|key| text(param(key))),
-        version: text(meta(&node, "io.modelcontextprotocol/protocolVersion")),
+        version: text(meta(&node, PROTOCOL_VERSION)),
         traceparent: text(meta(&node, "traceparent")),
         cancels: cancels.and_then(|id| request_id(id).ok()).map(|id| id.key),
     }

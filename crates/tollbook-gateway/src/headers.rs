@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use tollbook_policy::json::Node;
 
-use crate::frame::{Refused, meta};
+use crate::frame::{PROTOCOL_VERSION, Refused, meta};
 
 /// What the transport says of a frame. On standard input and output, nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Headers {
         let name = named.and_then(|key| frame.get("params")?.get(key)?.as_str());
         let said = self.name.as_deref().map(|said| decoded(said).unwrap_or_else(|| said.to_owned()));
         differs("Mcp-Name", said.as_deref(), name)?;
-        match meta(frame, "io.modelcontextprotocol/protocolVersion").and_then(Node::as_str) {
+        match meta(frame, PROTOCOL_VERSION).and_then(Node::as_str) {
             Some(version) => differs("MCP-Protocol-Version", self.version.as_deref(), Some(version)),
             None => Ok(()),
         }

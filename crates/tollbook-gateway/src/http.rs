@@ -43,6 +43,7 @@ use session::Sessions;
 
 pub use child::Program;
 pub use guard::Hosts;
+pub(crate) use sse::Events;
 pub use upstream::{Upstream, UpstreamError};
 
 /// How much the gateway takes at once. Each says what happens beyond it.
@@ -236,7 +237,7 @@ async fn handle(State(gateway): State<Arc<Gateway>>, request: Request) -> Respon
 pub use listen::serve;
 
 /// The header that names a conversation.
-const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
 #[cfg(test)]
 mod tests;

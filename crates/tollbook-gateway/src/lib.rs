@@ -9,6 +9,7 @@ pub mod grants;
 pub mod http;
 pub mod operator;
 pub mod stdio;
+pub mod survey;
 
 mod catalog;
 mod desk;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use tollbook_engine::{Decision, Reason};
 
 use crate::desk::End;
-use crate::frame::{Refused, RequestId};
+use crate::frame::{CallFrame, Refused, RequestId};
 
 /// JSON-RPC: the frame can't be read as JSON.
 const PARSE_ERROR: i64 = -32_700;
@@ -18,21 +18,29 @@ const INVALID_PARAMS: i64 = -32_602;
 const GATEWAY_ERROR: i64 = -32_000;
 
 /// The answer to a call that the policy refused or holds, as one line.
-pub(crate) fn denied(id: &RequestId, tool: &str, decision: &Decision<'_>, now_us: i64) -> Vec<u8> {
+pub(crate) fn denied(id: &RequestId, call: &CallFrame<'_>, decision: &Decision<'_>, now_us: i64) -> Vec<u8> {
     if decision.reason == Reason::Hidden {
-        return error(Some(id), INVALID_PARAMS, &format!("Unknown tool: {tool}"), None);
+        return error(Some(id), INVALID_PARAMS, &format!("Unknown tool: {}", call.tool), None);
     }
     // Rounded up, so that a call made then isn't too early by a fraction.
     let retry_after_ms = decision.retry_at_us.map(|at_us| (at_us.saturating_sub(now_us).max(0) + 999) / 1_000);
-    refusal(id, decision.text(), decision.reason.code(), retry_after_ms, decision.approval.as_deref())
+    let approval = decision.approval.as_deref();
+    refusal(id, call, decision.text(), decision.reason.code(), retry_after_ms, approval)
 }
 
 /// The answer to a call that the gateway refused by itself.
-pub(crate) fn refused_call(id: &RequestId, code: &str, text: &str) -> Vec<u8> {
-    refusal(id, text, code, None, None)
+pub(crate) fn refused_call(id: &RequestId, call: &CallFrame<'_>, code: &str, text: &str) -> Vec<u8> {
+    refusal(id, call, text, code, None, None)
 }
 
-fn refusal(id: &RequestId, text: &str, code: &str, retry_after_ms: Option<i64>, approval: Option<&str>) -> Vec<u8> {
+fn refusal(
+    id: &RequestId,
+    call: &CallFrame<'_>,
+    text: &str,
+    code: &str,
+    retry_after_ms: Option<i64>,
+    approval: Option<&str>,
+) -> Vec<u8> {
     let mut told = format!("[POLICY DENIED] {text} ({code}");
     let mut meta = Map::from_iter([("tollbook/reason".to_owned(), code.into())]);
     if let Some(retry_after_ms) = retry_after_ms {
@@ -44,7 +52,12 @@ fn refusal(id: &RequestId, text: &str, code: &str, retry_after_ms: Option<i64>, 
         meta.insert("tollbook/approval".to_owned(), approval.into());
     }
     told.push(')');
-    let result = json!({ "content": [{ "type": "text", "text": told }], "isError": true, "_meta": meta });
+    let mut result = json!({ "content": [{ "type": "text", "text": told }], "isError": true, "_meta": meta });
+    if call.stands_alone
+        && let Some(result) = result.as_object_mut()
+    {
+        result.insert("resultType".to_owned(), "complete".into());
+    }
     line(id, &format!("\"result\":{result}"))
 }
 

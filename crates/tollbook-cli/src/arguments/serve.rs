@@ -1,5 +1,6 @@
 //! What can be typed about a gateway over HTTP.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -10,6 +11,29 @@ pub struct Serve {
     /// The configuration
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+}
+
+/// Arguments of `scan`.
+#[derive(Debug, Args)]
+pub struct Scan {
+    /// Save what the server lists, for `check --catalog` and others; of several servers, a directory
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Write a policy to begin with; of several servers, a directory
+    #[arg(long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+    /// A server over HTTP
+    #[arg(long, value_name = "URL")]
+    pub url: Vec<String>,
+    /// A header of every request to those, its value from a variable of the environment
+    #[arg(long, value_name = "NAME=VARIABLE")]
+    pub header_env: Vec<String>,
+    /// Every server of a configuration of `serve`
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// A server's command and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
 }
 
 /// Arguments of `check-config`.

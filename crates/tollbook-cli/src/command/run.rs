@@ -102,6 +102,7 @@ fn manner(arguments: &Run) -> anyhow::Result<Manner> {
             LogFailure::Refuse => OnLogFailure::Refuse,
             LogFailure::Allow => OnLogFailure::Allow,
         },
+        waits_for_sync: arguments.durability == Durability::Fsync,
         seed: getrandom::u64().context("cannot get a random number from the system")?,
     })
 }
@@ -136,12 +137,14 @@ pub fn tell(recovery: &Recovery) {
     }
 }
 
-fn host(url: &str) -> String {
+/// What a server with a URL is called.
+pub fn host(url: &str) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split(['/', '?', '#']).next().unwrap_or(rest).to_owned()
 }
 
-fn command_name(program: &std::ffi::OsStr) -> String {
+/// What a server's program is called.
+pub fn command_name(program: &std::ffi::OsStr) -> String {
     Path::new(program).file_name().unwrap_or(program).to_string_lossy().into_owned()
 }
 

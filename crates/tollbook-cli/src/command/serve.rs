@@ -190,6 +190,7 @@ fn manner(config: &Config) -> anyhow::Result<Manner> {
             config::OnLogFailure::Refuse => OnLogFailure::Refuse,
             config::OnLogFailure::Allow => OnLogFailure::Allow,
         },
+        waits_for_sync: config.durability == config::Durability::Fsync,
         seed: getrandom::u64().context("cannot get a random number from the system")?,
     })
 }

@@ -20,11 +20,12 @@ use super::Bounds;
 use super::SESSION_ID;
 use super::child::as_line;
 use super::exchange::Exchange;
+use super::post::not_safely_recorded;
 use super::relay::{Patience, whole};
 use super::session::SharedConnection;
 use super::sse::Events;
 use super::upstream::{Upstream, ended};
-use crate::desk::{Connection, End, Step, Ticket, lock};
+use crate::desk::{Connection, End, Step, lock};
 use crate::frame::{Glance, RequestId, glance};
 use crate::headers::{Headers, encoded};
 use crate::stdio::{FRAME_BYTES_MAX, Line, SharedDesk, read_frame};
@@ -125,7 +126,9 @@ impl Bridge {
             Step::Answer(answer) | Step::Refuse(answer) => self.tell_client(&answer),
             Step::Drop => {}
             Step::Forward { call, request } => {
-                if let Some(answer) = self.not_safely_recorded(call).await {
+                if let Some(call) = call
+                    && let Some(answer) = not_safely_recorded(&self.desk, &self.connection, call).await
+                {
                     return self.tell_client(&answer);
                 }
                 self.forward(frame, request, open, listening).await;
@@ -287,17 +290,6 @@ impl Bridge {
             // A server may keep its sessions for as long as it likes.
             let _ = timeout(within, self.upstream.send(Method::DELETE, &headers, None)).await;
         }
-    }
-
-    async fn not_safely_recorded(&self, call: Option<Ticket>) -> Option<Vec<u8>> {
-        let recorded = lock(&self.desk).recorded(call?);
-        let safe = tokio::task::spawn_blocking(recorded).await.is_ok_and(|recorded| recorded.is_ok());
-        let mut desk = lock(&self.desk);
-        if safe || desk.goes_on_unrecorded() {
-            return None;
-        }
-        tracing::error!("a call was not forwarded because its record is not safe");
-        desk.not_forwarded(&mut lock(&self.connection), call?, End::Unreachable)
     }
 
     fn tell_client(&self, line: &[u8]) {

@@ -23,6 +23,7 @@ use super::{Gateway, SESSION_ID, Server, Way};
 use crate::desk::{Connection, End, Step, Ticket, lock};
 use crate::frame::{Glance, glance};
 use crate::headers::Headers;
+use crate::stdio::SharedDesk;
 
 /// Where a request comes from and where it is to go.
 pub(super) struct From<'g> {
@@ -264,20 +265,7 @@ impl From<'_> {
 
     /// Waits for the call's record. What the client is told where it isn't safe.
     async fn not_safely_recorded(&self, conversation: &Conversation, call: Option<Ticket>) -> Option<Vec<u8>> {
-        let recorded = lock(&self.gateway.desk).recorded(call?);
-        // With `fsync` this waits for the disk.
-        let safe = tokio::task::spawn_blocking(recorded).await;
-        let error = match safe {
-            Ok(Ok(())) => return None,
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
-        };
-        let mut desk = lock(&self.gateway.desk);
-        if desk.goes_on_unrecorded() {
-            return None;
-        }
-        tracing::error!(%error, "a call was not forwarded because its record is not safe");
-        desk.not_forwarded(&mut lock(&conversation.connection), call?, End::Unreachable)
+        not_safely_recorded(&self.gateway.desk, &conversation.connection, call?).await
     }
 
     fn patience(&self) -> Patience {
@@ -305,6 +293,29 @@ impl Gateway {
             Err(_) => tracing::warn!(server, "a session that was opened is not remembered"),
         }
     }
+}
+
+/// Waits for a call's record, without holding up others. What its client is told where it isn't safe.
+pub(super) async fn not_safely_recorded(
+    desk: &SharedDesk,
+    connection: &SharedConnection,
+    call: Ticket,
+) -> Option<Vec<u8>> {
+    let (recorded, waits) = {
+        let desk = lock(desk);
+        (desk.recorded(call), desk.waits_for_sync())
+    };
+    let safe = if waits {
+        tokio::task::spawn_blocking(recorded).await.is_ok_and(|safe| safe.is_ok())
+    } else {
+        recorded().is_ok()
+    };
+    let mut desk = lock(desk);
+    if safe || desk.goes_on_unrecorded() {
+        return None;
+    }
+    tracing::error!(seq = call.seq, "a call was not forwarded because its record is not safe");
+    desk.not_forwarded(&mut lock(connection), call, End::Unreachable)
 }
 
 fn not_started(exchange: &mut Exchange, status: StatusCode) -> Response {

@@ -30,6 +30,7 @@ type Sent = Arc<Mutex<Vec<(Method, HeaderMap, String)>>>;
 struct Case {
     dir: tempfile::TempDir,
     desk: SharedDesk,
+    gateway: Arc<Gateway>,
     at: SocketAddr,
     sent: Sent,
     client: Client,
@@ -45,7 +46,8 @@ impl Case {
         let policy = tollbook_policy::read("p.toll", POLICY, Target::Native).unwrap().policy;
         let (log, _) = Log::open(dir.path(), Options::default()).unwrap();
         let (redaction, on_log_failure) = (Redaction::default(), OnLogFailure::Refuse);
-        let manner = Manner { mode: Mode::Enforce, kept: Kept::Read, redaction, on_log_failure, seed: 0 };
+        let manner =
+            Manner { mode: Mode::Enforce, kept: Kept::Read, redaction, on_log_failure, waits_for_sync: true, seed: 0 };
         let mut desk = Desk::open(log, manner, Box::new(|| 1_000)).unwrap();
         desk.activate(Engine::compile(&policy, "srv").unwrap(), None, &policy).unwrap();
         let desk = Arc::new(Mutex::new(desk));
@@ -64,8 +66,8 @@ impl Case {
         let gateway = Arc::new(Gateway::new(Arc::clone(&desk), places, tokens, Hosts::default(), bounds, [7; 32]));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
-        tokio::spawn(serve(gateway, listener, std::future::pending()));
-        Self { dir, desk, at, sent, client: Client::builder().no_proxy().build().unwrap() }
+        tokio::spawn(serve(Arc::clone(&gateway), listener, std::future::pending()));
+        Self { dir, desk, gateway, at, sent, client: Client::builder().no_proxy().build().unwrap() }
     }
 
     fn request(&self, method: Method, server: &str) -> RequestBuilder {
@@ -211,6 +213,18 @@ async fn refusals_are_answers_and_never_reach_the_server() {
     let expect =
         ["once allowed ok", "once limit -", "- frame_duplicate_key -", "- header_mismatch -", "- header_mismatch -"];
     assert_eq!(case.rows(), expect);
+}
+
+/// Since 2026-07-28 a result says what kind it is.
+#[tokio::test]
+async fn a_refusal_is_a_result_of_the_requests_own_era() {
+    let case = Case::new().await;
+    case.ask(&call("once")).await;
+    assert!(!case.ask(&call("once")).await.1.contains("resultType"));
+    let meta = r#"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
+    let alone = call("once").replace("}}}", meta);
+    let (_, body) = told(case.post(&alone).header("mcp-protocol-version", "2026-07-28")).await;
+    assert!(body.contains("(limit;") && body.contains(r#""resultType":"complete""#), "{body}");
 }
 
 #[tokio::test]
@@ -360,4 +374,16 @@ async fn what_a_program_says_before_its_answer_comes_before_it() {
     assert!(heard.contains(r#""requestId":1"#), "the program was told before it died: {heard}");
     let expect = ["note allowed ok", "hang allowed cancelled", "die allowed lost", "t allowed ok"];
     assert_eq!(case.rows(), expect);
+}
+
+#[tokio::test]
+async fn who_listens_is_told_that_the_tools_are_others_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let case = in_front_of_a_program(8, &dir.path().join("heard")).await;
+    let hello = case.post(r#"{"jsonrpc":"2.0","id":0,"method":"initialize"}"#).send().await.unwrap();
+    let session = hello.headers()["mcp-session-id"].clone();
+    let mut stream = case.request(Method::GET, "srv").header("mcp-session-id", &session).send().await.unwrap();
+    case.gateway.tools_changed("srv");
+    let told = tokio::time::timeout(Duration::from_secs(20), stream.chunk()).await.unwrap().unwrap().unwrap();
+    assert_eq!(told, format!("data: {}\n\n", std::str::from_utf8(relay::LIST_CHANGED).unwrap()));
 }

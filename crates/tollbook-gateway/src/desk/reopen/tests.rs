@@ -14,7 +14,8 @@ fn desk(dir: &std::path::Path, on_log_failure: OnLogFailure) -> Desk {
     let engine = Engine::compile(&policy, "srv").unwrap();
     let (log, _) = Log::open(dir, Options::default()).unwrap();
     let redaction = Redaction::default();
-    let manner = Manner { mode: Mode::Enforce, kept: Kept::Read, redaction, on_log_failure, seed: 0 };
+    let manner =
+        Manner { mode: Mode::Enforce, kept: Kept::Read, redaction, on_log_failure, waits_for_sync: false, seed: 0 };
     let mut desk = Desk::open(log, manner, Box::new(|| 1_000)).unwrap();
     desk.activate(engine, None, &policy).unwrap();
     desk
