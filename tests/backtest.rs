@@ -71,6 +71,11 @@ fn a_condition_makes_it_fail() {
     ] {
         assert_eq!(ended(condition).code, Some(code), "{condition}");
     }
+    // The sixth call in a row finds the limit used up, as the fifth did.
+    let told = ended("unknown >= 1").out;
+    let busiest = told.lines().skip_while(|line| !line.contains("busiest windows")).nth(2).unwrap_or_default();
+    let cells: Vec<&str> = busiest.split('|').map(str::trim).collect();
+    assert_eq!((cells[1], cells[4], cells[5]), ("/tools/update_invoice/limits/calls-per-day", "5", "4"), "{told}");
     ended("refused > 1").cannot("unknown figure `refused`");
     ended("newly_refused > 0.001%").cannot("finer than a hundredth of a per cent");
 }

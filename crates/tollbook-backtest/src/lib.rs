@@ -19,7 +19,7 @@ pub use candidate::{Candidate, Certainty, Judged};
 pub use columns::{Busy, Columns, Counts, Inexact, Layout, Refused};
 pub use fidelity::{DIFFERENCES_MAX, Difference, Fidelity};
 pub use recommend::{Advice, Declined, Evidence, Forward, Knee, Terms, a_person_would_write, recommend};
-pub use report::{Change, Headroom, Report, SessionTally, Tally, Waits};
+pub use report::{Busiest, Change, Headroom, Report, SessionTally, Tally, Waits};
 pub use sweep::{Grid, GridError, Label, POINTS_MAX, Point, Sweep};
 
 use tollbook_engine::{Args, Call, Event, Record};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tollbook_engine::{Decision, Event, Reason, Record};
+use tollbook_engine::{Decision, Event, Fact, Reason, Record};
 
 use crate::candidate::{Certainty, Judged, refuses};
 
@@ -24,6 +24,8 @@ pub struct Report {
     pub by_session: BTreeMap<String, SessionTally>,
     /// How near calls came to each limit of the candidate, by its rule.
     pub headroom: BTreeMap<String, Headroom>,
+    /// The keys that used most of each limit of the candidate, by its rule.
+    pub busiest: BTreeMap<String, Vec<Busiest>>,
     /// Newly refused calls that would fit once their limit has room, and how long that takes.
     pub waits: Waits,
     /// Calls that the gateway refused by itself, which no policy changes.
@@ -106,6 +108,41 @@ impl Headroom {
     }
 }
 
+/// The window in which a key used most of a limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Busiest {
+    /// The scope's value: the grant's name, the session's, ….
+    pub key: String,
+    /// When the window began, in microseconds since 1970.
+    pub window_start_us: i64,
+    /// What it held at most, the call that was judged included, in millionths.
+    pub used_micros: i64,
+    /// What it admits, in millionths.
+    pub max_micros: i64,
+}
+
+/// Keys of each limit that are remembered as its busiest.
+const BUSIEST_MAX: usize = 3;
+
+/// Takes a use in, if it is among the most.
+fn busier(busiest: &mut Vec<Busiest>, fact: &Fact<'_>, used_micros: i64) {
+    let known = busiest.iter().position(|busy| busy.key == fact.key);
+    if let Some(known) = known {
+        if busiest.get(known).is_some_and(|busy| busy.used_micros >= used_micros) {
+            return;
+        }
+        busiest.remove(known);
+    } else if busiest.len() == BUSIEST_MAX {
+        if busiest.last().is_some_and(|least| least.used_micros >= used_micros) {
+            return;
+        }
+        busiest.pop();
+    }
+    let place = busiest.partition_point(|busy| busy.used_micros >= used_micros);
+    let (key, window_start_us, max_micros) = (fact.key.to_owned(), fact.window_start_us, fact.max_micros());
+    busiest.insert(place, Busiest { key, window_start_us, used_micros, max_micros });
+}
+
 /// Newly refused calls that would fit later.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Waits {
@@ -169,6 +206,7 @@ impl Report {
         for fact in &decision.limits {
             let used = fact.used_before_micros.saturating_add(fact.amount_micros.unwrap_or(0));
             entry(&mut self.headroom, fact.rule()).add(used, fact.max_micros());
+            busier(entry(&mut self.busiest, fact.rule()), fact, used);
         }
         if let (1, Some(retry_at_us), Some(at_us)) = (change.newly_refused, decision.retry_at_us, event.ts_us) {
             let wait_us = u64::try_from(retry_at_us.saturating_sub(at_us)).unwrap_or(0);

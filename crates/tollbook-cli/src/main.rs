@@ -9,7 +9,6 @@ mod arguments;
 mod command;
 mod demo;
 mod policy;
-#[cfg(feature = "query")]
 mod progress;
 
 use std::io::{self, Write};

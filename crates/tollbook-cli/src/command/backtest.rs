@@ -7,13 +7,14 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
-use tollbook_backtest::{Candidate, Change, Fidelity, Judged, Report, Tally};
+use tollbook_backtest::{Busiest, Candidate, Change, Fidelity, Judged, Report, Tally};
 use tollbook_engine::{Body, Event, PolicyHash};
 use tollbook_log::Reader;
 use tollbook_policy::{Policy, Target};
 
 use crate::arguments::Backtest;
 use crate::policy::Source;
+use crate::progress::Progress;
 
 pub fn run(arguments: &Backtest) -> anyhow::Result<ExitCode> {
     let mut tried = Vec::new();
@@ -100,12 +101,14 @@ fn replay(log: &Path, tried: &mut [Tried], list: bool) -> anyhow::Result<(String
     let reader = Reader::open(&[log])?;
     let mut fidelity = Fidelity::default();
     let mut pruned = 0;
+    let mut progress = Progress::over(&reader, 1);
     for instance in reader.instances() {
         begin(&reader, &mut fidelity, instance)?;
         pruned += u64::from(reader.first_seq(instance)? > 0);
         tried.iter_mut().for_each(|one| one.candidate.begin());
         for event in reader.events(instance)? {
             let event = event?;
+            progress.event();
             take(&reader, &mut fidelity, &event)?;
             for one in &mut *tried {
                 if let Some(judged) = one.candidate.event(&event).filter(|_| list) {
@@ -114,6 +117,7 @@ fn replay(log: &Path, tried: &mut [Tried], list: bool) -> anyhow::Result<(String
             }
         }
     }
+    drop(progress);
     let mut text = String::new();
     write_fidelity(&mut text, &fidelity)?;
     for one in &*tried {
@@ -274,7 +278,28 @@ fn write_headroom(text: &mut String, report: &Report) -> std::fmt::Result {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
+    writeln!(text, "\n{table}")?;
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.set_header(["busiest windows", "of", "begins", "used", "max"]);
+    for (rule, busiest) in &report.busiest {
+        for Busiest { key, window_start_us, used_micros, max_micros } in busiest {
+            let begins = jiff::Timestamp::from_microsecond(*window_start_us);
+            let begins = begins.map(|begins| format!("{begins:.0}")).unwrap_or_default();
+            let key = if key.is_empty() { "everyone".to_owned() } else { crate::visible(key) };
+            table.add_row([crate::visible(rule), key, begins, units(*used_micros), units(*max_micros)]);
+        }
+    }
+    for column in table.column_iter_mut().skip(3) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
     writeln!(text, "\n{table}")
+}
+
+/// Millionths as whole units and what is left over.
+fn units(micros: i64) -> String {
+    let (whole, rest) = (micros / 1_000_000, micros % 1_000_000);
+    if rest == 0 { whole.to_string() } else { format!("{whole}.{rest:06}").trim_end_matches('0').to_owned() }
 }
 
 fn write_side_by_side(text: &mut String, tried: &[Tried]) -> std::fmt::Result {
