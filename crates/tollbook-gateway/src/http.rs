@@ -118,7 +118,16 @@ pub struct Gateway {
 
 struct Server {
     way: Way,
-    changes: broadcast::Sender<()>,
+    news: broadcast::Sender<News>,
+}
+
+/// What streams for the server's own messages hear from the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum News {
+    /// Other tools are hidden than before.
+    ToolsChanged,
+    /// The gateway is about to end.
+    Ending,
 }
 
 enum Way {
@@ -146,7 +155,7 @@ impl Gateway {
                     Way::Program(Children::new(desk, program, most, idle, bounds.answer_bytes_max))
                 }
             };
-            Server { way, changes: broadcast::channel(1).0 }
+            Server { way, news: broadcast::channel(4).0 }
         };
         let servers = places.into_iter().map(|(name, place)| (name, server(place))).collect();
         let sessions = Sessions::new(Arc::clone(&desk), key, idle, bounds.sessions_max);
@@ -165,7 +174,7 @@ impl Gateway {
     pub fn tools_changed(&self, server: &str) {
         let Some(server) = self.servers.get(server) else { return };
         // Nobody may have a stream open.
-        let _ = server.changes.send(());
+        let _ = server.news.send(News::ToolsChanged);
         if let Way::Program(children) = &server.way {
             children.tell(relay::LIST_CHANGED);
         }
@@ -178,6 +187,16 @@ impl Gateway {
             Way::Url(_) => 0,
         };
         self.servers.values().map(running).sum()
+    }
+
+    /// Ends the streams that have no end of their own.
+    fn end_streams(&self) {
+        for server in self.servers.values() {
+            let _ = server.news.send(News::Ending);
+            if let Way::Program(children) = &server.way {
+                children.end_streams();
+            }
+        }
     }
 
     fn end_children(&self) {

@@ -35,3 +35,18 @@ fn a_list_that_cannot_be_read_is_none() {
     check("{\"result\":{\"tools\":[{\"name\":5}]}}", None);
     check("{\"result\":{\"tools\":[{}]}}", None);
 }
+
+/// What one caller may see is another matter for the next.
+#[test]
+fn a_list_is_for_nobody_elses_cache() {
+    check(
+        r#"{"result":{"cacheScope":"public","tools":[{"name":"rm"},{"name":"a"}],"ttlMs":5}}"#,
+        Some(r#"{"result":{"cacheScope":"private","tools":[{"name":"a"}],"ttlMs":5}}"#),
+    );
+    check(
+        r#"{"result":{"tools":[{"name":"a"}],"cacheScope": "public"}}"#,
+        Some(r#"{"result":{"tools":[{"name":"a"}],"cacheScope": "private"}}"#),
+    );
+    let private = r#"{"result":{"tools":[{"name":"a"}],"cacheScope":"private"}}"#;
+    check(private, Some(private));
+}

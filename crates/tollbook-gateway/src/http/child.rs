@@ -137,6 +137,11 @@ impl Children {
         }
     }
 
+    /// Ends the streams for what they say by themselves.
+    pub fn end_streams(&self) {
+        lock(&self.table).values().for_each(|child| lock(&child.ears).stream = None);
+    }
+
     /// Ends all of them.
     pub fn end_all(&self) {
         for child in std::mem::take(&mut *lock(&self.table)).into_values() {

@@ -33,14 +33,15 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, end: impl Futur
     let drained = async {
         end.await;
         told.send_replace(true);
-        // What a process says by itself has no end of its own, and neither has a stream to listen on.
-        gateway.end_children();
+        gateway.end_streams();
         tokio::time::sleep(Duration::from_secs(bounds.drain_within_s)).await;
     };
-    tokio::select! {
+    let served = tokio::select! {
         served = serving => served,
         () = drained => Ok(()),
-    }
+    };
+    gateway.end_children();
+    served
 }
 
 struct Bounded {

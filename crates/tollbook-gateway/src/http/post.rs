@@ -95,7 +95,7 @@ impl From<'_> {
                     patience.answer_within = Duration::MAX;
                 }
                 let in_session = self.session_id().is_some();
-                let held = Held { permit: self.permit, in_session, changes: None };
+                let held = Held { permit: self.permit, in_session, news: None };
                 let response = relay::post(upstream, self.headers, frame, exchange, patience, held).await;
                 if let (true, Ok(Some(id))) = (glance.initialize, only(response.headers(), &SESSION_ID)) {
                     self.gateway.begun(self.name, &self.grant, id, glance);
@@ -163,8 +163,8 @@ impl From<'_> {
         match &self.server.way {
             Way::Url(upstream) => {
                 let exchange = Exchange::new(Arc::clone(&self.gateway.desk), connection, None);
-                let (patience, changes) = (self.patience(), Some(self.server.changes.subscribe()));
-                let held = Held { permit: self.permit, in_session: true, changes };
+                let (patience, news) = (self.patience(), Some(self.server.news.subscribe()));
+                let held = Held { permit: self.permit, in_session: true, news };
                 relay::without_body(upstream, Method::GET, self.headers, exchange, patience, held).await
             }
             Way::Program(children) => match children.of(&id, &self.grant) {
@@ -186,7 +186,7 @@ impl From<'_> {
         let response = match &self.server.way {
             Way::Url(upstream) => {
                 let exchange = Exchange::new(Arc::clone(&self.gateway.desk), connection, None);
-                let held = Held { permit: self.permit, in_session: true, changes: None };
+                let held = Held { permit: self.permit, in_session: true, news: None };
                 let patience = Patience {
                     answer_within: Duration::from_secs(self.gateway.bounds.answer_within_s),
                     answer_bytes_max: self.gateway.bounds.answer_bytes_max,

@@ -10,6 +10,7 @@ use futures::stream::unfold;
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
 use tokio::time::timeout;
 
+use super::News;
 use super::answer::{json, plain};
 use super::exchange::Exchange;
 use super::sse::{Events, message};
@@ -31,8 +32,8 @@ pub(crate) struct Held {
     pub permit: OwnedSemaphorePermit,
     /// Whether the request belongs to a session, so that its stream can be taken up again.
     pub in_session: bool,
-    /// Tells when other tools are hidden than before; only on a stream for the server's own messages.
-    pub changes: Option<broadcast::Receiver<()>>,
+    /// What the gateway has to say; only on a stream for the server's own messages.
+    pub news: Option<broadcast::Receiver<News>>,
 }
 
 /// Sends a frame up and brings back what it is answered with.
@@ -133,7 +134,7 @@ struct Stream {
     patience: Patience,
     in_session: bool,
     resumable: bool,
-    changes: Option<broadcast::Receiver<()>>,
+    news: Option<broadcast::Receiver<News>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -143,9 +144,9 @@ fn events(
     patience: Patience,
     held: Held,
 ) -> impl futures::Stream<Item = Result<Vec<u8>, std::convert::Infallible>> {
-    let Held { permit, in_session, changes } = held;
+    let Held { permit, in_session, news } = held;
     let events = Events::default();
-    let stream = Stream { from, events, exchange, patience, in_session, resumable: false, changes, _permit: permit };
+    let stream = Stream { from, events, exchange, patience, in_session, resumable: false, news, _permit: permit };
     unfold(Some(stream), |stream| async {
         let mut stream = stream?;
         let (bytes, more) = stream.next().await?;
@@ -173,7 +174,7 @@ impl Stream {
                 return self.over(End::Lost);
             }
             // A stream for the server's own messages may be silent for as long as it likes.
-            let silence = if self.changes.is_some() { Duration::MAX } else { self.patience.answer_within };
+            let silence = if self.news.is_some() { Duration::MAX } else { self.patience.answer_within };
             tokio::select! {
                 chunk = timeout(silence, self.from.chunk()) => match chunk {
                     Ok(Ok(Some(chunk))) => self.events.push(&chunk),
@@ -181,7 +182,10 @@ impl Stream {
                     Ok(Err(error)) => return self.over(ended(&error)),
                     Err(_) => return self.over(End::Timeout),
                 },
-                () = changed(&mut self.changes) => return Some((message(LIST_CHANGED), true)),
+                news = heard(&mut self.news) => match news {
+                    News::ToolsChanged => return Some((message(LIST_CHANGED), true)),
+                    News::Ending => return None,
+                },
             }
         }
     }
@@ -206,13 +210,14 @@ impl Drop for Stream {
 /// What a client is told whose tools are others now.
 pub(crate) const LIST_CHANGED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
 
-pub(crate) async fn changed(changes: &mut Option<broadcast::Receiver<()>>) {
-    match changes {
-        Some(changes) => {
-            if let Err(broadcast::error::RecvError::Closed) = changes.recv().await {
-                std::future::pending().await
-            }
-        }
+async fn heard(news: &mut Option<broadcast::Receiver<News>>) -> News {
+    match news {
+        Some(news) => match news.recv().await {
+            Ok(news) => news,
+            // Whoever missed something asks anew.
+            Err(broadcast::error::RecvError::Lagged(_)) => News::ToolsChanged,
+            Err(broadcast::error::RecvError::Closed) => News::Ending,
+        },
         None => std::future::pending().await,
     }
 }
