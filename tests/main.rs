@@ -14,6 +14,7 @@ mod architecture;
 mod attacks;
 mod backtest;
 mod bad_input;
+mod fidelity;
 mod gateway;
 mod import;
 mod language;

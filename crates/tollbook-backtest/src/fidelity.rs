@@ -181,7 +181,8 @@ impl Fidelity {
             return;
         };
         let decision = engine.decide(&mut self.state, event.seq, &call);
-        if decision.verdict == Verdict::Unknown {
+        // A call that couldn't be judged then, as one without an agent by a limit per agent, can't be now.
+        if decision.verdict == Verdict::Unknown && record.verdict != Some(Verdict::Unknown) {
             self.unknown += 1;
             return;
         }
