@@ -160,7 +160,7 @@ fn the_report_of_loops_keeps_polling_apart() {
             format!("{} {} {}", cells[0], cells[6], cells[11])
         })
         .collect();
-    assert_eq!(told, ["stuck 3 loop", "waiting 4 polling"], "{rows}");
+    assert_eq!(told, ["stuck 3 unknown", "waiting 4 polling"], "{rows}");
     let page = tollbook(&["report", "loops", "--log", &log]).ok();
     assert!(page.contains("In all, polling apart") && page.contains("results_unknown"), "{page}");
 }
@@ -206,6 +206,65 @@ fn several_logs_are_one_with_a_column_that_says_which() {
     let out = tollbook(&["query", "--log", &first, "--log", &second, "--format", "csv", sql]).ok();
     for log in [&first, &second] {
         assert!(out.contains(&format!("{log},36\n")), "{out}");
+    }
+}
+
+/// A copy of a log has its instances' names too.
+#[test]
+fn loops_of_several_logs_are_not_mixed() {
+    let (one, two) = (Dir::new(), Dir::new());
+    let (first, second) = (ties(&one), two.path("log"));
+    assert!(Command::new("cp").args(["-r", &first, &second]).status().unwrap().success());
+    let ask = |sql: &str| tollbook(&["query", "--log", &first, "--log", &second, "--format", "csv", sql]).ok();
+    let sql = "SELECT log, count(*), sum(calls), min(start_in_session) FROM loops() GROUP BY log";
+    let out = ask(sql);
+    for log in [&first, &second] {
+        assert!(out.contains(&format!("{log},3,20,0\n")), "{out}");
+    }
+    assert!(ask("SELECT count(*), sum(loops) FROM sessions").ends_with("\n12,6\n"));
+    let report = ["report", "loops", "--log", &first, "--log", &second, "--format", "csv"];
+    assert_eq!(tollbook(&report).ok().lines().filter(|row| row.starts_with("block,")).count(), 2);
+}
+
+/// The breaker looks at what was let through, `loops()` at what was attempted; under shadow that is the same.
+#[test]
+fn the_breaker_and_loops_agree_on_the_same_calls() {
+    let dir = Dir::new();
+    let policy = dir.file(
+        "p.toll",
+        "default allow\nall tools {\n    shadow break after 3 identical calls within 1d\n    \
+         shadow break after 3 repeats of a cycle up to 8 calls within 1d\n}\n",
+    );
+    let log = dir.path("log");
+    let mut gateway = Client::through_gateway(&policy, &log);
+    // Capital letters are the calls that carry a run on which has stood there three times.
+    let letters = "aaaAAxabababABAyabcabcabcAxxyyyzzaabaabaabAABxabcdefghabcdefghabcdefghABaaab";
+    for (id, letter) in (1..).zip(letters.chars()) {
+        gateway.call(id, "get_customer", &format!("{{\"id\":\"{}\"}}", letter.to_ascii_lowercase()));
+    }
+    gateway.end().ok();
+    let stopped: Vec<bool> = query(&log, "SELECT cardinality(shadow_rules) > 0 FROM calls ORDER BY seq")
+        .iter()
+        .map(|row| row == "true")
+        .collect();
+    let expect: Vec<bool> = letters.chars().map(|letter| letter.is_ascii_uppercase()).collect();
+    assert_eq!(stopped, expect);
+    let mut within = vec![false; letters.len()];
+    let mut sure = within.clone();
+    for row in query(&log, "SELECT start_in_session, period, repeats FROM loops()") {
+        let [start, period, repeats] = row.split(',').map(|cell| cell.parse().unwrap()).collect::<Vec<usize>>()[..]
+        else {
+            panic!("{row}")
+        };
+        let (from, whole) = (start + 3 * period, start + repeats * period);
+        sure[from..whole].fill(true);
+        // A run may end within a block.
+        let end = (whole + period - 1).min(letters.len());
+        within[from..end].fill(true);
+    }
+    for (place, stopped) in stopped.into_iter().enumerate() {
+        assert!(stopped || !sure[place], "call {place} of a loop was let through");
+        assert!(within[place] || !stopped, "call {place} of no loop was stopped");
     }
 }
 
@@ -265,6 +324,10 @@ fn the_schema_is_told() {
     assert!(out.contains("calls: One row for each call") && out.contains("| decide_ns "), "{out}");
     let one = tollbook(&["schema", "loops"]).ok();
     assert!(one.contains("wasted_calls") && !one.contains("decide_ns"), "{one}");
+    for (function, column) in [("rates", "rolling_peak"), ("backtest()", "certainty")] {
+        assert!(tollbook(&["schema", function]).ok().contains(column), "{function}");
+    }
+    assert!(tollbook(&["schema", "calls"]).ok().contains("json_get_int"));
     tollbook(&["schema", "nothing"]).cannot("there is no table `nothing`");
 }
 
@@ -325,6 +388,23 @@ fn the_portable_reports_give_the_same_rows_in_duckdb() {
         log = imported(&dir, shared.join(format!("traces/{name}.jsonl.gz")).to_str().unwrap());
     }
     let seconds = |column: &str| format!("CAST(floor(date_part('epoch', {column})) AS BIGINT) AS {column}");
+    let compare = |log: &str, report: &str, columns: &str| {
+        let sql = tollbook(&["report", report, "--log", log, "--sql"]).ok();
+        // The first page: what follows knows the category, which is no column of imported files.
+        let first = sql.split(";\n").next().unwrap();
+        let sql = format!("SELECT {columns} FROM ({first})");
+        let mut ours = query(log, &sql);
+        let Some(mut theirs) = duckdb(log, &sql) else { return };
+        assert!(!ours.is_empty(), "{report}");
+        ours.sort();
+        theirs.sort();
+        assert_eq!(ours, theirs, "{report}");
+    };
+    compare(
+        &refusals(&dir),
+        "denials",
+        &format!("rule, reason, tool, calls, sessions, {}, {}", seconds("first"), seconds("last")),
+    );
     for (report, columns) in [
         (
             "rates",
@@ -334,23 +414,32 @@ fn the_portable_reports_give_the_same_rows_in_duckdb() {
                 seconds("busiest_minute")
             ),
         ),
-        ("denials", "rule, reason, tool, calls, sessions".to_owned()),
         (
             "errors",
             format!("tool, outcome, calls, CAST(10 * percent_of_tool AS BIGINT) AS p, sessions, {}", seconds("first")),
         ),
     ] {
-        let sql = tollbook(&["report", report, "--log", &log, "--sql"]).ok();
-        // The first page: what follows knows the category, which is no column of imported files.
-        let first = sql.split(";\n").next().unwrap();
-        let sql = format!("SELECT {columns} FROM ({first})");
-        let mut ours = query(&log, &sql);
-        let Some(mut theirs) = duckdb(&log, &sql) else { return };
-        assert_eq!(ours.is_empty(), report == "denials", "{report}");
-        ours.sort();
-        theirs.sort();
-        assert_eq!(ours, theirs, "{report}");
+        compare(&log, report, &columns);
     }
+}
+
+/// A log with calls that were refused by rules, by a limit, and by the gateway itself.
+fn refusals(dir: &Dir) -> String {
+    let policy = dir.file(
+        "p.toll",
+        "default deny\nallow list_customers\ntool get_customer {\n    deny when args.id == \"c_9\"\n    \
+         limit 2 per day per grant\n}\n",
+    );
+    let log = dir.path("refusals");
+    let mut gateway = Client::through_gateway(&policy, &log);
+    for (id, number) in (1..).zip([1, 9, 9, 2, 3, 4]) {
+        gateway.call(id, "get_customer", &format!("{{\"id\":\"c_{number}\"}}"));
+    }
+    gateway.call(7, "list_customers", "{}");
+    gateway.call(8, "create_invoice", "{}");
+    gateway.call(9, "get_customer", "{\"id\":\"c_1\",\"id\":\"c_9\"}");
+    gateway.end().ok();
+    log
 }
 
 #[test]

@@ -18,7 +18,7 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::PartitionStream;
 use tollbook_log::Reader;
 
-use crate::schema::Doc;
+use crate::schema::{Doc, LOG};
 use crate::session::LogDir;
 
 /// What the columns mean.
@@ -31,6 +31,7 @@ pub const COLUMNS: &[Doc] = &[
     Doc::new("certainty", "exact, diverged (an earlier call came out otherwise) or unknown (the log lacks something)."),
     Doc::new("rule", "The rule that decided; the candidate's where it refuses."),
     Doc::new("instance", "calls.instance of the call."),
+    LOG,
 ];
 
 /// Rows that are given on at once.
@@ -114,32 +115,31 @@ impl PartitionStream for Candidate {
         let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&self.schema), 2);
         let (to, this) = (builder.tx(), self.clone());
         builder.spawn_blocking(move || {
-            let mut judged = Vec::new();
             let mut listens = true;
             for log in this.logs.iter() {
+                let mut judged = Vec::new();
                 let mut tell = |one| {
                     judged.push(one);
                     if judged.len() >= ROWS {
-                        listens = to.blocking_send(rows(&this.schema, &judged)).is_ok();
+                        listens = to.blocking_send(rows(&this.schema, &log.name, &judged)).is_ok();
                         judged.clear();
                     }
                     listens
                 };
                 let done = this.backtest.judge(&this.candidate, &log.reader, &mut tell);
                 done.map_err(DataFusionError::Execution)?;
-                if !listens {
+                // Whoever no longer listens has seen enough.
+                if !listens || to.blocking_send(rows(&this.schema, &log.name, &judged)).is_err() {
                     return Ok(());
                 }
             }
-            // Whoever no longer listens has seen enough.
-            let _ = to.blocking_send(rows(&this.schema, &judged));
             Ok(())
         });
         builder.build()
     }
 }
 
-fn rows(schema: &SchemaRef, judged: &[Rejudged]) -> Result<RecordBatch> {
+fn rows(schema: &SchemaRef, log: &str, judged: &[Rejudged]) -> Result<RecordBatch> {
     let text =
         |of: fn(&Rejudged) -> Option<&str>| -> ArrayRef { Arc::new(judged.iter().map(of).collect::<StringArray>()) };
     let seqs = judged.iter().map(|one| i64::try_from(one.seq).unwrap_or(i64::MAX));
@@ -152,6 +152,7 @@ fn rows(schema: &SchemaRef, judged: &[Rejudged]) -> Result<RecordBatch> {
         text(|one| Some(one.certainty)),
         text(|one| one.rule.as_deref()),
         text(|one| Some(&one.instance)),
+        Arc::new(judged.iter().map(|_| Some(log)).collect::<StringArray>()),
     ];
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }

@@ -12,6 +12,7 @@ pub mod output;
 mod backtest;
 mod category;
 mod damage;
+mod late;
 mod rates;
 mod report;
 mod schema;

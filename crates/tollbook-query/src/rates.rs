@@ -12,6 +12,8 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::Expr;
 use futures::FutureExt;
 
+use crate::schema::Doc;
+
 /// Windows, with their length in microseconds.
 const WINDOWS: &[(&str, i64)] = &[
     ("second", 1_000_000),
@@ -24,6 +26,17 @@ const WINDOWS: &[(&str, i64)] = &[
 /// Columns of `calls` that calls can be counted together by.
 const SCOPES: &[&str] =
     &["instance", "server", "session", "grant", "agent", "tool", "category", "decision", "policy_hash", "log"];
+
+/// What the columns mean, where `tool` is what calls are counted by.
+pub const COLUMNS: &[Doc] = &[
+    Doc::new("tool", "What the calls have in common; one column for each word behind the window."),
+    Doc::new("calls", "Calls with a time, refused ones too."),
+    Doc::new("peak", "Most calls in one window, aligned in UTC."),
+    Doc::new("peak_start", "Where the busiest window begins; of several the first."),
+    Doc::new("rolling_peak", "Most calls in any window of that length that ends with a call."),
+    Doc::new("typical", "Median of the calls in a window, of those that have any."),
+    Doc::new("windows_in_use", "Windows that have a call."),
+];
 
 /// The function.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tollbook_log::schema::Kind;
 
 use crate::session::{QueryError, Session};
-use crate::{backtest, loops, table};
+use crate::{backtest, loops, rates, table};
 
 /// A column's name and meaning, with its unit.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +23,7 @@ impl Doc {
 /// A table or a table function, as `tollbook schema` tells of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableDoc {
-    /// What stands behind FROM.
+    /// What stands behind FROM; a function ends in `()`.
     pub name: &'static str,
     /// What one row is.
     pub meaning: &'static str,
@@ -38,30 +38,47 @@ const TABLES: &[(&str, &str)] = &[
     ("policies", "One row for each policy that a log holds."),
     ("outcomes", "Outcomes that came after their call was sealed; they are in calls too."),
     ("events", "What else a replay needs."),
-    ("backtest('candidate.toll')", "One row for each call that a policy judges anew."),
+    ("backtest()", "One row for each call that a policy judges anew: backtest('candidate.toll')."),
     ("loops()", "One row for each loop: a block of 1 to 8 equal calls that follows itself at least 3 times."),
+    (
+        "rates()",
+        "How many calls there were in a window: rates('minute', 'tool') has one row for each tool. Windows are second, \
+         minute, hour, day and week; behind the window stand columns of calls, none or several.",
+    ),
 ];
 
 /// The column that says which log, which every table has.
 pub(crate) const LOG: Doc = Doc::new("log", "The log's directory, as it was named.");
-pub(crate) const CATEGORY: Doc = Doc::new(
+const CATEGORY: Doc = Doc::new(
     "category",
     "What the tool does: read, write, execute, destructive or financial. Null where it isn't told.",
+);
+const ARGS: Doc = Doc::new(
+    "args",
+    "JSON text of what was kept of the arguments; see args_kept. args->>'amount' is one of them as text, \
+     args->'customer'->>'id' or json_get_str(args, 'customer', 'id') one inside of another, json_get_int, \
+     json_get_float and json_get_bool have its type, and args ? 'amount' says whether it is there. Where the paths \
+     that the policy reads were kept, each is one key: args->>'args.customer.id'.",
 );
 
 fn docs(table: &str) -> Vec<Doc> {
     let kept = |kind: Kind| kind.columns().iter().map(|column| Doc::new(column.name, column.doc));
     match table {
-        "calls" if Kind::Calls.schema().index_of("category").is_ok() => kept(Kind::Calls).chain([LOG]).collect(),
-        "calls" => kept(Kind::Calls).chain([LOG, CATEGORY]).collect(),
+        "calls" => kept(Kind::Calls).map(as_sql_sees_it).chain([LOG]).collect(),
         "outcomes" => kept(Kind::Outcomes).chain([LOG]).collect(),
         "events" => kept(Kind::Events).chain([LOG]).collect(),
         "limits" => table::limits(),
         "sessions" => table::SESSIONS.to_vec(),
         "policies" => table::POLICIES.to_vec(),
-        "backtest('candidate.toll')" => backtest::COLUMNS.to_vec(),
-        _ => loops::COLUMNS.to_vec(),
+        "backtest()" => backtest::COLUMNS.to_vec(),
+        "loops()" => loops::COLUMNS.to_vec(),
+        _ => rates::COLUMNS.to_vec(),
     }
+}
+
+/// Of some columns of `calls` SQL knows more than the files.
+fn as_sql_sees_it(column: Doc) -> Doc {
+    [ARGS, CATEGORY].into_iter().find(|known| known.name == column.name).unwrap_or(column)
 }
 
 /// What every table holds.
@@ -73,7 +90,12 @@ pub async fn schema() -> Result<Vec<TableDoc>, QueryError> {
     let session = Session::open(Vec::new(), options).await?;
     let mut tables = Vec::new();
     for (name, meaning) in TABLES {
-        let answer = session.ask(&format!("SELECT * FROM {name} LIMIT 0")).await?;
+        let from = match *name {
+            "backtest()" => "backtest('candidate.toll')",
+            "rates()" => "rates('minute', 'tool')",
+            other => other,
+        };
+        let answer = session.ask(&format!("SELECT * FROM {from} LIMIT 0")).await?;
         let docs = docs(name);
         let columns = Arc::clone(&answer.schema);
         let column = |field: &Arc<arrow::datatypes::Field>| {

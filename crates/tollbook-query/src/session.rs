@@ -13,7 +13,7 @@ use datafusion::datasource::{MemTable, ViewTable};
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::prelude::{DataFrame, JoinType, SessionConfig, SessionContext, coalesce, col, lit};
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, coalesce, col, lit};
 use tollbook_log::schema::Kind;
 use tollbook_log::{ReadError, Reader};
 
@@ -21,8 +21,8 @@ use crate::backtest::{Backtest, BacktestFunction};
 use crate::category::{self, Categories};
 use crate::loops::LoopsFunction;
 use crate::rates::RatesFunction;
-use crate::source::{LogSource, Source};
-use crate::{damage, table};
+use crate::source::LogSource;
+use crate::{damage, late, table};
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -112,10 +112,10 @@ impl Session {
         let mut context = SessionContext::new_with_config_rt(config, Arc::new(runtime.build()?));
         datafusion_functions_json::register_all(&mut context)?;
         let mut session = Self { context, logs: Arc::new(logs), skipped: Vec::new() };
-        let source = Arc::new(session.source(options.skip_damaged)?);
+        let sources = Arc::new(session.sources(options.skip_damaged)?);
         session.context.register_udf(category::function(options.categories.clone()));
-        session.tables(&source, options.categories)?;
-        session.context.register_udtf("loops", Arc::new(LoopsFunction(source)));
+        session.tables(&sources, options.categories)?;
+        session.context.register_udtf("loops", Arc::new(LoopsFunction(sources)));
         let backtest = BacktestFunction { logs: Arc::clone(&session.logs), backtest: options.backtest };
         session.context.register_udtf("backtest", Arc::new(backtest));
         session.context.register_udtf("rates", Arc::new(RatesFunction));
@@ -163,7 +163,7 @@ impl Session {
     }
 
     /// The files and open rows of the logs, without what is damaged where that was asked for.
-    fn source(&mut self, skip_damaged: bool) -> Result<Source, QueryError> {
+    fn sources(&mut self, skip_damaged: bool) -> Result<Vec<Arc<LogSource>>, QueryError> {
         let mut skipped = Vec::new();
         let mut logs = Vec::new();
         for log in self.logs.iter() {
@@ -183,16 +183,16 @@ impl Session {
                     Err(error) => return Err(error.into()),
                 }
             }
-            logs.push(LogSource { name: log.name.clone(), files, open });
+            logs.push(Arc::new(LogSource::new(log.name.clone(), files, open)));
         }
         self.skipped = skipped;
-        Ok(Source { logs })
+        Ok(logs)
     }
 
     /// `calls`, `outcomes` and `events`, each of all logs.
-    fn tables(&self, source: &Source, categories: Option<Arc<dyn Categories>>) -> Result<(), QueryError> {
-        let empty = LogSource { name: String::new(), files: Vec::new(), open: Vec::new() };
-        let logs = if source.logs.is_empty() { std::slice::from_ref(&empty) } else { &source.logs };
+    fn tables(&self, logs: &[Arc<LogSource>], categories: Option<Arc<dyn Categories>>) -> Result<(), QueryError> {
+        let empty = Arc::new(LogSource::new(String::new(), Vec::new(), Vec::new()));
+        let logs = if logs.is_empty() { std::slice::from_ref(&empty) } else { logs };
         for kind in Kind::ALL {
             let mut all: Option<DataFrame> = None;
             for log in logs {
@@ -241,44 +241,32 @@ impl Session {
         Ok(Some(self.context.read_table(table)?))
     }
 
-    /// The calls, with the outcomes that came after their segment was sealed. Those are few, so they are
-    /// looked up in memory, and only where there are any.
-    fn calls(&self, log: &LogSource) -> Result<DataFrame, QueryError> {
+    /// The calls, with the outcomes that came after their segment was sealed.
+    fn calls(&self, log: &Arc<LogSource>) -> Result<DataFrame, QueryError> {
         let rows = self.rows(log, Kind::Calls)?;
-        if log.files(Kind::Outcomes).next().is_none() && log.open(Kind::Outcomes).is_empty() {
+        if !log.can_be_late() {
             return Ok(rows);
         }
-        let late = self.rows(log, Kind::Outcomes)?.select([
-            col("instance").alias("late_instance"),
-            col("call_seq").alias("late_call_seq"),
-            col("outcome").alias("late_outcome"),
-            col("ts").alias("late_done_ts"),
-            col("seq").alias("late_done_seq"),
-            col("upstream_us").alias("late_upstream_us"),
-            col("result_bytes").alias("late_result_bytes"),
-            col("result_hash").alias("late_result_hash"),
-        ])?;
-        let joined =
-            rows.join(late, JoinType::Left, &["instance", "seq"], &["late_instance", "late_call_seq"], None)?;
-        let merged = Kind::Calls.columns().iter().map(|column| match column.name {
-            "outcome" | "done_ts" | "done_seq" | "upstream_us" | "result_bytes" | "result_hash" => {
-                coalesce(vec![col(column.name), col(format!("late_{}", column.name))]).alias(column.name)
-            }
-            name => col(name),
+        let merged = Kind::Calls.columns().iter().map(|column| {
+            let late = match column.name {
+                "outcome" | "upstream_us" | "result_bytes" | "result_hash" => column.name,
+                "done_ts" => "ts",
+                "done_seq" => "seq",
+                name => return col(name),
+            };
+            let late = late::function(log, late, column.cell.data_type()).call(vec![col("instance"), col("seq")]);
+            coalesce(vec![col(column.name), late]).alias(column.name)
         });
-        Ok(joined.select(merged.collect::<Vec<_>>())?)
+        Ok(rows.select(merged.collect::<Vec<_>>())?)
     }
 }
 
 /// The category by the user's word, or else as it was recorded, or else as it is told now.
 fn with_category(calls: DataFrame, categories: Option<&Arc<dyn Categories>>) -> Result<DataFrame, DataFusionError> {
     let args = || vec![col("tool"), col("args")];
-    let mut known = vec![category::overridden(categories.cloned()).call(args())];
-    if Kind::Calls.schema().index_of("category").is_ok() {
-        known.push(col("category"));
-    }
-    known.push(category::function(categories.cloned()).call(args()));
-    calls.with_column("category", coalesce(known))
+    let overridden = category::overridden(categories.cloned()).call(args());
+    let told = category::function(categories.cloned()).call(args());
+    calls.with_column("category", coalesce(vec![overridden, col("category"), told]))
 }
 
 impl LogDir {

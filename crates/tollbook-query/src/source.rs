@@ -1,17 +1,16 @@
-//! The logs that a session looks at, as they stood when it began, and their calls in order.
+//! A log that a session looks at, as it stood when the session began, and its calls in order.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
+use arrow::array::RecordBatch;
 use datafusion::catalog::memory::DataSourceExec;
 use datafusion::catalog::memory::MemorySourceConfig;
-use datafusion::common::Result;
+use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::listing::{ListingTableUrl, PartitionedFile};
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::execution::TaskContext;
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::col;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
@@ -21,17 +20,10 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tollbook_log::schema::Kind;
 
-use crate::loops::{Late, hash, is_error};
+use crate::late::Late;
 
 /// Batches of a range that are read before they are wanted. With two ranges ahead that is some 100 MB.
 const AHEAD_BATCHES: usize = 32;
-
-/// One log.
-#[derive(Debug)]
-pub struct Source {
-    /// The logs, in the order in which they were named.
-    pub logs: Vec<LogSource>,
-}
 
 /// The files and open rows of one log.
 #[derive(Debug)]
@@ -42,9 +34,15 @@ pub struct LogSource {
     pub files: Vec<(Kind, PathBuf, u64)>,
     /// Rows that aren't sealed.
     pub open: Vec<(Kind, RecordBatch)>,
+    late: OnceLock<Late>,
 }
 
 impl LogSource {
+    /// A log of these files and open rows.
+    pub fn new(name: String, files: Vec<(Kind, PathBuf, u64)>, open: Vec<(Kind, RecordBatch)>) -> Self {
+        Self { name, files, open, late: OnceLock::new() }
+    }
+
     /// Sealed files of a table.
     pub fn files(&self, kind: Kind) -> impl Iterator<Item = (&PathBuf, u64)> {
         self.files.iter().filter(move |file| file.0 == kind).map(|(_, path, bytes)| (path, *bytes))
@@ -69,9 +67,7 @@ impl LogSource {
         }
         ranges
     }
-}
 
-impl Source {
     /// Columns of all calls, in the order of each instance.
     pub fn calls_in_order(
         &self,
@@ -79,19 +75,14 @@ impl Source {
         columns: &[&str],
     ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
         let mut plans = Vec::new();
-        for log in &self.logs {
-            for range in log.ranges() {
-                plans.push(scan(Kind::Calls, &range, columns)?);
-            }
-            plans.push(open(Kind::Calls, log.open(Kind::Calls), columns)?);
+        for range in self.ranges() {
+            plans.push(scan(Kind::Calls, &range, columns)?);
         }
+        plans.push(open(Kind::Calls, self.open(Kind::Calls), columns)?);
         let context = Arc::clone(context);
         let streams = futures::stream::iter(plans).map(move |plan| {
             let plan = merged(plan)?;
-            Ok::<_, datafusion::error::DataFusionError>(spawn_buffered(
-                plan.execute(0, Arc::clone(&context))?,
-                AHEAD_BATCHES,
-            ))
+            Ok::<_, DataFusionError>(spawn_buffered(plan.execute(0, Arc::clone(&context))?, AHEAD_BATCHES))
         });
         let started = streams.map(futures::future::ready).buffered(2);
         Ok(started
@@ -102,40 +93,18 @@ impl Source {
             .boxed())
     }
 
-    /// The outcomes that aren't in their call's row. They are few.
-    pub async fn late(&self, context: &Arc<TaskContext>) -> Result<Late> {
-        let columns = &["instance", "call_seq", "outcome", "result_hash"];
-        let mut late = Late::default();
-        for log in &self.logs {
-            let files: Vec<_> = log.files(Kind::Outcomes).collect();
-            let mut plans = vec![open(Kind::Outcomes, log.open(Kind::Outcomes), columns)?];
-            if !files.is_empty() {
-                plans.push(scan(Kind::Outcomes, &files, columns)?);
-            }
-            for plan in plans {
-                for partition in 0..plan.properties().partitioning.partition_count() {
-                    let mut batches: SendableRecordBatchStream = plan.execute(partition, Arc::clone(context))?;
-                    while let Some(batch) = batches.next().await {
-                        add_late(&mut late, &batch?);
-                    }
-                }
-            }
+    /// The outcomes that aren't in their call's row, read when they are first asked for.
+    pub fn late(&self) -> Result<&Late> {
+        if self.late.get().is_none() {
+            // Whoever else read them meanwhile has read the same.
+            let _ = self.late.set(Late::read(self)?);
         }
-        Ok(late)
+        self.late.get().ok_or_else(|| DataFusionError::Internal("what was set is there".to_owned()))
     }
-}
 
-fn add_late(late: &mut Late, batch: &RecordBatch) {
-    let text = |name: &str| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
-    let seqs = batch.column_by_name("call_seq").and_then(|column| column.as_primitive_opt::<Int64Type>());
-    let (Some(instances), Some(seqs), Some(outcomes), Some(results)) =
-        (text("instance"), seqs, text("outcome"), text("result_hash"))
-    else {
-        return;
-    };
-    for row in 0..batch.num_rows() {
-        let result = results.is_valid(row).then(|| hash(results.value(row))).flatten();
-        late.insert((instances.value(row).to_owned(), seqs.value(row)), (is_error(outcomes.value(row)), result));
+    /// Whether an outcome can have come after its call was sealed.
+    pub fn can_be_late(&self) -> bool {
+        self.files.iter().any(|file| file.0 == Kind::Outcomes) || self.open.iter().any(|rows| rows.0 == Kind::Outcomes)
     }
 }
 

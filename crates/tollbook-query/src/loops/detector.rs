@@ -70,6 +70,33 @@ pub struct Loop {
     pub still_running: bool,
 }
 
+/// From this span on, in microseconds, a loop looks like a wait.
+const POLLING_SPAN_US: i64 = 3_600_000_000;
+
+/// Whether a loop is a mistake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LooksLike {
+    /// The same calls with other results, or spread over an hour or longer: a wait, and not a mistake.
+    Polling,
+    /// The same calls with the same results.
+    Stuck,
+    /// Nobody knows what came of the calls.
+    Unknown,
+}
+
+impl Loop {
+    /// What it looks like.
+    #[must_use]
+    pub fn looks_like(&self) -> LooksLike {
+        match self.results {
+            Results::Differ => LooksLike::Polling,
+            _ if self.span_us.is_some_and(|span| span >= POLLING_SPAN_US) => LooksLike::Polling,
+            Results::Same => LooksLike::Stuck,
+            Results::Unknown => LooksLike::Unknown,
+        }
+    }
+}
+
 /// Looks for loops in calls that come in the order of each instance.
 #[derive(Debug, Default)]
 pub struct Detector {

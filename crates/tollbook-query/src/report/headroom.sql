@@ -13,7 +13,7 @@ used AS (
         CAST(limits.max AS DOUBLE) AS admits,
         100.0 * (CAST(limits.used_before AS DOUBLE) + CAST(limits.amount AS DOUBLE)) / CAST(limits.max AS DOUBLE) AS percent
     FROM limits
-    JOIN chosen ON chosen.instance = limits.instance AND chosen.seq = limits.seq
+    JOIN chosen ON chosen.instance = limits.instance AND chosen.seq = limits.seq AND chosen.log = limits.log
     WHERE limits.amount IS NOT NULL AND limits.max > 0
 )
 SELECT

@@ -5,13 +5,9 @@ WITH chosen AS (
     WHERE true
 ),
 found AS (
-    SELECT
-        loops.*,
-        chosen.agent,
-        -- The same calls with other results, or spread over hours, look like a wait and not like a mistake.
-        loops.results = 'differ' OR coalesce(loops.span >= INTERVAL '1 hour', false) AS polling
+    SELECT loops.*, chosen.agent
     FROM loops() AS loops
-    JOIN chosen ON chosen.instance = loops.instance AND chosen.seq = loops.start_seq
+    JOIN chosen ON chosen.instance = loops.instance AND chosen.seq = loops.start_seq AND chosen.log = loops.log
 )
 SELECT
     session,
@@ -25,8 +21,8 @@ SELECT
     errors,
     results,
     span,
-    CASE WHEN polling THEN 'polling' ELSE 'loop' END AS looks_like,
+    looks_like,
     still_running
 FROM found
-ORDER BY polling, wasted_calls DESC, session, start_seq
+ORDER BY looks_like = 'polling', wasted_calls DESC, session, start_seq
 LIMIT 10

@@ -5,16 +5,12 @@ WITH chosen AS (
     WHERE true
 ),
 found AS (
-    SELECT
-        loops.*,
-        chosen.agent,
-        -- The same calls with other results, or spread over hours, look like a wait and not like a mistake.
-        loops.results = 'differ' OR coalesce(loops.span >= INTERVAL '1 hour', false) AS polling
+    SELECT loops.*, chosen.agent
     FROM loops() AS loops
-    JOIN chosen ON chosen.instance = loops.instance AND chosen.seq = loops.start_seq
+    JOIN chosen ON chosen.instance = loops.instance AND chosen.seq = loops.start_seq AND chosen.log = loops.log
 )
 SELECT
-    CASE WHEN polling THEN 'polling' ELSE 'loop' END AS looks_like,
+    looks_like,
     count(*) AS loops,
     count(DISTINCT session) AS sessions,
     (SELECT count(DISTINCT session) FROM chosen) AS of_sessions,
@@ -26,5 +22,5 @@ SELECT
     count(*) FILTER (WHERE results = 'differ') AS results_differ,
     count(*) FILTER (WHERE results = 'unknown') AS results_unknown
 FROM found
-GROUP BY polling
-ORDER BY polling
+GROUP BY looks_like
+ORDER BY looks_like = 'polling', looks_like

@@ -5,23 +5,19 @@ WITH chosen AS (
     WHERE true
 ),
 found AS (
-    SELECT
-        loops.*,
-        chosen.agent,
-        -- The same calls with other results, or spread over hours, look like a wait and not like a mistake.
-        loops.results = 'differ' OR coalesce(loops.span >= INTERVAL '1 hour', false) AS polling
+    SELECT loops.*, chosen.agent
     FROM loops() AS loops
-    JOIN chosen ON chosen.instance = loops.instance AND chosen.seq = loops.start_seq
+    JOIN chosen ON chosen.instance = loops.instance AND chosen.seq = loops.start_seq AND chosen.log = loops.log
 )
 SELECT
     array_to_string(tools, ' ') AS tools,
     agent,
     period,
-    CASE WHEN polling THEN 'polling' ELSE 'loop' END AS looks_like,
+    looks_like,
     count(*) AS loops,
     count(DISTINCT session) AS sessions,
     sum(wasted_calls) AS wasted_calls
 FROM found
-GROUP BY array_to_string(tools, ' '), agent, period, polling
-ORDER BY polling, wasted_calls DESC, tools, agent, period
+GROUP BY array_to_string(tools, ' '), agent, period, looks_like
+ORDER BY looks_like = 'polling', wasted_calls DESC, tools, agent, period, looks_like
 LIMIT 20

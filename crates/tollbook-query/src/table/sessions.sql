@@ -16,9 +16,9 @@ WITH counted AS (
     GROUP BY session, instance, log
 ),
 looped AS (
-    SELECT session, instance, count(*) AS loops, sum(calls) AS loop_calls
+    SELECT session, instance, log, count(*) AS loops, sum(calls) AS loop_calls
     FROM loops()
-    GROUP BY session, instance
+    GROUP BY session, instance, log
 )
 SELECT
     counted.session,
@@ -36,4 +36,4 @@ SELECT
     counted.instance,
     counted.log
 FROM counted
-LEFT JOIN looped ON looped.session = counted.session AND looped.instance = counted.instance
+LEFT JOIN looped ON looped.session = counted.session AND looped.instance = counted.instance AND looped.log = counted.log
