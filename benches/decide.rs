@@ -14,7 +14,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use tollbook_engine::run::Runs;
-use tollbook_engine::{Args, Bounds, Call, Engine, Hash128, State, canonical, hash128};
+use tollbook_engine::{Args, Bounds, Call, Decision, Engine, Hash128, State, canonical, hash128};
 use tollbook_policy::json::parse;
 use tollbook_policy::{Policy, Target};
 
@@ -68,13 +68,14 @@ fn decisions(criterion: &mut Criterion) {
         let engine = Engine::compile(&policy(tools), "bench").expect("a good policy");
         let sessions: Vec<String> = (0..keys).map(|session| format!("session-{session:07}")).collect();
         let mut state = state_with(&engine, &sessions);
+        let mut decision = Decision::default();
         let (mut seq, mut next) = (u64::try_from(keys).unwrap_or(0), 0);
         group.bench_function(BenchmarkId::new("known key", format!("{tools} tools, {keys} keys")), |bencher| {
             bencher.iter(|| {
                 seq += 1;
                 // A stride that visits the keys far apart.
                 next = (next + 7_919) % keys;
-                let decision = engine.decide(&mut state, seq, &call(&sessions[next], args));
+                engine.decide_into(&mut decision, &mut state, seq, &call(&sessions[next], args));
                 state.settle(seq, tollbook_engine::End::Ok, None);
                 black_box(decision.verdict)
             });

@@ -12,7 +12,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use governor::{Quota, RateLimiter};
 use limitador::RateLimiter as Limitador;
 use limitador::limit::{Context as LimitContext, Expression, Limit, Namespace, Predicate};
-use tollbook_engine::{Args, Bounds, Call, End, Engine, Hash128, State};
+use tollbook_engine::{Args, Bounds, Call, Decision, End, Engine, Hash128, State};
 use tollbook_policy::Target;
 use tollbook_policy::json::parse;
 
@@ -55,6 +55,7 @@ fn tollbook(criterion: &mut Criterion) {
         criterion.benchmark_group("decide").bench_function(BenchmarkId::new("tollbook: condition and limit, facts", keys), |bencher| {
             bencher.iter_custom(|rounds| {
                 let mut spent = Duration::ZERO;
+                let mut decision = Decision::default();
                 let mut left = rounds;
                 while left > 0 {
                     // As many calls in flight as a busy gateway has; they end off the clock.
@@ -63,7 +64,8 @@ fn tollbook(criterion: &mut Criterion) {
                     let began = Instant::now();
                     for _ in 0..calls {
                         next = (next + 7_919) % keys;
-                        black_box(&engine.decide(&mut state, seq, &call(&sessions[next])));
+                        engine.decide_into(&mut decision, &mut state, seq, &call(&sessions[next]));
+                        black_box(&decision);
                         seq += 1;
                     }
                     spent += began.elapsed();
@@ -74,12 +76,13 @@ fn tollbook(criterion: &mut Criterion) {
             });
         });
         criterion.benchmark_group("decide").bench_function(BenchmarkId::new("tollbook: condition and limit, facts, settled", keys), |bencher| {
+            let mut decision = Decision::default();
             bencher.iter(|| {
                 next = (next + 7_919) % keys;
-                let verdict = engine.decide(&mut state, seq, &call(&sessions[next])).verdict;
+                engine.decide_into(&mut decision, &mut state, seq, &call(&sessions[next]));
                 state.settle(seq, End::Ok, None);
                 seq += 1;
-                black_box(verdict)
+                black_box(decision.verdict)
             });
         });
     }

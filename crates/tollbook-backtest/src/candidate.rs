@@ -137,7 +137,8 @@ impl Candidate {
             // An imported record knows the name alone.
             call.category = Some(Category::by_name(call.tool).name());
         }
-        let decision = engine.decide(&mut self.state, event.seq, &call);
+        let mut decision = Decision::default();
+        engine.decide_into(&mut decision, &mut self.state, event.seq, &call);
         if let (Some(recorded), Some(own)) = (&record.approval, &decision.approval) {
             self.approvals.insert(recorded.clone(), own.clone());
         }

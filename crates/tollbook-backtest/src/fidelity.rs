@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tollbook_engine::{
-    Activated, Body, Bounds, Engine, Event, Judge, PolicyHash, Record, SnapshotError, State, Verdict,
+    Activated, Body, Bounds, Decision, Engine, Event, Judge, PolicyHash, Record, SnapshotError, State, Verdict,
 };
 use tollbook_policy::Policy;
 
@@ -180,7 +180,8 @@ impl Fidelity {
             self.unknown += 1;
             return;
         };
-        let decision = engine.decide(&mut self.state, event.seq, &call);
+        let mut decision = Decision::default();
+        engine.decide_into(&mut decision, &mut self.state, event.seq, &call);
         // A call that couldn't be judged then, as one without an agent by a limit per agent, can't be now.
         if decision.verdict == Verdict::Unknown && record.verdict != Some(Verdict::Unknown) {
             self.unknown += 1;

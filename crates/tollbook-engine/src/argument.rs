@@ -9,6 +9,7 @@ use tollbook_policy::policy::Path;
 
 use crate::canonical::{canonical, hash128};
 use crate::record::{Hash128, Kept, RecordedArgs};
+use crate::same::same;
 
 /// What is known of a call's arguments.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +60,7 @@ impl<'a> Args<'a> {
     }
 
     /// What stands at `path`, whose text is `path_text`.
+    #[inline]
     pub(crate) fn find(&self, path: &Path, path_text: &str) -> Found<'a> {
         match self.source {
             Source::Whole(node) => follow(node, path),
@@ -135,9 +137,13 @@ pub fn follow<'a>(args: Option<&'a Node<'a>>, path: &Path) -> Found<'a> {
     present(node_at(args, path))
 }
 
+#[inline]
 fn node_at<'a>(args: Option<&'a Node<'a>>, path: &Path) -> Option<&'a Node<'a>> {
-    let member = |node: &'a Node<'a>, key: &str| node.members()?.iter().find(|member| member.key == key);
-    path.keys.iter().try_fold(args?, |node, key| member(node, key).map(|member| &member.node))
+    let mut node = args?;
+    for key in &path.keys {
+        node = &node.members()?.iter().find(|member| same(&member.key, key))?.node;
+    }
+    Some(node)
 }
 
 fn present<'a>(node: Option<&'a Node<'a>>) -> Found<'a> {

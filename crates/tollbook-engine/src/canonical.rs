@@ -23,7 +23,7 @@ fn write(out: &mut String, node: &Node<'_>) {
         Value::Null => out.push_str("null"),
         Value::Bool(true) => out.push_str("true"),
         Value::Bool(false) => out.push_str("false"),
-        Value::Number(text) => write_number(out, text),
+        Value::Number(number) => write_number(out, number.text),
         Value::String(text) => quote_into(out, text),
         Value::Array(elements) => {
             out.push('[');

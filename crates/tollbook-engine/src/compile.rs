@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 use minicbor::{Decode, Encode};
 use tollbook_policy::policy::{
     Approve, Break, Count, Default, Group, Limit, OnlyDuring, Path, Rule, Rules, Run, Scope, Selector,
@@ -19,6 +19,7 @@ use crate::condition::Condition;
 use crate::hours::Hours;
 use crate::limit::Measure;
 use crate::record::{Hash128, PolicyHash};
+use crate::same::Ends;
 
 /// A policy ready to judge the calls of one server. It never changes; what changes is [`crate::State`].
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub struct Engine {
     pub(crate) default: Default,
     pub(crate) clauses: Clauses,
     blocks: Vec<Vec<Step>>,
-    named: HashMap<Box<str>, Plan, foldhash::fast::FixedState>,
+    named: HashTable<Named>,
     /// What applies to a tool that isn't named, where names alone choose.
     unnamed: Plan,
     hidden: Vec<Selector>,
@@ -88,6 +89,14 @@ pub(crate) struct Plan {
     pub steps: Vec<Step>,
 }
 
+/// A tool that the policy names, with what applies to it.
+#[derive(Debug)]
+struct Named {
+    ends: Ends,
+    name: Box<str>,
+    plan: Plan,
+}
+
 /// What every clause has: its rule id, its text and whether it only watches.
 #[derive(Debug)]
 pub(crate) struct Text {
@@ -132,6 +141,8 @@ pub(crate) struct ApprovePlan {
 pub(crate) struct LimitPlan {
     pub counter: Box<str>,
     pub owner: Owner,
+    /// Whether the owner is each tool, counted apart.
+    each_tool: bool,
     pub measure: Measure,
     pub scope: Scope,
     pub of: Option<(Path, Box<str>)>,
@@ -143,7 +154,7 @@ pub(crate) struct LimitPlan {
 impl LimitPlan {
     /// The tool by which a key is told apart, if each tool is counted apart.
     pub fn tool<'a>(&self, tool: &'a str) -> &'a str {
-        if let Owner::EachTool(_) = self.owner { tool } else { "" }
+        if self.each_tool { tool } else { "" }
     }
 }
 
@@ -224,7 +235,7 @@ impl Engine {
             within_max_us: compiler.clauses.breaks.iter().map(|plan| plan.within_us).max().unwrap_or(0),
             clauses: compiler.clauses,
             blocks: compiler.blocks,
-            named: HashMap::default(),
+            named: HashTable::new(),
             unnamed: Plan::default(),
             hidden: policy.hide.clone(),
             patterns,
@@ -236,7 +247,9 @@ impl Engine {
         for name in names {
             let mut plan = engine.plan_of(&name, None, own.get(name.as_str()).copied());
             plan.tool_id = Some(tool_id(&name));
-            engine.named.insert(name.into(), plan);
+            let ends = Ends::of(&name);
+            let named = Named { ends, name: name.into(), plan };
+            engine.named.insert_unique(ends.hash(), named, |named| named.ends.hash());
         }
         Ok(engine)
     }
@@ -286,18 +299,30 @@ impl Engine {
         paths.into_iter().collect()
     }
 
-    /// What applies to a tool: ready for those that the policy names, and for all others where names alone
-    /// choose.
-    pub(crate) fn plan(&self, tool: &str, category: Option<&str>) -> Cow<'_, Plan> {
-        match self.named.get(tool) {
-            Some(plan) if !self.by_category => Cow::Borrowed(plan),
-            None if self.by_name => Cow::Borrowed(&self.unnamed),
-            named => {
-                let mut plan = self.plan_of(tool, category, named.and_then(|plan| plan.own));
-                plan.tool_id = named.and_then(|plan| plan.tool_id);
-                Cow::Owned(plan)
-            }
+    /// What applies to a tool, where that needn't be worked out for the call: for those that the policy names,
+    /// and for all others where names alone choose.
+    pub(crate) fn ready_plan(&self, tool: &str) -> Option<&Plan> {
+        match self.named(tool) {
+            Some(plan) => (!self.by_category).then_some(plan),
+            None => self.by_name.then_some(&self.unnamed),
         }
+    }
+
+    fn named(&self, tool: &str) -> Option<&Plan> {
+        let ends = Ends::of(tool);
+        let is_it = |named: &Named| named.ends == ends && (ends.are_all() || *named.name == *tool);
+        self.named.find(ends.hash(), is_it).map(|named| &named.plan)
+    }
+
+    /// What applies to a tool of this category.
+    pub(crate) fn plan(&self, tool: &str, category: Option<&str>) -> Cow<'_, Plan> {
+        if let Some(plan) = self.ready_plan(tool) {
+            return Cow::Borrowed(plan);
+        }
+        let named = self.named(tool);
+        let mut plan = self.plan_of(tool, category, named.and_then(|plan| plan.own));
+        plan.tool_id = named.and_then(|plan| plan.tool_id);
+        Cow::Owned(plan)
     }
 
     fn plan_of(&self, tool: &str, category: Option<&str>, own: Option<usize>) -> Plan {
@@ -433,6 +458,7 @@ fn limit(source: &Limit, rule: &str, owner: Owner) -> LimitPlan {
     let micros = |count: u64| i64::try_from(count).unwrap_or(i64::MAX).saturating_mul(1_000_000);
     LimitPlan {
         counter: source.counter.as_str().into(),
+        each_tool: matches!(owner, Owner::EachTool(_)),
         owner,
         measure: Measure {
             length_us: micros(source.window.seconds()).max(1),

@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 
 use regex::{Regex, RegexBuilder};
 use tollbook_policy::Decimal;
-use tollbook_policy::json::Value;
+use tollbook_policy::json::{self, Value};
 use tollbook_policy::policy::{Condition as Source, Literal, Op, Path};
 
 use crate::argument::{Args, Found};
@@ -49,7 +49,8 @@ enum Test {
     },
     Ordered {
         to: Number,
-        admits: fn(Ordering) -> bool,
+        /// Whether it holds for an argument that is less, equal and greater.
+        admits: [bool; 3],
     },
     Regex {
         regex: Regex,
@@ -90,10 +91,10 @@ impl Condition {
                     if let Literal::List(items) = value { items.as_slice() } else { std::slice::from_ref(value) };
                 Test::In { list: items.iter().filter_map(scalar).collect(), negated: op == Op::NotIn }
             }
-            Op::Lt => ordered(value, Ordering::is_lt),
-            Op::Lte => ordered(value, Ordering::is_le),
-            Op::Gt => ordered(value, Ordering::is_gt),
-            Op::Gte => ordered(value, Ordering::is_ge),
+            Op::Lt => ordered(value, [true, false, false]),
+            Op::Lte => ordered(value, [true, true, false]),
+            Op::Gt => ordered(value, [false, false, true]),
+            Op::Gte => ordered(value, [false, true, true]),
             Op::Regex | Op::NotRegex => match value {
                 Literal::String(pattern) => Test::Regex { regex: compile_regex(pattern)?, negated: op == Op::NotRegex },
                 _ => Test::Never,
@@ -115,7 +116,9 @@ impl Condition {
             (Test::In { list, negated }, Found::Value(value)) => {
                 Some(list.iter().any(|item| item.equals(value)) != *negated)
             }
-            (Test::Ordered { to, admits }, Found::Value(Value::Number(text))) => to.compare(text).map(*admits),
+            (Test::Ordered { to, admits }, Found::Value(Value::Number(number))) => {
+                to.compare(number).map(|order| admitted(*admits, order))
+            }
             (Test::Regex { regex, negated }, Found::Value(Value::String(text))) => {
                 Some(regex.is_match(text) != *negated)
             }
@@ -125,6 +128,14 @@ impl Condition {
             (Test::Ordered { .. } | Test::Regex { .. }, Found::Value(_)) => None,
         };
         if holds == Some(true) { Truth::True } else { Truth::NotTrue }
+    }
+}
+
+fn admitted([less, equal, greater]: [bool; 3], order: Ordering) -> bool {
+    match order {
+        Ordering::Less => less,
+        Ordering::Equal => equal,
+        Ordering::Greater => greater,
     }
 }
 
@@ -143,6 +154,12 @@ pub(crate) fn all(conditions: &[Condition], args: &Args<'_>) -> Truth {
 
 /// Whether every condition of at least one list holds.
 pub(crate) fn any(lists: &[Vec<Condition>], args: &Args<'_>) -> Truth {
+    // Most rules are one comparison.
+    if let [list] = lists
+        && let [condition] = list.as_slice()
+    {
+        return condition.judge(args);
+    }
     let mut truth = Truth::NotTrue;
     for list in lists {
         match all(list, args) {
@@ -160,7 +177,7 @@ impl Scalar {
         match (self, value) {
             (Self::Bool(a), Value::Bool(b)) => a == b,
             (Self::String(a), Value::String(b)) => **a == **b,
-            (Self::Number(a), Value::Number(text)) => a.compare(text) == Some(Ordering::Equal),
+            (Self::Number(a), Value::Number(number)) => a.compare(number) == Some(Ordering::Equal),
             _ => false,
         }
     }
@@ -177,28 +194,13 @@ impl Scalar {
 
 impl Number {
     /// The argument's order relative to this number; None for a number beyond every bound.
-    fn compare(&self, argument: &str) -> Option<Ordering> {
-        if let (Some(micros), Some(own)) = (short_whole_micros(argument), self.micros) {
+    #[inline]
+    fn compare(&self, argument: &json::Number<'_>) -> Option<Ordering> {
+        if let (Some(micros), Some(own)) = (argument.short_micros(), self.micros) {
             return Some(micros.cmp(&own));
         }
-        Some(Decimal::parse(argument)?.cmp(&self.exact))
+        Some(Decimal::parse(argument.text)?.cmp(&self.exact))
     }
-}
-
-/// Millionths of a whole number of at most twelve digits, without reading it as a decimal.
-pub(crate) fn short_whole_micros(text: &str) -> Option<i64> {
-    if text.is_empty() || text.len() > 12 {
-        return None;
-    }
-    let mut whole = 0;
-    for byte in text.bytes() {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        whole = whole * 10 + i64::from(digit);
-    }
-    Some(whole * 1_000_000)
 }
 
 fn scalar(literal: &Literal) -> Option<Scalar> {
@@ -214,7 +216,7 @@ fn number(exact: &Decimal) -> Number {
     Number { exact: exact.clone(), micros: exact.to_micros() }
 }
 
-fn ordered(literal: &Literal, admits: fn(Ordering) -> bool) -> Test {
+fn ordered(literal: &Literal, admits: [bool; 3]) -> Test {
     match literal {
         Literal::Number(exact) => Test::Ordered { to: number(exact), admits },
         _ => Test::Never,

@@ -30,6 +30,23 @@ pub struct Decision<'a> {
     pub approval: Option<String>,
 }
 
+/// Allowed, and nothing looked at.
+impl Default for Decision<'_> {
+    fn default() -> Self {
+        Self {
+            verdict: Verdict::Allow,
+            reason: Reason::Allowed,
+            rule: None,
+            message: None,
+            limits: SmallVec::new(),
+            shadow_rules: Vec::new(),
+            run: None,
+            retry_at_us: None,
+            approval: None,
+        }
+    }
+}
+
 impl Decision<'_> {
     /// What the agent is told: the policy's own text, or else the reason's.
     #[must_use]

@@ -71,6 +71,14 @@ impl Flight {
             return;
         }
         self.calls.push_back(InFlight { seq, at_us, session, tool, settled: false, first, charges });
+        if u64::try_from(self.len()).unwrap_or(u64::MAX) > calls_max {
+            self.give_up_oldest(calls_max);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn give_up_oldest(&mut self, calls_max: u64) {
         while u64::try_from(self.len()).unwrap_or(u64::MAX) > calls_max {
             let Some(oldest) = self.calls.iter_mut().find(|call| !call.settled) else { break };
             oldest.settled = true;

@@ -11,6 +11,8 @@ use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
 use minicbor::{Decode, Decoder, Encode, Encoder};
 
+use crate::same::same;
+
 /// What an entry is looked up by: a number, and two texts of which either may be empty.
 pub(crate) type KeyRef<'a> = (u32, &'a str, &'a str);
 
@@ -108,6 +110,7 @@ impl<V: Default> Keyed<V> {
     }
 
     /// Adds a key that isn't there. None once 2^32 entries are held.
+    #[inline(never)]
     pub fn insert(&mut self, key: KeyRef<'_>, value: V) -> Option<Handle> {
         let filled = Slot { generation: 1, number: key.0, first: key.1.into(), second: key.2.into(), value };
         let (slot, generation) = match self.free.pop() {
@@ -193,23 +196,17 @@ impl<'b, C, V: Decode<'b, C> + Default> Decode<'b, C> for Keyed<V> {
     }
 }
 
-/// Whether two texts are equal. Empty ones are told by their length alone: what an empty `Box` points at is
-/// no memory, and a vectorised comparison that is handed such an address takes ten times as long.
-fn same(a: &str, b: &str) -> bool {
-    a.len() == b.len() && (a.is_empty() || a == b)
-}
-
 #[inline]
 fn hash_of(hasher: &SeedableRandomState, key: KeyRef<'_>) -> u64 {
-    // One number tells where the first text ends, so that no two keys are written alike.
     let mut hasher = hasher.build_hasher();
-    let first_bytes = u64::try_from(key.1.len()).unwrap_or(u64::MAX);
-    hasher.write_u64((u64::from(key.0) << 32) ^ first_bytes);
-    if first_bytes > 0 {
+    // Most keys have one text. Where the first of two ends is hashed too, so that no two keys are written alike.
+    if !key.1.is_empty() {
         hasher.write(key.1.as_bytes());
+        hasher.write_usize(key.1.len());
     }
     hasher.write(key.2.as_bytes());
-    hasher.finish()
+    // Nobody outside chooses the number, so it is enough that it sets keys of the same texts apart.
+    hasher.finish() ^ u64::from(key.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 fn slot_hash<V>(slots: &[Slot<V>], hasher: &SeedableRandomState, slot: u32) -> u64 {

@@ -25,6 +25,7 @@ mod hours;
 mod keyed;
 mod limit;
 mod record;
+mod same;
 mod snapshot;
 mod state;
 

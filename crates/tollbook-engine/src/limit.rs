@@ -80,6 +80,17 @@ impl Measure {
         if self.rolling { at_us.saturating_sub(self.length_us) } else { at_us - at_us.rem_euclid(self.length_us) }
     }
 
+    /// The same where `usage` was held: most calls fall into the window that it was last advanced to, and a
+    /// comparison is cheaper than the division.
+    pub fn start_us_by(&self, usage: &Usage, at_us: i64) -> i64 {
+        match *usage {
+            Usage::Plain { start_us, .. } if at_us >= start_us && at_us.saturating_sub(start_us) < self.length_us => {
+                start_us
+            }
+            _ => self.start_us(at_us),
+        }
+    }
+
     /// An empty window that begins at `start_us`.
     pub fn usage(&self, start_us: i64) -> Usage {
         if self.rolling {

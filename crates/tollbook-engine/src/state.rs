@@ -202,6 +202,12 @@ impl Counters {
         if let Some(counter) = known.and_then(|binding| binding.counters.get(limit)) {
             return *counter;
         }
+        self.bind(engine, limit)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn bind(&mut self, engine: &Engine, limit: usize) -> u32 {
         if self.bindings.len() >= BINDINGS_MAX {
             self.bindings.clear();
         }
@@ -238,10 +244,10 @@ impl Counters {
 
     /// Whether `amount` more fits into a key's window; what has left that is forgotten.
     pub fn probe(&mut self, key: KeyRef<'_>, measure: &Measure, now_us: i64, amount: i64) -> (Option<Handle>, Probe) {
-        let start_us = measure.start_us(now_us);
         let Some((handle, usage)) = self.usages.find_mut(key) else {
-            return (None, measure.probe(None, start_us, amount));
+            return (None, measure.probe(None, measure.start_us(now_us), amount));
         };
+        let start_us = measure.start_us_by(usage, now_us);
         self.charges -= usage.advance(start_us);
         (Some(handle), measure.probe(Some(usage), start_us, amount))
     }
@@ -289,12 +295,16 @@ impl Counters {
         micros: i64,
     ) -> Option<Charged> {
         // A key that was idle may have made room for another.
-        let handle = match held.filter(|handle| self.usages.get(*handle).is_some()) {
+        let handle = match held
+            .filter(|handle| self.usages.get_mut(*handle).map(|usage| usage.charge(now_us, micros)).is_some())
+        {
             Some(handle) => handle,
-            None => self.usages.insert(key, measure.usage(start_us))?,
+            None => {
+                let mut usage = measure.usage(start_us);
+                usage.charge(now_us, micros);
+                self.usages.insert(key, usage)?
+            }
         };
-        let usage = self.usages.get_mut(handle)?;
-        usage.charge(now_us, micros);
         self.charges += u64::from(measure.rolling);
         Some(Charged { counter: handle, start_us, micros })
     }

@@ -346,7 +346,8 @@ impl Desk {
             args: Args::whole(frame.args, args.hash.unwrap_or(Hash128([0; 16]))),
         };
         let began = Instant::now();
-        let decision = engine.decide(&mut self.state, seq, &call);
+        let mut decision = Decision::default();
+        engine.decide_into(&mut decision, &mut self.state, seq, &call);
         let decide_ns = u64::try_from(began.elapsed().as_nanos()).ok();
         if let Some(metrics) = &self.metrics {
             let rule = decision.rule.unwrap_or(decision.reason.code());

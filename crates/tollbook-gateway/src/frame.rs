@@ -210,9 +210,10 @@ fn request_id(node: &Node<'_>) -> Result<RequestId, Refused> {
             let quoted = json::quote(text);
             Ok(RequestId { text: quoted.clone(), key: quoted })
         }
-        Value::Number(text) => {
-            let key = Decimal::parse(text).map_or_else(|| (*text).to_owned(), |number| number.to_string());
-            Ok(RequestId { text: (*text).to_owned(), key })
+        Value::Number(number) => {
+            let text = number.text.to_owned();
+            let key = Decimal::parse(&text).map_or_else(|| text.clone(), |decimal| decimal.to_string());
+            Ok(RequestId { text, key })
         }
         _ => refused("frame_not_jsonrpc", "`id` is neither a string nor a number"),
     }

@@ -98,7 +98,7 @@ fn from_json(node: &Node<'_>) -> Tree {
     match &node.value {
         Value::Null => Tree::Null,
         Value::Bool(value) => Tree::Bool(*value),
-        Value::Number(text) => Tree::Number((*text).to_owned()),
+        Value::Number(number) => Tree::Number(number.text.to_owned()),
         Value::String(text) => Tree::Text(text.clone().into_owned()),
         Value::Array(elements) => Tree::List(elements.iter().map(from_json).collect()),
         Value::Object(members) => {

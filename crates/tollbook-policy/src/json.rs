@@ -32,14 +32,53 @@ pub enum Value<'a> {
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// The number's own text; see [`crate::Decimal::parse`].
-    Number(&'a str),
+    /// A number.
+    Number(Number<'a>),
     /// A string, its escapes resolved.
     String(Cow<'a, str>),
     /// An array.
     Array(Vec<Node<'a>>),
     /// An object, in the order of the text; no two keys are equal.
     Object(Vec<Member<'a>>),
+}
+
+/// A number as it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Number<'a> {
+    /// Its own text; see [`crate::Decimal::parse`].
+    pub text: &'a str,
+    /// Millionths of a whole number of at most twelve digits, without a sign; -1 for any other.
+    short_micros: i64,
+}
+
+impl<'a> Number<'a> {
+    /// The number of this text, which is one.
+    #[must_use]
+    pub fn new(text: &'a str) -> Self {
+        Self { text, short_micros: short_micros(text).unwrap_or(-1) }
+    }
+
+    /// Millionths of a whole number of at most twelve digits, without a sign. Most arguments that a policy
+    /// compares are such, and are compared without reading them as decimals.
+    #[must_use]
+    pub fn short_micros(&self) -> Option<i64> {
+        (self.short_micros >= 0).then_some(self.short_micros)
+    }
+}
+
+fn short_micros(text: &str) -> Option<i64> {
+    if text.is_empty() || text.len() > 12 {
+        return None;
+    }
+    let mut whole = 0;
+    for byte in text.bytes() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        whole = whole * 10 + i64::from(digit);
+    }
+    Some(whole * 1_000_000)
 }
 
 /// A key of an object with its value.
@@ -222,7 +261,7 @@ impl<'a> Reader<'a> {
             }
             _ => {
                 self.json.known_number_bytes(peek).map_err(refused)?;
-                Value::Number(self.slice(start, self.json.current_index()))
+                Value::Number(Number::new(self.slice(start, self.json.current_index())))
             }
         };
         Ok(Node { span: start..self.json.current_index(), value })

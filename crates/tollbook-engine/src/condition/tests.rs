@@ -13,7 +13,7 @@ fn literal(text: &str) -> Literal {
     fn from(node: &Node<'_>) -> Literal {
         match &node.value {
             Value::Bool(value) => Literal::Bool(*value),
-            Value::Number(text) => Literal::Number(Decimal::parse(text).unwrap()),
+            Value::Number(number) => Literal::Number(Decimal::parse(number.text).unwrap()),
             Value::String(text) => Literal::String(text.to_string()),
             Value::Array(items) => Literal::List(items.iter().map(from).collect()),
             other => panic!("no literal: {other:?}"),

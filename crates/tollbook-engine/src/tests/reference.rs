@@ -309,7 +309,7 @@ impl Reference {
         let (amount, invalid) = match &limit.of {
             None => (Some(S), false),
             Some(path) => match at(args, path) {
-                Some(Value::Number(text)) => match thousandths(text) {
+                Some(Value::Number(number)) => match thousandths(number.text) {
                     Some(thousandths) if thousandths >= 0 => (Some(i64::try_from(thousandths).unwrap() * 1_000), false),
                     _ => (None, true),
                 },
@@ -463,8 +463,8 @@ fn is_true(condition: &Condition, args: &Node<'_>) -> Option<bool> {
         (Op::In, Literal::List(list)) => Some(list.iter().any(|literal| equal(value, literal))),
         (Op::NotIn, Literal::List(list)) => Some(!list.iter().any(|literal| equal(value, literal))),
         (Op::Lt | Op::Lte | Op::Gt | Op::Gte, Literal::Number(number)) => {
-            let Value::Number(text) = value else { return None };
-            let (a, b) = (thousandths(text)?, thousandths(&number.to_string())?);
+            let Value::Number(argument) = value else { return None };
+            let (a, b) = (thousandths(argument.text)?, thousandths(&number.to_string())?);
             Some(match condition.op {
                 Op::Lt => a < b,
                 Op::Lte => a <= b,
@@ -492,7 +492,7 @@ fn equal(value: &Value<'_>, literal: &Literal) -> bool {
     match (value, literal) {
         (Value::Bool(a), Literal::Bool(b)) => a == b,
         (Value::String(a), Literal::String(b)) => a == b,
-        (Value::Number(a), Literal::Number(b)) => thousandths(a) == thousandths(&b.to_string()),
+        (Value::Number(a), Literal::Number(b)) => thousandths(a.text) == thousandths(&b.to_string()),
         _ => false,
     }
 }

@@ -133,7 +133,7 @@ impl<'n, 'a> Fields<'n, 'a> {
 
     pub fn whole(&self, name: &str) -> Result<Option<u64>, String> {
         let whole = |node: &Node<'_>| match node.value {
-            Value::Number(text) => text.parse().map_err(|_| wrong(name, node, "a whole number")),
+            Value::Number(number) => number.text.parse().map_err(|_| wrong(name, node, "a whole number")),
             _ => Err(wrong(name, node, "a whole number")),
         };
         self.value(name).map(whole).transpose()

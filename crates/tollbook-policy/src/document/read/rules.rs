@@ -371,7 +371,7 @@ impl Reader {
 fn literal(node: &Node<'_>) -> Option<Literal> {
     match &node.value {
         Value::Bool(value) => Some(Literal::Bool(*value)),
-        Value::Number(text) => Decimal::parse(text).map(Literal::Number),
+        Value::Number(number) => Decimal::parse(number.text).map(Literal::Number),
         Value::String(text) => Some(Literal::String(text.clone().into_owned())),
         Value::Array(elements) => {
             let scalar = |node: &Node<'_>| literal(node).filter(|one| !matches!(one, Literal::List(_)));

@@ -190,7 +190,7 @@ impl Reader {
     /// A number; the inner None is one that isn't whole, or is beyond 64 bits.
     pub fn whole(&mut self, place: &Place<'_>) -> Option<Option<u64>> {
         match place.node.value {
-            Value::Number(text) => Some(text.parse().ok()),
+            Value::Number(number) => Some(number.text.parse().ok()),
             _ => {
                 self.wrong_type(place, "a whole number");
                 None
