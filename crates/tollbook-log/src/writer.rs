@@ -12,8 +12,9 @@ mod heads;
 mod sync;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle, Thread};
 
 use tollbook_engine::{Body, Event, PolicyHash};
 
@@ -161,9 +162,11 @@ struct Shared {
     instance: String,
     options: Options,
     state: Mutex<State>,
+    /// The state's `synced_seq` as last told, for those that wait: they needn't queue for the lock.
+    synced: AtomicU64,
     /// There is something to sync, or the log is closing.
     wake: Condvar,
-    /// Something was synced or sealed, or the log failed.
+    /// Something was sealed, or the log failed.
     progress: Condvar,
 }
 
@@ -184,6 +187,8 @@ struct State {
     /// All events below are on stable storage.
     synced_seq: u64,
     sync_wanted: bool,
+    /// Who waits until which event is synced.
+    waiting: Vec<(u64, Thread)>,
     failure: Option<String>,
     closing: bool,
     /// None without a signer.
@@ -231,6 +236,7 @@ impl Log {
             record: Vec::new(),
             synced_seq: 0,
             sync_wanted: false,
+            waiting: Vec::new(),
             failure: None,
             closing: false,
             heads,
@@ -244,6 +250,7 @@ impl Log {
             instance,
             options,
             state: Mutex::new(state),
+            synced: AtomicU64::new(0),
             wake: Condvar::new(),
             progress: Condvar::new(),
         });
@@ -280,8 +287,9 @@ impl Log {
         let before = state.buffer.len();
         segment::frame_into(&mut state.buffer, &record).ok_or(AppendError::TooLarge { bytes: record.len() })?;
         state.segment_bytes += (state.buffer.len() - before) as u64;
-        if self.shared.options.durability != Durability::Relaxed || state.buffer.len() >= BUFFER_BYTES_MAX {
-            state.hand_over().inspect_err(|_| self.shared.progress.notify_all())?;
+        // With `Fsync` the sync that everybody waits for hands over all that came until then.
+        if self.shared.options.durability == Durability::Write || state.buffer.len() >= BUFFER_BYTES_MAX {
+            state.hand_over().inspect_err(|_| self.shared.tell(&mut state))?;
         }
         if let Some(heads) = &mut state.heads {
             heads.push(&record);
@@ -298,7 +306,7 @@ impl Log {
         }
         drop(state);
         // The syncing thread looks again by itself, as long as there is anything to sync.
-        if clean || self.shared.options.durability == Durability::Fsync {
+        if clean {
             self.shared.wake.notify_one();
         }
         Ok(seq)
@@ -323,13 +331,23 @@ impl Log {
         if seq >= state.next_seq {
             return Err(AppendError::NotAppended(seq));
         }
-        while state.synced_seq <= seq {
-            state.usable()?;
-            state.sync_wanted = true;
-            self.shared.wake.notify_one();
-            state = self.shared.progress.wait(state).unwrap_or_else(PoisonError::into_inner);
+        if state.synced_seq > seq {
+            return Ok(());
         }
-        Ok(())
+        state.usable()?;
+        state.waiting.push((seq, thread::current()));
+        if !std::mem::replace(&mut state.sync_wanted, true) {
+            self.shared.wake.notify_one();
+        }
+        drop(state);
+        loop {
+            thread::park();
+            if self.shared.synced.load(Ordering::Acquire) > seq {
+                return Ok(());
+            }
+            // The log has failed, or whoever woke this thread meant something else.
+            self.shared.lock().usable()?;
+        }
     }
 
     /// All events with a smaller sequence number are on stable storage. Doesn't block.
@@ -429,9 +447,9 @@ impl Log {
         let sealer = self.shared.lock().sealer.take();
         let _ = sealer.map(JoinHandle::join);
         let mut state = self.shared.lock();
-        state.usable()?;
-        state.hand_over()?;
-        state.sync()
+        let synced = state.usable().and_then(|()| state.hand_over()).and_then(|()| state.sync());
+        self.shared.tell(&mut state);
+        synced
     }
 }
 
@@ -455,6 +473,20 @@ impl Drop for Log {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells those that wait what was synced, or that the log has failed.
+    fn tell(&self, state: &mut State) {
+        self.told(state).into_iter().for_each(|thread| thread.unpark());
+    }
+
+    /// Those that need wait no longer, once they are woken.
+    fn told(&self, state: &mut State) -> Vec<Thread> {
+        let (failed, synced) = (state.failure.is_some(), state.synced_seq);
+        self.synced.store(synced, Ordering::Release);
+        self.progress.notify_all();
+        let waiting = state.waiting.extract_if(.., |(seq, _)| failed || *seq < synced);
+        waiting.map(|(_, thread)| thread).collect()
     }
 
     /// Goes on in a new segment where the open one is full or old.
@@ -483,7 +515,7 @@ impl Shared {
             Ok(()) => Ok(state),
             Err(error) => {
                 state.failure.get_or_insert_with(|| error.to_string());
-                self.progress.notify_all();
+                self.tell(&mut state);
                 Err(error)
             }
         }
@@ -492,7 +524,7 @@ impl Shared {
     fn rotate(self: &Arc<Self>, state: &mut State) -> Result<(), AppendError> {
         state.hand_over()?;
         state.sync()?;
-        self.progress.notify_all();
+        self.tell(state);
         let number = state.number + 1;
         let (file, path, bytes) = new_segment(&self.dir, &self.instance, number, state.next_seq, &self.options)?;
         let whole = std::mem::replace(&mut state.path, path);

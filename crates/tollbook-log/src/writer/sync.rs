@@ -61,8 +61,11 @@ fn sync_once<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>) -> MutexG
             Err(error) => drop(state.fail("sync", &error)),
         }
     }
-    shared.progress.notify_all();
-    state
+    let told = shared.told(&mut state);
+    drop(state);
+    // Whoever is woken appends next, and needs the lock for it.
+    told.into_iter().for_each(|thread| thread.unpark());
+    shared.lock()
 }
 
 impl Shared {
