@@ -11,11 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use fastrand::Rng;
-use tollbook_engine::{Engine, Kept, Mode};
+use tollbook_backtest::Fidelity;
+use tollbook_engine::{Engine, Kept, Mode, PolicyHash};
 use tollbook_gateway::operator::{Request, Response};
 use tollbook_gateway::{Connection, Desk, End, Headers, Manner, OnLogFailure, Step};
+use tollbook_log::prune::{Own, PruneOptions, prune};
 use tollbook_log::redact::Redaction;
-use tollbook_log::{Log, Options};
+use tollbook_log::{Log, Options, Reader};
 use tollbook_policy::{Policy, Target};
 
 use crate::program::{Dir, tollbook};
@@ -105,6 +107,21 @@ impl Play {
         play
     }
 
+    /// Takes the first half of what was recorded by now out of the log, while it goes on.
+    fn prune(&mut self, log: &str) {
+        let now_us = self.now_us.load(Ordering::Relaxed);
+        let before_us = BEGINS_US + (now_us - BEGINS_US) / 2;
+        let options = PruneOptions { before_us, grace_s: 0, signer: None, now_us };
+        let instance = self.desk.instance().unwrap();
+        let desk = &mut self.desk;
+        let mut tell = |told| desk.prune(told).map(drop).map_err(|error| error.to_string());
+        let own = Own { instance: &instance, tell: &mut tell };
+        prune(Path::new(log), &options, Some(own), &mut |reader, instance, seq| {
+            Ok(Some(state_at(reader, instance, seq)))
+        })
+        .unwrap();
+    }
+
     fn change_policy(&mut self, server: &str) {
         let text = policy(&mut self.random);
         let policy: Policy = tollbook_policy::read("p.toll", &text, Target::Native)
@@ -180,13 +197,42 @@ impl Play {
     }
 }
 
+/// What a replay of the instance has counted before an event.
+fn state_at(reader: &Reader, instance: &str, seq: u64) -> Vec<u8> {
+    let mut fidelity = Fidelity::default();
+    let known = |fidelity: &mut Fidelity, hash: PolicyHash| {
+        let json = reader.policy(hash).unwrap();
+        fidelity.policy(hash, tollbook_policy::read("p.json", &json, Target::Native).unwrap().policy);
+    };
+    match reader.snapshot(instance).unwrap() {
+        Some(state) => {
+            for hash in Fidelity::snapshot_policies(&state).unwrap() {
+                known(&mut fidelity, hash);
+            }
+            fidelity.restore(instance, &state).unwrap();
+        }
+        None => fidelity.begin(instance),
+    }
+    for event in reader.events(instance).unwrap().map(Result::unwrap).take_while(|event| event.seq < seq) {
+        if let Some(hash) = fidelity.lacks(&event) {
+            known(&mut fidelity, hash);
+        }
+        fidelity.event(&event);
+    }
+    assert_eq!(fidelity.different, 0);
+    fidelity.snapshot()
+}
+
 /// Writes a log of some processes, one after the other.
 fn play(log: &str, seed: u64) {
     let now_us = Arc::new(AtomicI64::new(BEGINS_US));
     for process in 0..3 {
         let mut play = Play::begin(log, seed * 3 + process, &now_us);
-        for _ in 0..150 {
+        for step in 0..150 {
             play.step();
+            if step == 100 {
+                play.prune(log);
+            }
         }
         play.desk.close().unwrap();
     }

@@ -1,6 +1,7 @@
 //! What can be typed.
 
 use std::ffi::OsString;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -185,6 +186,9 @@ pub struct Run {
     /// The private key that signs the log; without it nothing is signed
     #[arg(long, value_name = "FILE")]
     pub log_key: Option<PathBuf>,
+    /// Days after which recorded events go [default: they stay]
+    #[arg(long, value_name = "DAYS")]
+    pub retention_days: Option<NonZeroU32>,
     /// A server over HTTP, instead of a command
     #[arg(long, value_name = "URL", conflicts_with = "command", required_unless_present = "command")]
     pub url: Option<String>,

@@ -27,6 +27,7 @@ pub mod query;
 pub mod recommend;
 #[cfg(feature = "query")]
 mod report;
+mod retention;
 pub mod run;
 mod scan;
 #[cfg(feature = "query")]

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub on_log_failure: OnLogFailure,
     /// The private key that signs the log.
     pub log_key: Option<PathBuf>,
+    /// Days after which recorded events go; without it they stay.
+    pub retention_days: Option<NonZeroU32>,
     /// How much the gateway takes at once.
     #[serde(default)]
     pub bounds: Bounds,

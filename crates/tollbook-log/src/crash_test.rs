@@ -66,7 +66,7 @@ fn run(dir: &Path) -> BTreeMap<String, u64> {
         let _ = compact(dir, &CompactOptions { events_max: 4, grace_s: 0, signer, now_us: 9 * DAY_US });
     }
     let options = PruneOptions { before_us: 2 * DAY_US, grace_s: 0, signer: Some(signer()), now_us: 9 * DAY_US };
-    let _ = prune(dir, &options, &mut |_, _, _| Ok(Some(vec![1, 2, 3])));
+    let _ = prune(dir, &options, None, &mut |_, _, _| Ok(Some(vec![1, 2, 3])));
     acknowledged
 }
 

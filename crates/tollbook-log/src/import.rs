@@ -155,6 +155,19 @@ pub enum ImportError {
 /// Where the file can't be read or the log can't be written. Lines that can't be read are no error, as
 /// long as there are others.
 pub fn import(log: &Path, path: &Path, options: &ImportOptions) -> Result<ImportReport, ImportError> {
+    import_watched(log, path, options, &mut |_, _| {})
+}
+
+/// The same, telling meanwhile how many of the file's bytes were read, and how many it has.
+///
+/// # Errors
+/// As with [`import`].
+pub fn import_watched(
+    log: &Path,
+    path: &Path,
+    options: &ImportOptions,
+    watch: &mut dyn FnMut(u64, u64),
+) -> Result<ImportReport, ImportError> {
     let (file, bytes, sha256) = open_hashed(path).map_err(read_error(path))?;
     let name: String = sha256.chars().take(32).collect();
     let instance = format!("import-{name}");
@@ -162,7 +175,8 @@ pub fn import(log: &Path, path: &Path, options: &ImportOptions) -> Result<Import
     let opening = instance::lock_log(log)?;
     let Some(claim) = Claim::take(log, &instance)? else { return Err(ImportError::Busy(path.to_owned())) };
     drop(opening);
-    let taken = Import { log, path, options, instance, sha256 }.run(file.take(bytes));
+    let watched = Watched { file: file.take(bytes), bytes, watch };
+    let taken = Import { log, path, options, instance, sha256 }.run(watched);
     claim.end()?;
     taken
 }
@@ -178,6 +192,21 @@ fn open_hashed(path: &Path) -> io::Result<(File, u64, String)> {
     let bytes = io::copy(&mut file, &mut HashWriter(&mut sum))?;
     file.rewind()?;
     Ok((file, bytes, disk::hex(&sum.finalize())))
+}
+
+/// A file of which somebody is told how far it is read.
+struct Watched<'a> {
+    file: io::Take<File>,
+    bytes: u64,
+    watch: &'a mut dyn FnMut(u64, u64),
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        (self.watch)(self.bytes - self.file.limit(), self.bytes);
+        Ok(read)
+    }
 }
 
 struct HashWriter<'a>(&'a mut Sha256);

@@ -10,8 +10,9 @@
 //! of the manifest takes the old ranges out and that event in. A crash before it leaves the log as it was, with
 //! files that nobody counts; one after it leaves files that are named as retired and deleted the next time.
 //!
-//! Only instances that aren't recording are pruned, and only ranges without a hole before them: of records that
-//! were lost with a damaged segment the tree knows nothing.
+//! An instance that is recording can be pruned by its own process alone, which numbers its events: it records the
+//! event that tells of the pruning before the old ranges go. All others that are recording are left alone. Only
+//! ranges without a hole before them go: of records that were lost with a damaged segment the tree knows nothing.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -85,6 +86,12 @@ pub enum PruneError {
         /// Last sequence number.
         last_seq: u64,
     },
+    /// The caller couldn't record that its own events are about to go.
+    #[error("cannot record the pruning: {why}")]
+    Untold {
+        /// What it said.
+        why: String,
+    },
     /// The caller couldn't make the state.
     #[error("cannot make the state of `{instance}` at event {seq}: {why}")]
     State {
@@ -101,11 +108,24 @@ pub enum PruneError {
 /// instance, as with an import.
 pub type StateAt<'a> = dyn FnMut(&Reader, &str, u64) -> Result<Option<Vec<u8>>, String> + 'a;
 
-/// Takes the oldest ranges out of each instance that isn't recording.
+/// The instance that the caller itself is recording as.
+pub struct Own<'a> {
+    /// Its name.
+    pub instance: &'a str,
+    /// Records that ranges are about to go.
+    pub tell: &'a mut dyn FnMut(PrunedEvent) -> Result<(), String>,
+}
+
+/// Takes the oldest ranges out of each instance that isn't recording, and out of the caller's own.
 ///
 /// # Errors
 /// Where the log can't be read or written, or what would go isn't what was sealed.
-pub fn prune(log: &Path, options: &PruneOptions, state_at: &mut StateAt<'_>) -> Result<Pruned, PruneError> {
+pub fn prune(
+    log: &Path,
+    options: &PruneOptions,
+    mut own: Option<Own<'_>>,
+    state_at: &mut StateAt<'_>,
+) -> Result<Pruned, PruneError> {
     if !log.join(manifest::DIR).is_dir() {
         return Err(PruneError::NoLog(log.to_owned()));
     }
@@ -114,6 +134,11 @@ pub fn prune(log: &Path, options: &PruneOptions, state_at: &mut StateAt<'_>) -> 
     dir.lock().map_err(DiskError::at("lock", log))?;
     let mut done = Pruned::default();
     for name in manifest::instances(log)? {
+        let pruning = Pruning { log, options, instance: &name };
+        if let Some(own) = own.as_mut().filter(|own| own.instance == name) {
+            pruning.run(Some(own), state_at, &mut done)?;
+            continue;
+        }
         let claim = {
             let _opening = instance::lock_log(log)?;
             Claim::take(log, &name)?
@@ -122,7 +147,7 @@ pub fn prune(log: &Path, options: &PruneOptions, state_at: &mut StateAt<'_>) -> 
             done.left.push((name, "it is recording".to_owned()));
             continue;
         };
-        let pruned = Pruning { log, options, instance: &name }.run(state_at, &mut done);
+        let pruned = pruning.run(None, state_at, &mut done);
         claim.end()?;
         pruned?;
     }
@@ -136,7 +161,7 @@ struct Pruning<'a> {
 }
 
 impl Pruning<'_> {
-    fn run(&self, state_at: &mut StateAt<'_>, done: &mut Pruned) -> Result<(), PruneError> {
+    fn run(&self, own: Option<&mut Own<'_>>, state_at: &mut StateAt<'_>, done: &mut Pruned) -> Result<(), PruneError> {
         let Some(manifest) = Manifest::load(self.log, self.instance)? else { return Ok(()) };
         let signer = self.options.signer.as_ref();
         let mut leave = |why: &str| {
@@ -150,7 +175,7 @@ impl Pruning<'_> {
                 "it is signed, and there is no key"
             });
         }
-        if instance::segments(self.log)?.iter().any(|segment| segment.instance == self.instance) {
+        if own.is_none() && instance::segments(self.log)?.iter().any(|segment| segment.instance == self.instance) {
             return leave("its process died, and the log wasn't opened since");
         }
         let going = self.going(&manifest)?;
@@ -160,7 +185,7 @@ impl Pruning<'_> {
                 Some(tree) if tree.size() == first_left => tree,
                 _ => return leave("records are missing before the first that would be left"),
             };
-            self.switch(&manifest, going, &tree, state_at)?;
+            self.switch(going.len(), &tree, own, state_at)?;
             done.pruned.push((self.instance.to_owned(), first_left));
         }
         done.deleted.extend(delete_retired(
@@ -216,33 +241,39 @@ impl Pruning<'_> {
         Ok(Some(tree))
     }
 
+    /// Takes out the first `going` ranges, whose tree this is with what went before.
     fn switch(
         &self,
-        before: &Manifest,
-        going: &[SealedRange],
+        going: usize,
         tree: &Tree,
+        own: Option<&mut Own<'_>>,
         state_at: &mut StateAt<'_>,
     ) -> Result<(), PruneError> {
         let first_seq = tree.size();
-        let reader = Reader::open_one(self.log, self.instance)?;
+        let before_us = self.options.before_us;
         let failed = |why| PruneError::State { instance: self.instance.to_owned(), seq: first_seq, why };
+        let reader = Reader::open_one(self.log, self.instance)?;
         let snapshot = state_at(&reader, self.instance, first_seq).map_err(failed)?;
+        drop(reader);
         if let Some(bytes) = &snapshot {
             disk::write_whole(&snapshot_path(self.log, self.instance, first_seq), self.instance, bytes)?;
         }
-        let told = Body::Pruned(PrunedEvent { first_seq, before_us: self.options.before_us });
-        let event = Event { seq: before.next_seq(), ts_us: Some(self.options.now_us), body: told };
-        let record = event.to_bytes();
-        let added = seal::write_range(self.log, self.instance, event.seq, &[record.as_slice()])?;
+        let told = PrunedEvent { first_seq, before_us };
+        let is_recording = own.is_some();
+        let added = match own {
+            Some(own) => (own.tell)(told).map(|()| None).map_err(|why| PruneError::Untold { why })?,
+            None => self.sealed_event(told)?,
+        };
         {
             let _opening = instance::lock_log(self.log)?;
             let _switching = manifest::lock(self.log)?;
-            let mut manifest = before.clone();
+            // Read anew: an instance that is recording may have sealed meanwhile, which only adds ranges.
+            let Some(mut manifest) = Manifest::load(self.log, self.instance)? else { return Ok(()) };
             let heir = manifest.heir(self.options.signer.as_ref());
             let since_us = self.options.now_us;
-            let gone = manifest.ranges.drain(..going.len()).flat_map(|range| range.files);
+            let gone = manifest.ranges.drain(..going.min(manifest.ranges.len())).flat_map(|range| range.files);
             let mut retired: Vec<RetiredFile> = gone.map(|file| RetiredFile { path: file.path, since_us }).collect();
-            if let Some(old) = before.pruned.as_ref().filter(|old| old.snapshot_sha256.is_some()) {
+            if let Some(old) = manifest.pruned.as_ref().filter(|old| old.snapshot_sha256.is_some()) {
                 let path = format!("{SNAPSHOTS_DIR}/{}-{}", self.instance, old.first_seq);
                 retired.push(RetiredFile { path, since_us });
             }
@@ -250,19 +281,28 @@ impl Pruning<'_> {
             manifest.ranges.extend(added);
             manifest.pruned = Some(PrunedRange {
                 first_seq,
-                before_us: self.options.before_us,
+                before_us,
                 subtrees: tree.peaks().iter().map(|peak| disk::hex(peak)).collect(),
                 snapshot_sha256: snapshot.as_deref().map(disk::sha256_of),
             });
             manifest.store(self.log, heir)?;
         }
-        if let Some(signer) = &self.options.signer {
+        // One that is recording signs its own heads.
+        if let Some(signer) = self.options.signer.as_ref().filter(|_| !is_recording) {
             let _numbering = instance::lock_log(self.log)?;
             if let Err(why) = verify::vouch(self.log, self.instance, signer)? {
                 tracing::warn!(instance = self.instance, why, "no head covers the pruning");
             }
         }
         Ok(())
+    }
+
+    /// The event that tells of the pruning, sealed behind the instance's last one.
+    fn sealed_event(&self, told: PrunedEvent) -> Result<Option<SealedRange>, PruneError> {
+        let next_seq = Manifest::load(self.log, self.instance)?.map_or(0, |manifest| manifest.next_seq());
+        let event = Event { seq: next_seq, ts_us: Some(self.options.now_us), body: Body::Pruned(told) };
+        let record = event.to_bytes();
+        Ok(seal::write_range(self.log, self.instance, event.seq, &[record.as_slice()])?)
     }
 }
 

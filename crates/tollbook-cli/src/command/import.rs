@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use tollbook_log::import::{Format, ImportOptions, ImportReport, import};
+use tollbook_log::import::{Format, ImportOptions, ImportReport, import_watched};
 
 use crate::arguments::Import;
+use crate::progress::Progress;
 
 pub fn run(arguments: &Import) -> anyhow::Result<ExitCode> {
     let options = ImportOptions {
@@ -14,7 +15,9 @@ pub fn run(arguments: &Import) -> anyhow::Result<ExitCode> {
         ..ImportOptions::default()
     };
     for trace in &arguments.traces {
-        let report = import(&arguments.log, trace, &options)?;
+        let mut progress = Progress::over_file();
+        let report = import_watched(&arguments.log, trace, &options, &mut |read, all| progress.bytes(read, all))?;
+        drop(progress);
         tell(&trace.display().to_string(), &report)?;
     }
     Ok(ExitCode::SUCCESS)

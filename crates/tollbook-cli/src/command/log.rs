@@ -2,7 +2,7 @@
 
 mod evidence;
 mod export;
-mod prune;
+pub mod prune;
 mod status;
 
 use std::path::Path;

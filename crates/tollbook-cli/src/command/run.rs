@@ -15,6 +15,7 @@ use tollbook_log::redact::Redaction;
 use tollbook_log::segment::SegmentEnd;
 use tollbook_log::{Log, Options, Recovery};
 
+use super::retention::Retention;
 use super::watch::{SharedDesk, Standing, reload_on_hangup, watch};
 use crate::arguments::{Durability, LogFailure, RecordArgs, Run};
 use crate::policy::Source;
@@ -31,7 +32,8 @@ pub fn run(arguments: &Run) -> anyhow::Result<ExitCode> {
     let engine = Engine::compile(&policy, &standing.server)
         .with_context(|| format!("the policy `{}` cannot be put in force", arguments.policy.display()))?;
     let signer = super::log::signer(arguments.log_key.as_deref())?;
-    let options = Options { durability: durability(arguments.durability), signer, ..Options::default() };
+    let options =
+        Options { durability: durability(arguments.durability), signer: signer.clone(), ..Options::default() };
     let log = open_log(&arguments.log, options)?;
     let session = log.instance().to_owned();
     let clock = Box::new(|| jiff::Timestamp::now().as_microsecond());
@@ -39,6 +41,13 @@ pub fn run(arguments: &Run) -> anyhow::Result<ExitCode> {
     desk.activate(engine, None, &policy).context("cannot write the log")?;
     let desk = Arc::new(Mutex::new(desk));
     let listening = operator::listen(&arguments.log, &session, Arc::clone(&desk));
+    let retention = arguments.retention_days.map(|days| Retention {
+        log: arguments.log.clone(),
+        days,
+        signer: signer.clone(),
+        desk: Arc::clone(&desk),
+    });
+    let _retention = retention.map(Retention::start);
     // Without it the gateway does all but take an operator's word.
     let _socket = listening.map_err(|error| eprintln!("warning: no operator can reach this gateway: {error}")).ok();
 

@@ -14,6 +14,7 @@ use tollbook_gateway::{Desk, Manner, OnLogFailure, operator};
 use tollbook_log::Options;
 use tollbook_log::redact::Redaction;
 
+use super::retention::Retention;
 use super::run::open_log;
 use super::watch::{SharedDesk, Standing, reload_on_hangup, watch};
 use crate::arguments::serve::Serve;
@@ -23,7 +24,7 @@ pub fn run(arguments: &Serve) -> anyhow::Result<ExitCode> {
     let config = Config::read(file)?;
     let places = config.places().map_err(|(key, why)| anyhow::anyhow!("{}: `{key}` {why}", file.display()))?;
     let signer = super::log::signer(config.log_key.as_deref())?;
-    let options = Options { durability: durability(config.durability), signer, ..Options::default() };
+    let options = Options { durability: durability(config.durability), signer: signer.clone(), ..Options::default() };
     let log = open_log(&config.log, options)?;
     let instance = log.instance().to_owned();
     let clock = Box::new(|| jiff::Timestamp::now().as_microsecond());
@@ -43,6 +44,13 @@ pub fn run(arguments: &Serve) -> anyhow::Result<ExitCode> {
     let gateway = Gateway::new(Arc::clone(&desk), places, grants.tokens(), hosts, config.bounds, key);
     let gateway = Arc::new(gateway);
     let listening = operator::listen(&config.log, &instance, Arc::clone(&desk));
+    let retention = config.retention_days.map(|days| Retention {
+        log: config.log.clone(),
+        days,
+        signer: signer.clone(),
+        desk: Arc::clone(&desk),
+    });
+    let _retention = retention.map(Retention::start);
     // Without it the gateway does all but take an operator's word.
     let _socket = listening.map_err(|error| eprintln!("warning: no operator can reach this gateway: {error}")).ok();
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tollbook_engine::{Answered, Body, Frozen, Kept, RecordedArgs, Reset};
+use tollbook_engine::{Answered, Body, Frozen, Kept, Pruned, RecordedArgs, Reset};
 
-use super::{Connection, Desk};
+use super::{Connection, Desk, Unrecorded};
 use crate::frame::CallFrame;
 use crate::operator::{Held, Request, Response, SHOWN_BYTES_MAX};
 
@@ -52,6 +52,22 @@ impl Desk {
             }
             None => false,
         });
+    }
+
+    /// What this process is called in the log that it is writing; none once that is closed. A log that is begun
+    /// anew has another name.
+    #[must_use]
+    pub fn instance(&self) -> Option<String> {
+        self.log.as_ref().map(|log| log.instance().to_owned())
+    }
+
+    /// Records that the log's oldest events are about to go.
+    ///
+    /// # Errors
+    /// Where the log can't take it; then they must stay.
+    pub fn prune(&mut self, pruned: Pruned) -> Result<u64, Unrecorded> {
+        let now_us = self.now_us();
+        self.append(now_us, Body::Pruned(pruned))
     }
 
     /// Does what an operator asks for, once it is an event of the log.

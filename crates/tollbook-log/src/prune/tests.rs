@@ -69,11 +69,11 @@ fn what_is_left_verifies_replays_and_proves() {
         Ok(Some(format!("{seen} events from {}", reader.first_seq(instance).unwrap()).into_bytes()))
     };
     // Nothing is older than the first day.
-    assert_eq!(prune(dir.path(), &options(0), &mut state_at).unwrap(), Pruned::default());
+    assert_eq!(prune(dir.path(), &options(0), None, &mut state_at).unwrap(), Pruned::default());
     assert_eq!(files(dir.path()), before);
     let mut first_left = 0;
     for (day, told) in [(1, 1), (3, 2)] {
-        let done = prune(dir.path(), &options(day * DAY_US), &mut state_at).unwrap();
+        let done = prune(dir.path(), &options(day * DAY_US), None, &mut state_at).unwrap();
         let (was, _) = (first_left, day);
         first_left = done.pruned[0].1;
         assert!(first_left > was && firsts.contains(&first_left), "{done:?}");
@@ -108,7 +108,7 @@ fn what_is_left_verifies_replays_and_proves() {
 fn what_was_pruned_cannot_be_said_anew() {
     let dir = tempfile::tempdir().unwrap();
     let name = log(dir.path());
-    prune(dir.path(), &options(2 * DAY_US), &mut |_, _, _| Ok(Some(vec![1, 2, 3]))).unwrap();
+    prune(dir.path(), &options(2 * DAY_US), None, &mut |_, _, _| Ok(Some(vec![1, 2, 3]))).unwrap();
     check_intact(dir.path(), &name);
     let evidence = Evidence { keys: vec![signer().public()], heads: Vec::new() };
     let told = |evidence: &Evidence| verify(dir.path(), evidence).unwrap().faults;
@@ -136,13 +136,13 @@ fn who_cannot_be_pruned_is_left_with_the_reason() {
     let name = log(dir.path());
     let before = files(dir.path());
     let unsigned = PruneOptions { signer: None, ..options(9 * DAY_US) };
-    let done = prune(dir.path(), &unsigned, &mut no_state).unwrap();
+    let done = prune(dir.path(), &unsigned, None, &mut no_state).unwrap();
     assert_eq!(done.left, [(name.clone(), "it is signed, and there is no key".to_owned())]);
     let other = PruneOptions { signer: Some(Signer::from_secret(&[2; 32])), ..options(9 * DAY_US) };
-    let done = prune(dir.path(), &other, &mut no_state).unwrap();
+    let done = prune(dir.path(), &other, None, &mut no_state).unwrap();
     assert_eq!(done.left, [(name, "it isn't signed with this key".to_owned())]);
     // A state that can't be made.
-    let error = prune(dir.path(), &options(9 * DAY_US), &mut |_, _, _| Err("no policy".to_owned())).unwrap_err();
+    let error = prune(dir.path(), &options(9 * DAY_US), None, &mut |_, _, _| Err("no policy".to_owned())).unwrap_err();
     assert!(error.to_string().ends_with("no policy"), "{error}");
     assert_eq!(files(dir.path()), before);
     // A log that is being written.
@@ -154,8 +154,44 @@ fn who_cannot_be_pruned_is_left_with_the_reason() {
     while !sealed(alive.path(), 1) {
         std::thread::yield_now();
     }
-    let done = prune(alive.path(), &options(9 * DAY_US), &mut no_state).unwrap();
+    let done = prune(alive.path(), &options(9 * DAY_US), None, &mut no_state).unwrap();
     assert_eq!(done.left, [(log.instance().to_owned(), "it is recording".to_owned())]);
+}
+
+#[test]
+fn a_process_prunes_its_own_instance_while_it_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let signed = Options { signer: Some(Arc::new(signer())), seal_events_max: 5, ..Options::default() };
+    let (log, _) = Log::open(dir.path(), signed).unwrap();
+    let name = log.instance().to_owned();
+    for day in 0..3 {
+        for _ in 0..5 {
+            log.append(day * DAY_US + 1, decided("a")).unwrap();
+        }
+        while !sealed(dir.path(), u64::try_from(day).unwrap()) {
+            log.maybe_seal().unwrap();
+            std::thread::yield_now();
+        }
+    }
+    let mut told = Vec::new();
+    let mut tell = |pruned: PrunedEvent| {
+        told.push(pruned.clone());
+        log.append(3 * DAY_US, Body::Pruned(pruned)).map(drop).map_err(|error| error.to_string())
+    };
+    let own = Own { instance: &name, tell: &mut tell };
+    let mut state_at = |_: &Reader, _: &str, seq: u64| Ok(Some(vec![u8::try_from(seq).unwrap()]));
+    let done = prune(dir.path(), &options(DAY_US), Some(own), &mut state_at).unwrap();
+    assert_eq!(done.pruned, [(name.clone(), 5)]);
+    assert!(!done.deleted.is_empty() && done.left.is_empty(), "{done:?}");
+    assert_eq!(told, [PrunedEvent { first_seq: 5, before_us: DAY_US }]);
+    // It goes on, and nothing is missing or there twice.
+    log.append(4 * DAY_US, decided("b")).unwrap();
+    log.close().unwrap();
+    assert_eq!(check_intact(dir.path(), &name), 17);
+    let reader = Reader::open(&[dir.path()]).unwrap();
+    let left = reader.events(&name).unwrap().map(|event| event.unwrap().seq).collect::<Vec<_>>();
+    assert_eq!(left, (5..17).collect::<Vec<_>>());
+    assert_eq!(reader.snapshot(&name).unwrap().unwrap(), [5]);
 }
 
 #[test]
@@ -166,7 +202,7 @@ fn changed_records_are_not_removed() {
     manifest.ranges[0].root = Some(disk::hex(&[7; 32]));
     manifest.store(dir.path(), Some(&signer())).unwrap();
     let before = files(dir.path());
-    let error = prune(dir.path(), &options(9 * DAY_US), &mut no_state).unwrap_err();
+    let error = prune(dir.path(), &options(9 * DAY_US), None, &mut no_state).unwrap_err();
     assert!(matches!(error, PruneError::Changed { first_seq: 0, .. }), "{error}");
     assert_eq!(files(dir.path()), before);
 }

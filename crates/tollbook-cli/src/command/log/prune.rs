@@ -21,7 +21,7 @@ pub fn run(arguments: &Prune) -> anyhow::Result<ExitCode> {
         signer: arguments.log_key.as_deref().map(Signer::load).transpose()?,
         now_us: Timestamp::now().as_microsecond(),
     };
-    let pruned = prune(&arguments.log, &options, &mut |reader, instance, seq| {
+    let pruned = prune(&arguments.log, &options, None, &mut |reader, instance, seq| {
         state_at(reader, instance, seq).map_err(|error| format!("{error:#}"))
     })?;
     crate::print(&told(&pruned, arguments))?;
@@ -50,7 +50,7 @@ fn told(pruned: &Pruned, arguments: &Prune) -> String {
 }
 
 /// What the replay of the instance has counted before an event.
-fn state_at(reader: &Reader, instance: &str, seq: u64) -> anyhow::Result<Option<Vec<u8>>> {
+pub fn state_at(reader: &Reader, instance: &str, seq: u64) -> anyhow::Result<Option<Vec<u8>>> {
     if reader.manifests().any(|manifest| manifest.instance == instance && manifest.imported.is_some()) {
         return Ok(None);
     }
