@@ -56,6 +56,7 @@ fn call<'a>(session: &'a str, args: Args<'a>) -> Call<'a> {
         tool: "tool_7",
         category: None,
         args,
+        continues: false,
     }
 }
 

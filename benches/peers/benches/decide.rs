@@ -44,6 +44,7 @@ fn tollbook(criterion: &mut Criterion) {
             tool: "tool_7",
             category: None,
             args: Args::whole(Some(&node), Hash128([7; 16])),
+            continues: false,
         };
         let mut seq = 0;
         for session in &sessions {

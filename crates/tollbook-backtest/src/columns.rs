@@ -44,6 +44,7 @@ pub struct Columns {
     given_back: BTreeSet<u32>,
     reset: bool,
     unordered: bool,
+    continued: bool,
 }
 
 /// What a limit's selectors and counters go by.
@@ -92,6 +93,8 @@ pub enum Inexact {
     Reset,
     /// Times go back within an instance.
     Unordered,
+    /// Calls are the rest of others, and weren't charged.
+    Continued,
     /// The engine's bounds are in reach.
     Bounds,
 }
@@ -157,6 +160,7 @@ impl Columns {
 
     fn call(&mut self, event: &Event, record: &Record, label: Label) {
         let Some(tool) = &record.tool else { return };
+        self.continued |= record.continues.is_some();
         let category = record.category.as_deref().unwrap_or_else(|| Category::by_name(tool).name());
         let kind = Kind { server: record.server.clone(), tool: tool.clone(), category: category.to_owned() };
         let next = self.kinds.count;
@@ -203,6 +207,9 @@ impl Columns {
         }
         if self.unordered {
             return Err(Inexact::Unordered);
+        }
+        if self.continued {
+            return Err(Inexact::Continued);
         }
         self.by_key(&chosen, scope)
     }

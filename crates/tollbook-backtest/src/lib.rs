@@ -40,5 +40,6 @@ fn recorded_call<'a>(event: &Event, record: &'a Record, args: Option<&'a Node<'a
         tool: record.tool.as_deref()?,
         category: record.category.as_deref(),
         args: Args::recorded(&record.args, args),
+        continues: record.continues.is_some(),
     })
 }

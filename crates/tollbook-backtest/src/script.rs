@@ -171,6 +171,7 @@ impl<'p> Stage<'p> {
             tool,
             category: Some(Category::by_name(tool).name()),
             args: Args::whole(Some(&args), hash),
+            continues: false,
         };
         let decision = engine.decide(&mut self.state, self.seq, &asked);
         let rules = decision.rule.iter().chain(&decision.shadow_rules);

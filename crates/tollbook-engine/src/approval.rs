@@ -95,6 +95,13 @@ impl Approvals {
         waiting
     }
 
+    /// When an approval that waits for an answer is gone.
+    pub fn waits_until(&self, id: &str) -> Option<i64> {
+        let handle = self.by_id.find((0, id, "")).and_then(|place| self.by_id.get(place)).copied()?;
+        let approval = self.by_fingerprint.get(handle).filter(|approval| approval.answer == Answer::Open)?;
+        Some(approval.expires_us)
+    }
+
     /// Takes in what a person said. False where no such approval is open.
     pub fn answer(&mut self, id: &str, answer: Answer, now_us: i64) -> bool {
         let handle = self.by_id.find((0, id, "")).and_then(|place| self.by_id.get(place)).copied();

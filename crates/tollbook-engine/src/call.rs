@@ -22,6 +22,10 @@ pub struct Call<'a> {
     pub category: Option<&'a str>,
     /// Its arguments.
     pub args: Args<'a>,
+    /// Whether it is the rest of a call that was let through and charged before, and that the server answered
+    /// with a question. It is judged again by what it asks for and when, and charged no second time: limits,
+    /// breakers and approvals had their say when it began.
+    pub continues: bool,
 }
 
 impl<'a> Call<'a> {

@@ -4,6 +4,9 @@
 //! (probed), `approve` (may hold), limits (charged). The first refusal decides. A refused or held call
 //! charges nothing and changes no history.
 //!
+//! The rest of a call that the server had a question to (`Call::continues`) is asked of `require`, `deny` and
+//! `only during` once more, and charged no second time.
+//!
 //! In a replay a clause may read what the log didn't keep. Then the later clauses are still asked: one
 //! that surely refuses settles the verdict, and only otherwise is it unknown. An unknown call is taken
 //! as let through, as it was when it was recorded.
@@ -97,6 +100,7 @@ impl<'a, 'b> Judging<'a, 'b> {
                 Step::Require(place) => self.require(clauses.require.get(place)?)?,
                 Step::Deny(place) => self.deny(clauses.deny.get(place)?)?,
                 Step::During(place) => self.only_during(clauses.hours.get(place)?)?,
+                _ if self.call.continues => {}
                 Step::FindApproval => self.find_approval(state),
                 Step::Break(place) => self.breaker(state, clauses.breaks.get(place)?)?,
                 Step::Limit(place) => self.probe(state, place, clauses.limits.get(place)?),
@@ -104,7 +108,7 @@ impl<'a, 'b> Judging<'a, 'b> {
                 Step::Approve(place) => self.approve(state, seq, clauses.approve.get(place)?)?,
             }
         }
-        self.charge(state, seq)
+        if self.call.continues { Some(()) } else { self.charge(state, seq) }
     }
 
     fn refuse(&mut self, reason: Reason, rule: &'a str, message: Option<&'a str>) {

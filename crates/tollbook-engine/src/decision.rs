@@ -83,6 +83,7 @@ impl Decision<'_> {
             loop_repeats: self.run.map(|(_, repeats)| repeats),
             approval: self.approval.clone(),
             category: owned(call.category),
+            continues: None,
         }
     }
 }

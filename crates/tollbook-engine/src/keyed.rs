@@ -151,6 +151,12 @@ impl<V: Default> Keyed<V> {
     }
 
     /// Visits every entry, in the order of their slots.
+    pub fn each_key(&self) -> impl Iterator<Item = (KeyRef<'_>, &V)> {
+        let full = self.slots.iter().filter(|slot| slot.is_full());
+        full.map(|slot| ((slot.number, &*slot.first, &*slot.second), &slot.value))
+    }
+
+    /// Visits every value.
     pub fn each(&self, mut visit: impl FnMut(&V)) {
         self.slots.iter().filter(|slot| slot.is_full()).for_each(|slot| visit(&slot.value));
     }

@@ -39,7 +39,7 @@ pub use record::{
     PolicyHash, Pruned, Record, RecordedArgs, Reset, Snapshot, Verdict,
 };
 pub use snapshot::SnapshotError;
-pub use state::State;
+pub use state::{Level, State};
 
 #[cfg(test)]
 mod tests;

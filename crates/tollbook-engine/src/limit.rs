@@ -128,6 +128,17 @@ impl Measure {
 }
 
 impl Usage {
+    /// What the window that begins at `start_us` holds.
+    pub fn used_micros(&self, start_us: i64) -> i64 {
+        match self {
+            Self::Plain { start_us: current, used_micros } if *current == start_us => *used_micros,
+            Self::Plain { .. } => 0,
+            Self::Rolling { charges, .. } => {
+                charges.iter().filter(|charge| charge.at_us > start_us).map(|charge| charge.micros).sum()
+            }
+        }
+    }
+
     /// Forgets what lies before the window that begins at `start_us`, which no later answer can depend on.
     /// Returns how many charges that it remembered one by one are gone.
     pub fn advance(&mut self, start_us: i64) -> u64 {

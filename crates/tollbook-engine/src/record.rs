@@ -278,6 +278,9 @@ pub struct Record {
     /// The tool's category, such as `write`, where whoever judged knew it.
     #[n(22)]
     pub category: Option<String>,
+    /// The event of the call of which this one is the rest, where the server had asked something back.
+    #[n(23)]
+    pub continues: Option<u64>,
 }
 
 /// Who decided.

@@ -32,6 +32,25 @@ pub struct State {
     pub(crate) flight: Flight,
 }
 
+/// What one counter holds for one value of its scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Level {
+    /// The server.
+    pub server: String,
+    /// The counter's name.
+    pub counter: String,
+    /// The tool, where tools are counted apart; empty otherwise.
+    pub tool: String,
+    /// The scope's value.
+    pub key: String,
+    /// Length of the window, in microseconds.
+    pub window_us: i64,
+    /// Exact rolling window rather than one aligned in UTC.
+    pub rolling: bool,
+    /// What it holds, in millionths of a call or unit.
+    pub used_micros: i64,
+}
+
 /// Counters by what names them, and by key.
 #[derive(Debug, Encode, Decode)]
 pub(crate) struct Counters {
@@ -136,6 +155,12 @@ impl State {
         self.approvals.waiting(at_us.max(self.latest_us))
     }
 
+    /// When an approval that waits for an answer is gone; none where no such one waits.
+    #[must_use]
+    pub fn waits_until(&self, approval: &str) -> Option<i64> {
+        self.approvals.waits_until(approval)
+    }
+
     /// Takes in what a person said of a held call, at `at_us`. False where no such approval is open.
     pub fn answer(&mut self, approval: &str, approved: bool, at_us: i64) -> bool {
         let now_us = self.advance(at_us);
@@ -158,6 +183,36 @@ impl State {
             !goes
         });
         *full_until_us = i64::MIN;
+    }
+
+    /// What counters hold at `at_us`: those of this name and this value of their scope, where they are given.
+    /// At most `levels_max` of them, after a look at no more than `looked_at_max`, in no particular order.
+    #[must_use]
+    pub fn levels(
+        &self,
+        (counter, key): (Option<&str>, Option<&str>),
+        at_us: i64,
+        (levels_max, looked_at_max): (usize, usize),
+    ) -> Vec<Level> {
+        let Counters { names, measures, usages, .. } = &self.counters;
+        let named: BTreeMap<u32, &CounterName> = names.iter().map(|(name, number)| (*number, name)).collect();
+        let wanted = |wanted: Option<&str>, is: &str| wanted.is_none_or(|wanted| wanted == is);
+        let level = |((number, tool, held_key), usage): (KeyRef<'_>, &Usage)| {
+            let name = named.get(&number).filter(|name| wanted(counter, &name.name) && wanted(key, held_key))?;
+            let measure = usize::try_from(number).ok().and_then(|number| measures.get(number))?;
+            let start_us = measure.start_us(at_us.max(self.latest_us));
+            let level = Level {
+                server: name.server.to_string(),
+                counter: name.name.to_string(),
+                tool: tool.to_owned(),
+                key: held_key.to_owned(),
+                window_us: name.window_us,
+                rolling: name.rolling,
+                used_micros: usage.used_micros(start_us),
+            };
+            (level.used_micros > 0).then_some(level)
+        };
+        usages.each_key().take(looked_at_max).filter_map(level).take(levels_max).collect()
     }
 
     /// Calls that were let through and haven't ended.

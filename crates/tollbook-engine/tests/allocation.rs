@@ -33,6 +33,7 @@ fn an_allowed_call_with_known_keys_allocates_nothing() {
             tool: "t",
             category: None,
             args: Args::whole(Some(&parsed[which]), hashes[which]),
+            continues: false,
         };
         let verdict = engine.decide(&mut state, seq, &call).verdict;
         state.settle(seq, End::Ok, Some(hashes[which]));
@@ -63,6 +64,7 @@ fn a_live_session_takes_less_than_this() {
                 tool: "t",
                 category: None,
                 args: Args::whole(Some(&node), hash),
+                continues: false,
             };
             engine.decide(&mut state, seq, &call);
             state.settle(seq, End::Ok, None);

@@ -8,6 +8,7 @@ mod connection;
 mod ended;
 mod engines;
 mod operate;
+mod questions;
 mod reopen;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,8 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tollbook_engine::{
-    Activated, Args, Body, Bounds, Call, Decision, Engine, Hash128, Judge, Kept, Mode, Opened, PolicyHash, Reason,
-    Record, RecordedArgs, State, Verdict,
+    Activated, Args, Body, Bounds, Call, Decision, Engine, Frozen, Hash128, Judge, Kept, Mode, Opened, PolicyHash,
+    Reason, Record, RecordedArgs, State, Verdict,
 };
 use tollbook_log::redact::Redaction;
 use tollbook_log::{AppendError, CloseError, Log, PolicyError};
@@ -28,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::operator::Held;
 use crate::{refusal, spelling};
 use engines::Engines;
+use questions::{Asked as AskedBack, Questions};
 use reopen::Gap;
 
 use connection::Pending;
@@ -52,6 +54,9 @@ pub struct Desk {
     latest_us: i64,
     /// What an operator is shown of the calls that wait.
     held: BTreeMap<String, Held>,
+    /// How many of them there may be until those that no longer wait are forgotten.
+    held_swept: usize,
+    questions: Questions,
     /// Grants whose calls an operator has stopped.
     frozen: BTreeSet<String>,
     /// What is known of the log's failure.
@@ -148,6 +153,8 @@ impl Desk {
             clock,
             latest_us: i64::MIN,
             held: BTreeMap::new(),
+            held_swept: 0,
+            questions: Questions::default(),
             frozen: BTreeSet::new(),
             gap: Gap::default(),
             metrics: None,
@@ -187,6 +194,19 @@ impl Desk {
         Ok(())
     }
 
+    /// Grants whose calls were stopped under an earlier process of this log stay stopped under this one.
+    ///
+    /// # Errors
+    /// Where the log can't record it.
+    pub fn keep_frozen(&mut self, grants: BTreeSet<String>) -> Result<(), Unrecorded> {
+        self.frozen.extend(grants.iter().cloned());
+        for grant in grants {
+            let now_us = self.now_us();
+            self.append(now_us, Body::Frozen(Frozen { grant, frozen: true, by: None }))?;
+        }
+        Ok(())
+    }
+
     /// Hash of the policy in force for exactly this server and grant.
     #[must_use]
     pub fn policy(&self, server: &str, grant: Option<&str>) -> Option<PolicyHash> {
@@ -208,9 +228,14 @@ impl Desk {
         self.log.as_ref().map_or(0, |log| self.next_seq.saturating_sub(log.synced_below()))
     }
 
-    /// Whether [`Desk::recorded`] may block.
+    /// Whether there is anything to wait for once a record was taken.
     pub(crate) fn waits_for_sync(&self) -> bool {
         self.manner.waits_for_sync
+    }
+
+    /// [`Desk::recorded`], where there is anything to wait for.
+    pub(crate) fn sync_to_wait_for(&self, call: Ticket) -> Option<impl FnOnce() -> Result<(), AppendError> + use<>> {
+        self.manner.waits_for_sync.then(|| self.recorded(call))
     }
 
     /// Waits until a record is what the log's durability promises. Not to be called under a lock: that is
@@ -219,6 +244,7 @@ impl Desk {
         let log = self.log.clone();
         let begun_anew = call.opening != self.gap.opening;
         move || match log {
+            _ if !call.recorded => Ok(()),
             Some(_) if begun_anew => Err(AppendError::Failed("the log that has the record failed".to_owned())),
             Some(log) => log.wait_recorded(call.seq),
             None => Ok(()),
@@ -256,7 +282,8 @@ impl Desk {
         for activated in self.engines.activated() {
             self.append(now_us, Body::Activated(activated))?;
         }
-        Ok(())
+        // As after a restart, where the log was begun anew.
+        self.keep_frozen(self.frozen.clone())
     }
 
     /// Now, never before an earlier now.
@@ -336,6 +363,9 @@ impl Desk {
         };
         let now_us = self.now_us();
         let seq = self.next_seq;
+        let asked = frame.stands_alone.then(|| AskedBack { tool: frame.tool.to_owned(), args: args.hash });
+        let continues = frame.request_state.zip(asked.as_ref());
+        let continues = continues.and_then(|(state, asked)| self.questions.begun_by(connection, asked, state, now_us));
         let call = Call {
             at_us: Some(now_us),
             session: connection.session.as_deref(),
@@ -344,6 +374,7 @@ impl Desk {
             tool: frame.tool,
             category: Some(category),
             args: Args::whole(frame.args, args.hash.unwrap_or(Hash128([0; 16]))),
+            continues: continues.is_some(),
         };
         let began = Instant::now();
         let mut decision = Decision::default();
@@ -358,29 +389,36 @@ impl Desk {
             mode: self.manner.mode,
             decide_ns,
             trace_id,
+            continues,
             ..decision.to_record(&engine, &call, args)
         };
-        if let Err(error) = self.append(now_us, Body::Decision(Box::new(record))) {
+        let appended = self.append(now_us, Body::Decision(Box::new(record)));
+        let recorded = appended.is_ok();
+        if let Err(error) = appended {
             self.gap.calls += 1;
-            let goes_on = decision.verdict == Verdict::Allow || self.manner.mode == Mode::Shadow;
-            return match self.manner.on_log_failure {
-                OnLogFailure::Refuse => log_unavailable(frame, &error),
-                OnLogFailure::Allow if goes_on => {
-                    tracing::error!(%error, "a call went on unrecorded");
-                    Step::Forward { call: None, request: frame.id.clone() }
-                }
-                OnLogFailure::Allow => answer_denied(frame, &decision, now_us),
-            };
+            if self.manner.on_log_failure == OnLogFailure::Refuse {
+                // Nothing was forwarded, so nothing was used.
+                self.state.settle(seq, tollbook_engine::End::Unreachable, None);
+                return log_unavailable(frame, &error);
+            }
+            tracing::error!(%error, "a call was judged and not recorded");
+            // The next one is another call all the same.
+            self.next_seq = seq + 1;
         }
         if decision.verdict == Verdict::Allow || self.manner.mode == Mode::Shadow {
-            let ticket = Ticket { seq, opening: self.gap.opening };
+            let ticket = Ticket { seq, opening: self.gap.opening, recorded };
+            if let Some(begun_by) = continues {
+                self.questions.answered(begun_by);
+            }
             if let Some(id) = &frame.id {
-                let pending = Pending::Call { id: id.clone(), ticket, sent: Instant::now() };
+                let asked = asked.map(Box::new);
+                let pending = Pending::Call { id: id.clone(), ticket, sent: Instant::now(), asked };
                 connection.pending.insert(id.key.clone(), pending);
             }
             return Step::Forward { call: Some(ticket), request: frame.id.clone() };
         }
-        if let (Verdict::Hold, Some(approval)) = (decision.verdict, &decision.approval) {
+        // While the log is down nobody can answer, because an answer is an event.
+        if let (Verdict::Hold, Some(approval), true) = (decision.verdict, &decision.approval, recorded) {
             self.hold(connection, frame, approval, decision.rule, now_us);
         }
         answer_denied(frame, &decision, now_us)
@@ -431,6 +469,7 @@ impl Desk {
             loop_repeats: None,
             approval: None,
             category: call.map(|call| self.engines.category(server, call.tool).name().to_owned()),
+            continues: None,
         };
         self.append(now_us, Body::Decision(Box::new(record)))
     }

@@ -14,7 +14,7 @@ use crate::spelling;
 const ENVELOPE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 
 /// Keys of the params of a `tools/call` that are read here.
-const CALL_PARAMS: [&str; 3] = ["name", "arguments", "_meta"];
+const CALL_PARAMS: [&str; 5] = ["name", "arguments", "_meta", "requestState", "inputResponses"];
 
 /// Where a request of its own says the protocol's version, under `_meta`.
 pub(crate) const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
@@ -63,6 +63,8 @@ pub(crate) struct CallFrame<'n> {
     pub args: Option<&'n Node<'n>>,
     /// Whether it says the protocol's version itself, as since 2026-07-28.
     pub stands_alone: bool,
+    /// What the server gave along with a question, where this is the answer to it.
+    pub request_state: Option<&'n str>,
 }
 
 /// The id of a request.
@@ -131,7 +133,7 @@ pub(crate) fn said<'n>(frame: &'n Node<'n>) -> Result<Said<'n>, Refused> {
             Some(node) => Asked::Cancelled(request_id(node)?),
             None => Asked::Other,
         },
-        _ if fold(method.trim()) == "tools/call" => {
+        _ if alike(method.trim(), "tools/call") => {
             let why = format!("the method `{method}` differs from `tools/call` only in its letters' case");
             return refused("frame_method_case", why);
         }
@@ -161,7 +163,8 @@ fn call<'n>(frame: &'n Node<'n>, id: Option<RequestId>) -> Result<CallFrame<'n>,
         return refused("call_invalid", "`params.arguments` isn't an object");
     }
     let stands_alone = meta(frame, PROTOCOL_VERSION).is_some();
-    Ok(CallFrame { id, tool, args, stands_alone })
+    let request_state = params.get("requestState").and_then(Node::as_str);
+    Ok(CallFrame { id, tool, args, stands_alone, request_state })
 }
 
 /// Refuses arguments with a key that differs only by letter case from one that the policy reads.
@@ -181,7 +184,10 @@ pub(crate) fn exact_arguments(args: Option<&Node<'_>>, reads: &[&Path]) -> Resul
 fn exact_keys(object: &Node<'_>, read: &[&str]) -> Result<(), Refused> {
     for member in object.members().unwrap_or_default() {
         let key = &*member.key;
-        if let Some(meant) = read.iter().find(|meant| **meant != key && fold(meant) == fold(key)) {
+        if read.contains(&key) {
+            continue;
+        }
+        if let Some(meant) = read.iter().find(|meant| alike(meant, key)) {
             let at = member.key_span.start;
             return refused(
                 "frame_key_case",
@@ -190,6 +196,11 @@ fn exact_keys(object: &Node<'_>, read: &[&str]) -> Result<(), Refused> {
         }
     }
     Ok(())
+}
+
+/// Whether two texts are one to a reader that ignores letter case.
+fn alike(one: &str, other: &str) -> bool {
+    if one.is_ascii() && other.is_ascii() { one.eq_ignore_ascii_case(other) } else { fold(one) == fold(other) }
 }
 
 /// Letter case gone, as the most lenient readers have it: up and down, so that `ſ` is `s` and the Kelvin
@@ -234,7 +245,9 @@ pub(crate) struct Glance {
     pub method: String,
     pub agent: Option<String>,
     pub initialize: bool,
+    /// It opens a stream for what the server says by itself; and if that is to tell of tools that changed, how.
     pub listen: bool,
+    pub tools_changed: Option<Vec<u8>>,
     /// What the header `Mcp-Name` has to repeat.
     pub name: Option<String>,
     /// The protocol's version, where the request has its own.
@@ -251,16 +264,27 @@ pub(crate) fn glance(frame: &[u8]) -> Glance {
     let param = |key: &str| node.get("params").and_then(|params| params.get(key));
     let text = |node: Option<&Node<'_>>| node.and_then(Node::as_str).map(str::to_owned);
     let cancels = param("requestId").filter(|_| method == "notifications/cancelled");
+    let listen = method == "subscriptions/listen";
+    let wanted = param("notifications").and_then(|wanted| wanted.get("toolsListChanged")).map(|wanted| &wanted.value);
+    let id = node.get("id").and_then(|id| request_id(id).ok()).filter(|_| listen && wanted == Some(&Value::Bool(true)));
     Glance {
         method: method.to_owned(),
         agent: client(&node, method),
         initialize: method == "initialize",
-        listen: method == "subscriptions/listen",
+        listen,
+        tools_changed: id.map(|id| tools_changed(&id)),
         name: crate::headers::named_in(method).and_then(|key| text(param(key))),
         version: text(meta(&node, PROTOCOL_VERSION)),
         traceparent: text(meta(&node, "traceparent")),
         cancels: cancels.and_then(|id| request_id(id).ok()).map(|id| id.key),
     }
+}
+
+/// What a subscription of this id is told where its tools are others now.
+fn tools_changed(subscription: &RequestId) -> Vec<u8> {
+    let meta = format!(r#"{{"io.modelcontextprotocol/subscriptionId":{}}}"#, subscription.text);
+    let method = r#""method":"notifications/tools/list_changed""#;
+    format!(r#"{{"jsonrpc":"2.0",{method},"params":{{"_meta":{meta}}}}}"#).into_bytes()
 }
 
 /// What a request says of itself under `_meta`.

@@ -38,6 +38,13 @@ pub enum Request {
         /// Who says so.
         by: Option<String>,
     },
+    /// What counters hold.
+    Counters {
+        /// The counter's name; none means every counter.
+        counter: Option<String>,
+        /// The scope's value; none means every one.
+        key: Option<String>,
+    },
     /// Empties counters.
     Reset {
         /// The counter's name; none means every counter.
@@ -64,6 +71,8 @@ pub enum Request {
 pub enum Response {
     /// The calls that wait.
     Approvals(Vec<Held>),
+    /// What counters hold, at most [`COUNTERS_MAX`] of them.
+    Counters(Vec<Counter>),
     /// It was done, and is event `seq` of the log.
     Done {
         /// Its sequence number.
@@ -95,6 +104,31 @@ pub struct Held {
     /// When it can no longer be answered, in microseconds since 1970.
     pub expires_us: i64,
 }
+
+/// What one counter holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counter {
+    /// The server.
+    pub server: String,
+    /// The counter's name.
+    pub counter: String,
+    /// The tool, where tools are counted apart; empty otherwise.
+    pub tool: String,
+    /// The scope's value: the grant's name, the session's, ….
+    pub key: String,
+    /// Length of the window, in seconds.
+    pub window_s: i64,
+    /// Exact rolling window rather than one aligned in UTC.
+    pub rolling: bool,
+    /// What it holds, in millionths of a call or unit.
+    pub used_micros: i64,
+}
+
+/// Most counters that an operator is told of at once.
+pub const COUNTERS_MAX: usize = 1_000;
+
+/// Most counters that are looked at for one request, because calls wait meanwhile.
+pub const COUNTERS_LOOKED_AT_MAX: usize = 1_000_000;
 
 /// Most bytes of arguments that an operator is shown.
 pub const SHOWN_BYTES_MAX: usize = 16 << 10;

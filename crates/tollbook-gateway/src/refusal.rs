@@ -14,6 +14,8 @@ const PARSE_ERROR: i64 = -32_700;
 const INVALID_REQUEST: i64 = -32_600;
 /// JSON-RPC: wrong params; MCP's code for a tool that doesn't exist.
 const INVALID_PARAMS: i64 = -32_602;
+/// MCP, since 2026-07-28: a header says something else than the body.
+const HEADER_MISMATCH: i64 = -32_020;
 /// JSON-RPC: an error of the gateway's own.
 const GATEWAY_ERROR: i64 = -32_000;
 
@@ -25,7 +27,12 @@ pub(crate) fn denied(id: &RequestId, call: &CallFrame<'_>, decision: &Decision<'
     // Rounded up, so that a call made then isn't too early by a fraction.
     let retry_after_ms = decision.retry_at_us.map(|at_us| (at_us.saturating_sub(now_us).max(0) + 999) / 1_000);
     let approval = decision.approval.as_deref();
-    refusal(id, call, decision.text(), decision.reason.code(), retry_after_ms, approval)
+    let go_on = match decision.reason {
+        Reason::ApprovalNeeded => " Once it has been approved, make the same call again.",
+        _ => "",
+    };
+    let text = format!("{}{go_on}", decision.text());
+    refusal(id, call, &text, decision.reason.code(), retry_after_ms, approval)
 }
 
 /// The answer to a call that the gateway refused by itself.
@@ -65,6 +72,7 @@ fn refusal(
 pub(crate) fn refused_frame(refused: &Refused) -> Vec<u8> {
     let code = match refused.code {
         "frame_not_json" | "frame_invalid_utf8" => PARSE_ERROR,
+        "header_mismatch" => HEADER_MISMATCH,
         _ => INVALID_REQUEST,
     };
     let message = format!("[POLICY DENIED] The frame was refused: {}.", refused.why);

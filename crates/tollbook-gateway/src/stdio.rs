@@ -5,6 +5,7 @@
 //! one that asks for the policy to be read anew, and the gateway ends as the server ends.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::ops::Range;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
 
@@ -38,6 +39,33 @@ pub enum RunError {
     },
 }
 
+/// Where a client on standard input and output listens; whoever has it may say a whole line.
+#[derive(Clone)]
+pub struct ClientOut(Arc<Mutex<Box<dyn Write + Send>>>);
+
+impl ClientOut {
+    /// Lines go there.
+    #[must_use]
+    pub fn new(to: impl Write + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Box::new(to))))
+    }
+
+    /// Tells the client that it sees other tools now.
+    pub fn tools_changed(&self) {
+        self.say(&[LIST_CHANGED, b"\n"].concat());
+    }
+
+    pub(crate) fn say(&self, line: &[u8]) {
+        let mut client = lock(&self.0);
+        if let Err(error) = client.write_all(line).and_then(|()| client.flush()) {
+            tracing::warn!(%error, "the client no longer listens");
+        }
+    }
+}
+
+/// What a client is told whose tools are others now.
+pub(crate) const LIST_CHANGED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+
 /// A desk that several connections share.
 pub type SharedDesk = Arc<Mutex<Desk>>;
 
@@ -50,19 +78,20 @@ pub async fn run(
     connection: Connection,
     mut command: Command,
     client_in: impl Read + Send + 'static,
-    client_out: impl Write + Send + 'static,
+    client_out: ClientOut,
 ) -> Result<ExitStatus, RunError> {
     let shown = command.as_std().get_program().to_string_lossy().into_owned();
     command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
     let mut child = command.spawn().map_err(|source| RunError::Spawn { command: shown, source })?;
     let (server_in, server_out) = pipes(&mut child)?;
-    let relay =
-        Arc::new(Relay { desk, connection: Mutex::new(connection), client_out: Mutex::new(Box::new(client_out)) });
+    let waits_for_sync = lock(&desk).waits_for_sync();
+    let relay = Arc::new(Relay { waits_for_sync, desk, connection: Mutex::new(connection), client_out });
     let upward = Arc::clone(&relay);
     // Reading from a client can't be interrupted, so this thread is never waited for.
-    std::thread::spawn(move || upward.client_to_server(BufReader::new(client_in), server_in));
+    std::thread::spawn(move || upward.client_to_server(BufReader::with_capacity(BATCH_BYTES, client_in), server_in));
     let downward = Arc::clone(&relay);
-    let answers = std::thread::spawn(move || downward.server_to_client(BufReader::new(server_out)));
+    let answers =
+        std::thread::spawn(move || downward.server_to_client(BufReader::with_capacity(BATCH_BYTES, server_out)));
     let status = wait_and_pass_signals(&mut child).await?;
     // What the server still said before it ended is read to its end.
     if tokio::task::spawn_blocking(move || answers.join()).await.is_err() {
@@ -102,16 +131,36 @@ async fn wait_and_pass_signals(child: &mut Child) -> Result<ExitStatus, RunError
     }
 }
 
+/// Lines that came together go on together, up to so many bytes: under load, each write to a pipe wakes somebody.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// Frames that were judged and are about to go to the server.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    /// The calls among them, each with its place.
+    calls: Vec<(Ticket, Range<usize>)>,
+}
+
+impl Batch {
+    fn push(&mut self, frame: &[u8], call: Option<Ticket>) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(frame);
+        self.calls.extend(call.map(|call| (call, start..self.bytes.len())));
+    }
+}
+
 struct Relay {
+    waits_for_sync: bool,
     desk: SharedDesk,
     connection: Mutex<Connection>,
-    client_out: Mutex<Box<dyn Write + Send>>,
+    client_out: ClientOut,
 }
 
 impl Relay {
-    fn client_to_server(&self, mut client: impl BufRead, mut server: Box<dyn Write + Send>) {
+    fn client_to_server(&self, mut client: BufReader<impl Read>, mut server: Box<dyn Write + Send>) {
         let headers = Headers::default();
-        let mut frame = Vec::new();
+        let (mut frame, mut batch) = (Vec::new(), Batch::default());
         loop {
             frame.clear();
             let step = match read_frame(&mut client, &mut frame) {
@@ -126,29 +175,62 @@ impl Relay {
                 }
             };
             match step {
-                Step::Forward { call, .. } => self.forward(&mut server, &frame, call),
+                Step::Forward { call, .. } => batch.push(&frame, call),
                 Step::Answer(answer) | Step::Refuse(answer) => self.tell_client(&answer),
                 Step::Drop => {}
+            }
+            if batch.bytes.len() >= BATCH_BYTES || !client.buffer().contains(&b'\n') {
+                self.forward(&mut server, &mut batch);
             }
         }
     }
 
-    fn forward(&self, server: &mut impl Write, frame: &[u8], call: Option<Ticket>) {
-        if let Some(call) = call {
-            let recorded = lock(&self.desk).recorded(call);
+    /// Sends what was judged, once the records are as durable as was asked for: one sync serves all of them.
+    fn forward(&self, server: &mut impl Write, batch: &mut Batch) {
+        if self.waits_for_sync {
+            self.wait_recorded(batch);
+        }
+        let mut written = 0;
+        let sent = write_counted(server, &batch.bytes, &mut written).and_then(|()| server.flush());
+        if let Err(error) = sent {
+            for (call, place) in batch.calls.iter().filter(|(_, place)| place.end > written) {
+                tracing::warn!(%error, seq = call.seq, "a call did not reach the server");
+                self.not_forwarded(*call, if place.start >= written { End::Unreachable } else { End::Lost });
+            }
+        }
+        batch.bytes.clear();
+        batch.calls.clear();
+    }
+
+    /// Takes out of a batch the calls whose records are not safe.
+    fn wait_recorded(&self, batch: &mut Batch) {
+        // With the last one, those before it are on the disk as well.
+        let calls = std::mem::take(&mut batch.calls);
+        let mut unsafe_ones = Vec::new();
+        for (call, place) in calls.iter().rev() {
+            let recorded = lock(&self.desk).recorded(*call);
             if let Err(error) = recorded()
                 && !lock(&self.desk).goes_on_unrecorded()
             {
                 tracing::error!(%error, seq = call.seq, "a call was not forwarded because its record is not safe");
-                self.not_forwarded(call, End::Unreachable);
-                return;
+                self.not_forwarded(*call, End::Unreachable);
+                unsafe_ones.push(place.clone());
             }
         }
-        let mut written = 0;
-        let sent = write_counted(server, frame, &mut written).and_then(|()| server.flush());
-        let (Err(error), Some(call)) = (sent, call) else { return };
-        tracing::warn!(%error, seq = call.seq, "a call did not reach the server");
-        self.not_forwarded(call, if written == 0 { End::Unreachable } else { End::Lost });
+        if unsafe_ones.is_empty() {
+            batch.calls = calls;
+            return;
+        }
+        let all = std::mem::take(&mut batch.bytes);
+        let mut from = 0;
+        for (call, place) in calls {
+            batch.bytes.extend_from_slice(all.get(from..place.start).unwrap_or_default());
+            if !unsafe_ones.contains(&place) {
+                batch.push(all.get(place.clone()).unwrap_or_default(), Some(call));
+            }
+            from = place.end;
+        }
+        batch.bytes.extend_from_slice(all.get(from..).unwrap_or_default());
     }
 
     fn not_forwarded(&self, call: Ticket, end: End) {
@@ -158,8 +240,8 @@ impl Relay {
         }
     }
 
-    fn server_to_client(&self, mut server: impl BufRead) {
-        let mut frame = Vec::new();
+    fn server_to_client(&self, mut server: BufReader<impl Read>) {
+        let (mut frame, mut told) = (Vec::new(), Vec::new());
         loop {
             frame.clear();
             match server.read_until(b'\n', &mut frame) {
@@ -170,8 +252,18 @@ impl Relay {
                     return;
                 }
             }
-            let answer = lock(&self.desk).from_server(&mut lock(&self.connection), &frame);
-            self.tell_client(&answer.bytes);
+            if is_half(&frame) {
+                tracing::warn!("the server ended in the middle of a line");
+                return;
+            }
+            told.extend_from_slice(&lock(&self.desk).from_server(&mut lock(&self.connection), &frame).bytes);
+            if !told.ends_with(b"\n") {
+                told.push(b'\n');
+            }
+            if told.len() >= BATCH_BYTES || !server.buffer().contains(&b'\n') {
+                self.tell_client(&told);
+                told.clear();
+            }
         }
     }
 
@@ -181,11 +273,13 @@ impl Relay {
     }
 
     fn tell_client(&self, line: &[u8]) {
-        let mut client = lock(&self.client_out);
-        if let Err(error) = client.write_all(line).and_then(|()| client.flush()) {
-            tracing::warn!(%error, "the client no longer listens");
-        }
+        self.client_out.say(line);
     }
+}
+
+/// Whether a last line broke off. What is told behind it must not become a part of it.
+pub(crate) fn is_half(line: &[u8]) -> bool {
+    !line.ends_with(b"\n") && tollbook_policy::json::parse(line).is_err()
 }
 
 pub(crate) enum Line {

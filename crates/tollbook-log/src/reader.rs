@@ -8,6 +8,7 @@
 mod events;
 mod leaves;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ use arrow::array::RecordBatch;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::statistics::Statistics;
-use tollbook_engine::{Event, PolicyHash};
+use tollbook_engine::{Body, Event, Frozen, PolicyHash};
 
 use crate::disk::{self, DiskError};
 use crate::instance;
@@ -207,6 +208,36 @@ impl Reader {
             }
         }
         Ok(late)
+    }
+
+    /// The grants whose calls an operator has stopped and nobody has let go on: the latest word on each, of
+    /// whatever instance.
+    ///
+    /// # Errors
+    /// Where a file can't be read.
+    pub fn frozen_grants(&self) -> Result<BTreeSet<String>, ReadError> {
+        let mut said = Vec::new();
+        for instance in &self.instances {
+            let rows_error = |source| ReadError::Rows { path: instance.dir.clone(), source };
+            for file in instance.manifest.files().filter(|file| file.kind == Kind::Events) {
+                for event in events::file_events(&instance.dir, file)? {
+                    said.push(event?);
+                }
+            }
+            for record in Layout::of(instance.open_records()?).map_err(rows_error)?.events {
+                said.push(Event::from_bytes(record).map_err(RowsError::Record).map_err(rows_error)?);
+            }
+        }
+        said.sort_by_key(|event| event.ts_us);
+        let mut frozen = BTreeSet::new();
+        for event in said {
+            match event.body {
+                Body::Frozen(Frozen { grant, frozen: true, .. }) => drop(frozen.insert(grant)),
+                Body::Frozen(Frozen { grant, .. }) => drop(frozen.remove(&grant)),
+                _ => {}
+            }
+        }
+        Ok(frozen)
     }
 
     /// Records of all instances that aren't sealed.

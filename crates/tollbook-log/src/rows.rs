@@ -162,6 +162,7 @@ pub(crate) fn calls(instance: &str, events: &[Event], done: &[Option<Event>]) ->
         whole(each().map(|record| record.loop_repeats.map(u64::from))),
         text(each().map(|record| record.approval.as_ref())),
         text(each().map(|record| record.category.as_ref())),
+        whole(each().map(|record| record.continues)),
     ];
     Ok(RecordBatch::try_new(Kind::Calls.schema(), columns)?)
 }

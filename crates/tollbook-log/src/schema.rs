@@ -192,6 +192,7 @@ table! {
         LOOP_REPEATS = "loop_repeats": Whole | null, "How often the block had been repeated, where a breaker refused.";
         APPROVAL = "approval": Text | null, "Id of the approval that the call waits for, or that let it pass.";
         CATEGORY = "category": Text | null, "The tool's category, such as write. Null where whoever judged didn't know it.";
+        CONTINUES = "continues": Whole | null, "The seq of the call of which this is the rest, where the server had asked something back. Charged no second time.";
     }
 }
 

@@ -32,6 +32,7 @@ pub fn record(tool: &str) -> Record {
         loop_repeats: None,
         approval: None,
         category: None,
+        continues: None,
     }
 }
 
@@ -139,6 +140,7 @@ fn any_record() -> impl Strategy<Value = Record> {
             opt(any::<u32>()),
             opt(nasty()),
             opt(nasty()),
+            opt(any::<u64>()),
         ),
     )
         .prop_map(|(a, b, c)| Record {
@@ -165,6 +167,7 @@ fn any_record() -> impl Strategy<Value = Record> {
             loop_repeats: c.5,
             approval: c.6,
             category: c.7,
+            continues: c.8,
         })
 }
 

@@ -61,6 +61,7 @@ fn event(seq: u64, at_us: i64, made: &Made) -> Event {
         loop_repeats: None,
         approval: None,
         category: None,
+        continues: None,
     };
     Event { seq, ts_us: made.timed.then_some(at_us), body: Body::Decision(Box::new(record)) }
 }

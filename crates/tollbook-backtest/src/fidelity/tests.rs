@@ -36,6 +36,7 @@ fn log(text: &str, kept: Kept) -> (BTreeMap<PolicyHash, Policy>, Vec<Event>) {
             tool: "t",
             category: None,
             args: Args::whole(Some(&node), args.hash.unwrap()),
+            continues: false,
         };
         let decision = engine.decide(&mut state, seq, &call);
         bodies.push((at_us, Body::Decision(Box::new(decision.to_record(&engine, &call, args)))));
@@ -158,6 +159,7 @@ impl Live {
             tool,
             category: Some(category),
             args: Args::whole(Some(&node), kept.hash.unwrap()),
+            continues: false,
         };
         let decision = self.engine.decide(&mut self.state, seq, &call);
         let told = (decision.verdict, decision.approval.clone());

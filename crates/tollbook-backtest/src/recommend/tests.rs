@@ -46,6 +46,7 @@ fn record(session: usize) -> Record {
         loop_repeats: None,
         approval: None,
         category: None,
+        continues: None,
     }
 }
 

@@ -150,8 +150,16 @@ fn every_clause_that_was_looked_at_is_told() {
     let examined = |args: &str| {
         let node = json::parse(args.as_bytes()).unwrap();
         let args = Args::whole(Some(&node), hash128(canonical(&node).as_bytes()));
-        let call =
-            Call { at_us: Some(0), session: Some("s"), grant: Some("g"), agent: None, tool: "a", category: None, args };
+        let call = Call {
+            at_us: Some(0),
+            session: Some("s"),
+            grant: Some("g"),
+            agent: None,
+            tool: "a",
+            category: None,
+            args,
+            continues: false,
+        };
         let all = examine(&policy, "s", &call).unwrap();
         all.into_iter().map(|one| (one.rule, one.looked)).collect::<Vec<_>>()
     };

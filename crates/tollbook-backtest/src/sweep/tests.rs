@@ -45,6 +45,7 @@ fn swept(grid: &Grid) -> Vec<Point> {
                 loop_repeats: None,
                 approval: None,
                 category: None,
+                continues: None,
             };
             let ts_us = Some(i64::from(session) * 3_600_000_000 + call * 1_000_000);
             let event = Event { seq, ts_us, body: Body::Decision(Box::new(record)) };

@@ -20,6 +20,8 @@ pub enum Approvals {
 /// Subcommands of `counters`.
 #[derive(Debug, Subcommand)]
 pub enum Counters {
+    /// What counters hold
+    List(Levels),
     /// Empty counters
     Reset(Reset),
 }
@@ -53,6 +55,19 @@ pub struct Answer {
     /// Who says so [default: the user's name in the environment]
     #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
+}
+
+/// Arguments of `counters list`.
+#[derive(Debug, Args)]
+pub struct Levels {
+    #[command(flatten)]
+    pub at: Where,
+    /// The counter's name [default: every counter]
+    #[arg(long, value_name = "NAME")]
+    pub counter: Option<String>,
+    /// The scope's value, such as the session's [default: every one]
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
 }
 
 /// Arguments of `counters reset`.

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use comfy_table::{Table, presets};
-use tollbook_gateway::operator::{Held, Request, Response, ask};
+use tollbook_gateway::operator::{COUNTERS_MAX, Held, Request, Response, ask};
 
-use crate::arguments::operator::{Answer, Approvals, Counters, Freeze};
+use crate::arguments::operator::{Answer, Approvals, Counters, Freeze, Levels};
 
 pub fn approvals(arguments: &Approvals) -> anyhow::Result<ExitCode> {
     match arguments {
@@ -19,9 +19,51 @@ pub fn approvals(arguments: &Approvals) -> anyhow::Result<ExitCode> {
     }
 }
 
-pub fn counters(Counters::Reset(reset): &Counters) -> anyhow::Result<ExitCode> {
-    let (counter, key) = (reset.counter.clone(), reset.key.clone());
-    everywhere(&reset.at.log, &Request::Reset { counter, key, by: by(reset.by.as_ref()) })
+pub fn counters(arguments: &Counters) -> anyhow::Result<ExitCode> {
+    match arguments {
+        Counters::List(levels) => self::levels(levels),
+        Counters::Reset(reset) => {
+            let (counter, key) = (reset.counter.clone(), reset.key.clone());
+            everywhere(&reset.at.log, &Request::Reset { counter, key, by: by(reset.by.as_ref()) })
+        }
+    }
+}
+
+/// What counters of all running gateways hold.
+fn levels(levels: &Levels) -> anyhow::Result<ExitCode> {
+    let request = Request::Counters { counter: levels.counter.clone(), key: levels.key.clone() };
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.set_header(["server", "counter", "tool", "key", "window_s", "used"]);
+    let mut told_of_more = false;
+    for (instance, answer) in put(&levels.at.log, &request)? {
+        let Response::Counters(counters) = answer else { anyhow::bail!("{instance} answered {answer:?}") };
+        told_of_more |= counters.len() >= COUNTERS_MAX;
+        for counter in counters {
+            let texts = [&counter.server, &counter.counter, &counter.tool, &counter.key];
+            let window = format!("{}{}", if counter.rolling { "rolling " } else { "" }, counter.window_s);
+            let numbers = [window, units(counter.used_micros)];
+            table.add_row(texts.map(|text| crate::visible(text)).into_iter().chain(numbers));
+        }
+    }
+    if table.is_empty() {
+        crate::print("no counter holds anything\n")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    crate::print(&format!("{table}\n"))?;
+    if told_of_more {
+        eprintln!("there may be more; --counter or --key chooses among them");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Millionths as they are read.
+fn units(micros: i64) -> String {
+    let (whole, part) = (micros / 1_000_000, micros % 1_000_000);
+    match part {
+        0 => whole.to_string(),
+        part => format!("{whole}.{part:06}").trim_end_matches('0').to_owned(),
+    }
 }
 
 pub fn freeze(freeze: &Freeze, frozen: bool) -> anyhow::Result<ExitCode> {
@@ -109,7 +151,7 @@ fn answer(answer: &Answer, approved: bool) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::SUCCESS);
             }
             Response::Refused(why) => refused = why,
-            Response::Approvals(_) => refused = format!("{instance} answered something else"),
+            Response::Approvals(_) | Response::Counters(_) => refused = format!("{instance} answered something else"),
         }
     }
     anyhow::bail!(refused)
@@ -121,7 +163,7 @@ fn everywhere(log: &Path, request: &Request) -> anyhow::Result<ExitCode> {
         match response {
             Response::Done { seq } => crate::print(&format!("event {seq} of {instance}\n"))?,
             Response::Refused(why) => anyhow::bail!("{instance}: {why}"),
-            Response::Approvals(_) => anyhow::bail!("{instance} answered something else"),
+            Response::Approvals(_) | Response::Counters(_) => anyhow::bail!("{instance} answered something else"),
         }
     }
     Ok(ExitCode::SUCCESS)

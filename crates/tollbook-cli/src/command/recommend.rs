@@ -428,6 +428,7 @@ fn missing(why: Declined) -> String {
         Declined::Inexact(Inexact::GivenBack) => "calls that gave their units back can't be counted".to_owned(),
         Declined::Inexact(Inexact::Reset) => "an operator reset counters, so calls can't be counted".to_owned(),
         Declined::Inexact(Inexact::Unordered) => "times go back, so calls can't be counted".to_owned(),
+        Declined::Inexact(Inexact::Continued) => "calls that are the rest of others can't be counted".to_owned(),
         Declined::Inexact(Inexact::Bounds) => "there are too many keys to count".to_owned(),
     }
 }

@@ -1,5 +1,6 @@
 //! `tollbook run`: the gateway on standard input and output, in front of a command or a URL.
 
+use std::collections::BTreeSet;
 use std::io::{stdin, stdout};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -10,10 +11,11 @@ use std::time::Duration;
 use anyhow::Context;
 use tollbook_engine::{Engine, Kept, Mode};
 use tollbook_gateway::http::{Bounds, Upstream, bridge};
+use tollbook_gateway::stdio::ClientOut;
 use tollbook_gateway::{Connection, Desk, Manner, OnLogFailure, operator, stdio};
 use tollbook_log::redact::Redaction;
 use tollbook_log::segment::SegmentEnd;
-use tollbook_log::{Log, Options, Recovery};
+use tollbook_log::{Log, Options, Reader, Recovery};
 
 use super::retention::Retention;
 use super::watch::{SharedDesk, Standing, reload_on_hangup, watch};
@@ -38,6 +40,7 @@ pub fn run(arguments: &Run) -> anyhow::Result<ExitCode> {
     let session = log.instance().to_owned();
     let clock = Box::new(|| jiff::Timestamp::now().as_microsecond());
     let mut desk = Desk::open(log, manner(arguments)?, clock).context("cannot write the log")?;
+    desk.keep_frozen(frozen_before(&arguments.log)?).context("cannot write the log")?;
     desk.activate(engine, None, &policy).context("cannot write the log")?;
     let desk = Arc::new(Mutex::new(desk));
     let listening = operator::listen(&arguments.log, &session, Arc::clone(&desk));
@@ -52,15 +55,18 @@ pub fn run(arguments: &Run) -> anyhow::Result<ExitCode> {
     let _socket = listening.map_err(|error| eprintln!("warning: no operator can reach this gateway: {error}")).ok();
 
     let connection = Connection::new(&standing.server, &arguments.grant, &session);
-    let watching = Arc::clone(&desk);
+    let client_out = ClientOut::new(stdout());
+    let (watching, told) = (Arc::clone(&desk), client_out.clone());
     let reload = watch(vec![standing.file.clone()], move || {
-        standing.put_in_force_anew(&watching);
+        if standing.put_in_force_anew(&watching).is_some_and(|in_force| in_force.hides_otherwise) {
+            told.tools_changed();
+        }
         vec![standing.file.clone()]
     });
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
     runtime.spawn(reload_on_hangup(reload));
-    let ended = runtime.block_on(relay(arguments, upstream, Arc::clone(&desk), connection));
+    let ended = runtime.block_on(relay(arguments, upstream, Arc::clone(&desk), connection, client_out));
     // The thread that reads our input may be waiting for it still.
     runtime.shutdown_background();
     desk.lock()
@@ -75,9 +81,10 @@ async fn relay(
     upstream: Option<Upstream>,
     desk: SharedDesk,
     connection: Connection,
+    client_out: ClientOut,
 ) -> anyhow::Result<ExitCode> {
     if let Some(upstream) = upstream {
-        let relaying = bridge::run(desk, connection, upstream, Bounds::default(), stdin(), stdout());
+        let relaying = bridge::run(desk, connection, upstream, Bounds::default(), stdin(), client_out);
         let told = super::serve::told_to_end()?;
         tokio::select! {
             () = relaying => {}
@@ -88,7 +95,7 @@ async fn relay(
     let (program, rest) = arguments.command.split_first().context("no server command")?;
     let mut command = tokio::process::Command::new(program);
     command.args(rest);
-    Ok(exit_code(stdio::run(desk, connection, command, stdin(), stdout()).await?))
+    Ok(exit_code(stdio::run(desk, connection, command, stdin(), client_out).await?))
 }
 
 /// A server over HTTP, with its credentials from the environment.
@@ -122,6 +129,12 @@ pub fn open_log(dir: &Path, options: Options) -> anyhow::Result<Log> {
         Log::open(dir, options).with_context(|| format!("cannot open the log `{}`", dir.display()))?;
     tell(&recovery);
     Ok(log)
+}
+
+/// The grants that an operator froze under earlier processes of a log, and nobody has thawed.
+pub fn frozen_before(log: &Path) -> anyhow::Result<BTreeSet<String>> {
+    let frozen = Reader::open(&[log]).and_then(|reader| reader.frozen_grants());
+    frozen.with_context(|| format!("cannot tell which grants are frozen in the log `{}`", log.display()))
 }
 
 /// What an earlier process left behind.

@@ -15,7 +15,7 @@ use tollbook_log::Options;
 use tollbook_log::redact::Redaction;
 
 use super::retention::Retention;
-use super::run::open_log;
+use super::run::{frozen_before, open_log};
 use super::watch::{SharedDesk, Standing, reload_on_hangup, watch};
 use crate::arguments::serve::Serve;
 
@@ -28,7 +28,8 @@ pub fn run(arguments: &Serve) -> anyhow::Result<ExitCode> {
     let log = open_log(&config.log, options)?;
     let instance = log.instance().to_owned();
     let clock = Box::new(|| jiff::Timestamp::now().as_microsecond());
-    let desk = Desk::open(log, manner(&config)?, clock).context("cannot write the log")?;
+    let mut desk = Desk::open(log, manner(&config)?, clock).context("cannot write the log")?;
+    desk.keep_frozen(frozen_before(&config.log)?).context("cannot write the log")?;
     let desk = Arc::new(Mutex::new(desk));
     let grants = read_grants(file)?;
     let standing = standing(file, &config, &grants);

@@ -29,7 +29,7 @@ impl Client {
         let gateway = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime
-                .block_on(stdio::run(desk, connection, command, gateway_in, gateway_out))
+                .block_on(stdio::run(desk, connection, command, gateway_in, stdio::ClientOut::new(gateway_out)))
                 .map_err(RunError::into)
                 .map(drop)
         });

@@ -13,6 +13,7 @@ fn steps() -> Vec<Step> {
     let mut steps = Vec::new();
     for n in 0..600_usize {
         let made = Made {
+            continues: false,
             at_us: i64::try_from(n).unwrap() * 1_700_000,
             tool: ["a", "b", "c"][n % 3].to_owned(),
             grant: format!("g{}", n % 5),

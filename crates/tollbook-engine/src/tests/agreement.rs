@@ -141,9 +141,11 @@ fn step() -> impl Strategy<Value = (i64, Step)> {
         prop::bool::weighted(0.8).prop_map(move |first| names[usize::from(!first)].to_owned())
     };
     let tool = select(vec!["a", "a", "a", "b", "b", "c", "d", "xay"]).prop_map(str::to_owned);
-    let made = (tool, name(["g1", "g2"]), name(["s1", "s2"]), name(["p1", "p2"]), args()).prop_map(
-        |(tool, grant, session, agent, args)| Step::Call(Made { at_us: 0, tool, grant, session, agent, args }),
-    );
+    let who = (name(["g1", "g2"]), name(["s1", "s2"]), name(["p1", "p2"]));
+    let made =
+        (tool, who, args(), prop::bool::weighted(0.05)).prop_map(|(tool, (grant, session, agent), args, continues)| {
+            Step::Call(Made { at_us: 0, tool, grant, session, agent, args, continues })
+        });
     let end = select(vec![
         End::Ok,
         End::Ok,

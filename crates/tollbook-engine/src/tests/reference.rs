@@ -182,6 +182,9 @@ impl Reference {
                 told.shadow_rules.push(id);
             }
         }
+        if made.continues {
+            return told;
+        }
         let approving: Vec<(String, tollbook_policy::policy::Approve)> = blocks
             .iter()
             .flat_map(|(owner, rules)| rules.ids(owner).approve.into_iter().zip(rules.approve.clone()))

@@ -30,6 +30,8 @@ pub struct Made {
     pub session: String,
     pub agent: String,
     pub args: String,
+    /// It is the rest of a call that was let through before.
+    pub continues: bool,
 }
 
 /// A decision, as far as a record tells it.
@@ -133,6 +135,7 @@ impl Driver {
             tool: &made.tool,
             category: Some(tollbook_policy::Category::by_name(&made.tool).name()),
             args: Args::whole(Some(&node), args_hash(&made.args)),
+            continues: made.continues,
         };
         let decision = self.engine.decide(&mut self.state, seq, &call);
         (told(&decision), decision.approval)

@@ -96,6 +96,17 @@ fn a_block_of_several_tools_and_a_glob_count_each_tool_apart() {
     check("default deny\ntool x* { limit 1 per day per grant }\n", "0 x1 {} => +\n0 x2 {} => +\n0 x1 {} => - limit");
 }
 
+/// The server asked something back; the client's second try is the same call.
+#[test]
+fn the_rest_of_a_call_is_judged_again_and_charged_no_second_time() {
+    let text = "default deny\ntool a {\n limit 1 per day per grant\n deny when args.n > 1\n\
+                break after 2 identical calls within 5m\n approve by \"ops\" when args.n > 0\n}\n";
+    check(text, "0 a {} => +\n1 rest a {} => +\n1 rest a {} => +\n2 a {} => - limit\n3 rest a {\"n\":2} => - deny");
+    check(text, "0 rest b {} => - default_deny\n0 rest a {\"n\":1} => +\n0 a {\"n\":1} => hold");
+    // It gives nothing back, because it took nothing.
+    check(text, "0 a {} => +\n0 rest a {} => +\n0 settle 2 rpc_error\n0 a {} => - limit");
+}
+
 /// An imported call, say, has no grant.
 #[test]
 fn a_limit_whose_scope_value_is_unknown_is_unknown_on_that_call() {
@@ -103,7 +114,16 @@ fn a_limit_whose_scope_value_is_unknown_is_unknown_on_that_call() {
         let engine = Engine::compile(&policy(text), "srv").unwrap();
         let node = tollbook_policy::json::parse(args.as_bytes()).unwrap();
         let args = Args::whole(Some(&node), Hash128([0; 16]));
-        let call = Call { at_us: Some(0), session: Some("s"), grant, agent: None, tool: "t", category: None, args };
+        let call = Call {
+            at_us: Some(0),
+            session: Some("s"),
+            grant,
+            agent: None,
+            tool: "t",
+            category: None,
+            args,
+            continues: false,
+        };
         let mut state = State::new(Bounds::default(), 0);
         let decision = engine.decide(&mut state, 1, &call);
         format!("{} {} {}", decision.verdict, decision.reason.code(), decision.rule.unwrap_or_default())
@@ -368,7 +388,16 @@ fn a_category_is_matched_at_decision_time() {
     let mut state = State::new(Bounds::default(), 0);
     let mut told = |seq, tool, category| {
         let args = Args::whole(None, Hash128([0; 16]));
-        let call = Call { at_us: Some(0), session: Some("s"), grant: Some("g"), agent: None, tool, category, args };
+        let call = Call {
+            at_us: Some(0),
+            session: Some("s"),
+            grant: Some("g"),
+            agent: None,
+            tool,
+            category,
+            args,
+            continues: false,
+        };
         let decision = engine.decide(&mut state, seq, &call);
         format!("{} {}", decision.verdict, decision.reason.code())
     };
@@ -399,6 +428,7 @@ fn the_seed_changes_no_decision() {
                 session: format!("s{}", n % 9),
                 agent: "a".into(),
                 args: "{}".into(),
+                continues: false,
             };
             answers.push(driver.step(&super::script::Step::Call(made)));
         }

@@ -60,9 +60,11 @@ pub fn run(driver: &mut Driver, script: &str) {
                 }
             }
             "approve" | "refuse" => Step::Answer { step: line_step(rest), approved: word == "approve" },
-            tool => {
+            word => {
                 let [grant, session, agent] = who.clone();
-                Step::Call(Made { at_us, tool: tool.to_owned(), grant, session, agent, args: rest.to_owned() })
+                let (tool, args) = if word == "rest" { rest.split_once(' ').unwrap() } else { (word, rest) };
+                let (tool, args, continues) = (tool.to_owned(), args.to_owned(), word == "rest");
+                Step::Call(Made { at_us, tool, grant, session, agent, args, continues })
             }
         };
         driver.latest_us = driver.latest_us.max(at_us);

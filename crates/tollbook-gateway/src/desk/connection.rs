@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::PENDING_MAX;
+use super::questions::Asked;
 use crate::frame::{Refused, RequestId};
 
 /// One client in front of one server.
@@ -22,12 +23,14 @@ pub struct Ticket {
     pub(crate) seq: u64,
     /// Which log has its decision: after a failure another one is begun.
     pub(crate) opening: u64,
+    /// Whether that log has it; a call may go on unrecorded where that was asked for.
+    pub(crate) recorded: bool,
 }
 
 /// A request whose answer is looked at on its way back.
 #[derive(Debug)]
 pub(super) enum Pending {
-    Call { id: RequestId, ticket: Ticket, sent: Instant },
+    Call { id: RequestId, ticket: Ticket, sent: Instant, asked: Option<Box<Asked>> },
     List,
 }
 

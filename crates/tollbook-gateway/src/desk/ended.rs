@@ -41,9 +41,12 @@ impl Desk {
         };
         let Some(id) = answered_id(&node) else { return as_it_came(None) };
         let bytes = match connection.pending.remove(&id.key) {
-            Some(Pending::Call { ticket, sent, .. }) => {
+            Some(Pending::Call { ticket, sent, asked, .. }) => {
                 if ticket.opening == self.gap.opening {
-                    self.answered(ticket.seq, sent, frame, &node);
+                    if let (Some(asked), Some(result), true) = (asked, node.get("result"), ticket.recorded) {
+                        self.questions.hear(connection, &asked, ticket.seq, result, self.latest_us);
+                    }
+                    self.answered(ticket, sent, frame, &node);
                 }
                 Cow::Borrowed(frame)
             }
@@ -65,7 +68,7 @@ impl Desk {
         without_hidden(frame, node, shows).unwrap_or_else(|| refusal::withheld_list(id).into())
     }
 
-    fn answered(&mut self, seq: u64, sent: Instant, frame: &[u8], answer: &Node<'_>) {
+    fn answered(&mut self, call: Ticket, sent: Instant, frame: &[u8], answer: &Node<'_>) {
         let result = answer.get("result").and_then(|result| frame.get(result.span.clone()));
         let is_error = answer.get("result").and_then(|result| result.get("isError"));
         let end = match (result, is_error.map(|node| &node.value)) {
@@ -73,13 +76,14 @@ impl Desk {
             (Some(_), Some(Value::Bool(true))) => tollbook_engine::End::ToolError,
             (Some(_), _) => tollbook_engine::End::Ok,
         };
-        self.record_end(Outcome {
-            call_seq: seq,
+        let outcome = Outcome {
+            call_seq: call.seq,
             end,
             upstream_us: u64::try_from(sent.elapsed().as_micros()).ok(),
             result_bytes: result.and_then(|result| u64::try_from(result.len()).ok()),
             result_hash: result.map(tollbook_engine::hash128),
-        });
+        };
+        self.record_end(call, outcome);
     }
 
     /// The client no longer waits for this request.
@@ -130,16 +134,20 @@ impl Desk {
     fn end(&mut self, call: Ticket, end: tollbook_engine::End) {
         if call.opening == self.gap.opening {
             let (upstream_us, result_bytes, result_hash) = (None, None, None);
-            self.record_end(Outcome { call_seq: call.seq, end, upstream_us, result_bytes, result_hash });
+            self.record_end(call, Outcome { call_seq: call.seq, end, upstream_us, result_bytes, result_hash });
         }
     }
 
-    fn record_end(&mut self, outcome: Outcome) {
+    fn record_end(&mut self, call: Ticket, outcome: Outcome) {
         let now_us = self.now_us();
         if let Some(metrics) = &self.metrics {
             metrics.ended(outcome.end.as_str());
         }
         let (call_seq, end, result) = (outcome.call_seq, outcome.end, outcome.result_hash);
+        if !call.recorded {
+            // Nor is its end; the state ends with the log that is down.
+            return self.state.settle(call_seq, end, result);
+        }
         if let Err(error) = self.append(now_us, Body::Outcome(outcome)) {
             tracing::error!(%error, call_seq, "the end of a call was not recorded");
             // A replay won't see it, so the state doesn't either.

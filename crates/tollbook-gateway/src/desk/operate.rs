@@ -6,7 +6,10 @@ use tollbook_engine::{Answered, Body, Frozen, Kept, Pruned, RecordedArgs, Reset}
 
 use super::{Connection, Desk, Unrecorded};
 use crate::frame::CallFrame;
-use crate::operator::{Held, Request, Response, SHOWN_BYTES_MAX};
+use crate::operator::{COUNTERS_LOOKED_AT_MAX, COUNTERS_MAX, Counter, Held, Request, Response, SHOWN_BYTES_MAX};
+
+/// Fewer held calls than this aren't searched for those that no longer wait.
+const HELD_SWEPT_FROM: usize = 256;
 
 impl Desk {
     /// Keeps what an operator is to see of a call that waits.
@@ -36,10 +39,14 @@ impl Desk {
             agent: connection.agent.clone(),
             rule: rule.map(str::to_owned),
             asked_us: now_us,
-            expires_us: now_us,
+            expires_us: self.state.waits_until(approval).unwrap_or(now_us),
         };
         self.held.insert(approval.to_owned(), held);
-        self.forget_answered(now_us);
+        // Looking over all of them each time would make every hold as slow as there are many.
+        if self.held.len() >= self.held_swept {
+            self.forget_answered(now_us);
+            self.held_swept = HELD_SWEPT_FROM.max(self.held.len().saturating_mul(2));
+        }
     }
 
     /// Forgets what no longer waits, so that there is never more to show than the engine holds.
@@ -70,12 +77,35 @@ impl Desk {
         self.append(now_us, Body::Pruned(pruned))
     }
 
+    /// What counters hold, by what names them.
+    fn counters(&self, counter: Option<&str>, key: Option<&str>, now_us: i64) -> Vec<Counter> {
+        let levels = self.state.levels((counter, key), now_us, (COUNTERS_MAX, COUNTERS_LOOKED_AT_MAX));
+        let told = levels.into_iter().map(|level| Counter {
+            server: level.server,
+            counter: level.counter,
+            tool: level.tool,
+            key: level.key,
+            window_s: level.window_us / 1_000_000,
+            rolling: level.rolling,
+            used_micros: level.used_micros,
+        });
+        let mut counters: Vec<Counter> = told.collect();
+        counters.sort_by(|one, other| {
+            let name = |counter: &Counter| (counter.server.clone(), counter.counter.clone(), counter.tool.clone());
+            name(one).cmp(&name(other)).then_with(|| one.key.cmp(&other.key))
+        });
+        counters
+    }
+
     /// Does what an operator asks for, once it is an event of the log.
     pub fn operate(&mut self, request: Request) -> Response {
         let now_us = self.now_us();
         self.forget_answered(now_us);
         let body = match request {
             Request::Approvals => return Response::Approvals(self.held.values().cloned().collect()),
+            Request::Counters { counter, key } => {
+                return Response::Counters(self.counters(counter.as_deref(), key.as_deref(), now_us));
+            }
             Request::Answer { approval, approved, by } => {
                 if !self.held.contains_key(&approval) {
                     return Response::Refused(format!("no call waits for the approval `{approval}`"));

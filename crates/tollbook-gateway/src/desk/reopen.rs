@@ -37,6 +37,7 @@ impl Desk {
                 self.log = Some(Arc::new(log));
                 self.state = State::new(super::Bounds::default(), self.manner.seed);
                 self.held.clear();
+                self.questions.clear();
                 self.gap.opening += 1;
                 if let Err(error) = self.begin().and_then(|()| self.tell_gap(cause)) {
                     tracing::error!(%error, "the new log failed as well");

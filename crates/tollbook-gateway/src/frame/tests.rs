@@ -1,3 +1,5 @@
+mod readers;
+
 use super::*;
 
 /// The code for which a frame is refused, or what it asks for.

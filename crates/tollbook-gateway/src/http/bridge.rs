@@ -5,7 +5,7 @@
 //! agreed upon, the method and the name.
 
 use std::collections::BTreeMap;
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, Read};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ use super::upstream::{Upstream, ended};
 use crate::desk::{Connection, End, Step, lock};
 use crate::frame::{Glance, RequestId, glance};
 use crate::headers::{Headers, encoded};
-use crate::stdio::{FRAME_BYTES_MAX, Line, SharedDesk, read_frame};
+use crate::stdio::{ClientOut, FRAME_BYTES_MAX, Line, SharedDesk, read_frame};
 
 /// Lines of the client that wait to be taken.
 const LINES_MAX: usize = 64;
@@ -41,7 +41,7 @@ struct Bridge {
     connection: SharedConnection,
     upstream: Upstream,
     patience: Patience,
-    client_out: Mutex<Box<dyn Write + Send>>,
+    client_out: ClientOut,
     talk: Mutex<Talk>,
 }
 
@@ -60,7 +60,7 @@ pub async fn run(
     upstream: Upstream,
     bounds: Bounds,
     client_in: impl Read + Send + 'static,
-    client_out: impl Write + Send + 'static,
+    client_out: ClientOut,
 ) {
     let patience = Patience {
         answer_within: Duration::from_secs(bounds.answer_within_s),
@@ -71,7 +71,7 @@ pub async fn run(
         connection: Arc::new(Mutex::new(connection)),
         upstream,
         patience,
-        client_out: Mutex::new(Box::new(client_out)),
+        client_out,
         talk: Mutex::default(),
     });
     let (sender, mut lines) = mpsc::channel(LINES_MAX);
@@ -293,10 +293,7 @@ impl Bridge {
     }
 
     fn tell_client(&self, line: &[u8]) {
-        let mut client = lock(&self.client_out);
-        if let Err(error) = client.write_all(line).and_then(|()| client.flush()) {
-            tracing::warn!(%error, "the client no longer listens");
-        }
+        self.client_out.say(line);
     }
 }
 

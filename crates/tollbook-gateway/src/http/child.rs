@@ -13,13 +13,17 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 
+use super::exchange::cancellation;
 use super::session::SharedConnection;
 use crate::desk::{End, lock};
 use crate::frame::RequestId;
-use crate::stdio::SharedDesk;
+use crate::stdio::{SharedDesk, is_half};
 
 /// Lines that wait to be taken, in either direction.
 const LINES_MAX: usize = 1_024;
+
+/// Bytes of what a process said to nobody. Beyond it the oldest is dropped.
+const WAITING_BYTES_MAX: usize = 1 << 20;
 
 /// How long a process may take to end by itself once nobody speaks to it any more.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -60,6 +64,7 @@ struct Ears {
     posts: Vec<Post>,
     stream: Option<mpsc::Sender<Said>>,
     waiting: VecDeque<Vec<u8>>,
+    waiting_bytes: usize,
     used: Option<Instant>,
     gone: bool,
 }
@@ -191,6 +196,7 @@ impl Child {
     pub fn open_stream(&self) -> mpsc::Receiver<Said> {
         let (sender, said) = mpsc::channel(LINES_MAX);
         let mut ears = lock(&self.ears);
+        ears.waiting_bytes = 0;
         for line in std::mem::take(&mut ears.waiting) {
             let _ = sender.try_send(Said::Other(line));
         }
@@ -236,12 +242,13 @@ impl Child {
                 Err(mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back)) => line = back,
             }
         }
-        if ears.waiting.len() >= LINES_MAX {
+        let Said::Other(line) = line else { return };
+        ears.waiting_bytes += line.len();
+        ears.waiting.push_back(line);
+        while ears.waiting.len() > LINES_MAX || ears.waiting_bytes > WAITING_BYTES_MAX {
             tracing::warn!("a message of the server was dropped, because nobody listens");
-            ears.waiting.pop_front();
-        }
-        if let Said::Other(line) = line {
-            ears.waiting.push_back(line);
+            let Some(dropped) = ears.waiting.pop_front() else { break };
+            ears.waiting_bytes -= dropped.len();
         }
     }
 
@@ -272,9 +279,7 @@ impl Child {
     /// A client went away before its answer: the server is told, as the client would have.
     fn cancelled(&self, request: &RequestId) {
         lock(&self.desk).cancelled(&mut lock(&self.connection), request);
-        let params = format!(r#"{{"requestId":{},"reason":"the client went away"}}"#, request.text);
-        let frame = format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{params}}}"#);
-        let _ = self.input.try_send(as_line(frame.as_bytes()));
+        let _ = self.input.try_send(as_line(&cancellation(request)));
     }
 }
 
@@ -338,6 +343,7 @@ async fn listen(stdout: ChildStdout, child: &std::sync::Weak<Child>, bytes_max: 
                 return;
             }
             Ok(_) if line.trim_ascii().is_empty() => {}
+            Ok(_) if is_half(&line) => tracing::warn!("the server ended in the middle of a line"),
             Ok(_) => match child.upgrade() {
                 Some(child) => child.heard(&line).await,
                 None => return,

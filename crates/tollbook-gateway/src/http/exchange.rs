@@ -7,6 +7,8 @@ use crate::frame::RequestId;
 use crate::http::session::SharedConnection;
 use crate::stdio::SharedDesk;
 
+type TellServer = Box<dyn FnOnce(&RequestId) + Send>;
+
 /// A request whose answer is awaited. Dropped before, its client has gone, and the call is recorded as
 /// cancelled.
 pub(crate) struct Exchange {
@@ -14,11 +16,18 @@ pub(crate) struct Exchange {
     connection: SharedConnection,
     /// None where no answer is awaited, or none any more.
     request: Option<RequestId>,
+    /// Tells the server that the client has gone.
+    tell_server: Option<TellServer>,
 }
 
 impl Exchange {
     pub fn new(desk: SharedDesk, connection: SharedConnection, request: Option<RequestId>) -> Self {
-        Self { desk, connection, request }
+        Self { desk, connection, request, tell_server: None }
+    }
+
+    /// What tells the server, where going away doesn't by itself.
+    pub fn tells_server(&mut self, by: impl FnOnce(&RequestId) + Send + 'static) {
+        self.tell_server = Some(Box::new(by));
     }
 
     /// The request that waits.
@@ -62,6 +71,15 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         if let Some(request) = self.request.take() {
             lock(&self.desk).cancelled(&mut lock(&self.connection), &request);
+            if let Some(tell) = self.tell_server.take() {
+                tell(&request);
+            }
         }
     }
+}
+
+/// What tells a server that a request isn't waited for any more.
+pub(crate) fn cancellation(request: &RequestId) -> Vec<u8> {
+    let params = format!(r#"{{"requestId":{},"reason":"the client went away"}}"#, request.text);
+    format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{params}}}"#).into_bytes()
 }

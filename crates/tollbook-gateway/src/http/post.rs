@@ -14,16 +14,16 @@ use tokio::time::timeout;
 
 use super::answer::{accepted, json, plain, stream};
 use super::child::{Awaited, Child, Children, Said};
-use super::exchange::Exchange;
+use super::exchange::{Exchange, cancellation};
 use super::guard::only;
-use super::relay::{self, Held, Patience};
+use super::relay::{self, Hears, Held, Patience};
 use super::session::{NoSession, SharedConnection};
 use super::sse::message;
-use super::{Gateway, SESSION_ID, Server, Way};
+use super::{Gateway, SESSION_ID, Server, Upstream, Way};
 use crate::desk::{Connection, End, Step, Ticket, lock};
-use crate::frame::{Glance, glance};
+use crate::frame::{Glance, RequestId, glance};
 use crate::headers::Headers;
-use crate::stdio::SharedDesk;
+use crate::stdio::{LIST_CHANGED, SharedDesk};
 
 /// Where a request comes from and where it is to go.
 pub(super) struct From<'g> {
@@ -95,7 +95,13 @@ impl From<'_> {
                     patience.answer_within = Duration::MAX;
                 }
                 let in_session = self.session_id().is_some();
-                let held = Held { permit: self.permit, in_session, news: None };
+                let mut exchange = exchange;
+                if in_session {
+                    exchange.tells_server(cancelling(upstream, self.headers));
+                }
+                let tools_changed = glance.tools_changed.clone();
+                let hears = glance.listen.then(|| Hears { news: self.server.news.subscribe(), tools_changed });
+                let held = Held { permit: self.permit, in_session, hears };
                 let response = relay::post(upstream, self.headers, frame, exchange, patience, held).await;
                 if let (true, Ok(Some(id))) = (glance.initialize, only(response.headers(), &SESSION_ID)) {
                     self.gateway.begun(self.name, &self.grant, id, glance);
@@ -163,8 +169,9 @@ impl From<'_> {
         match &self.server.way {
             Way::Url(upstream) => {
                 let exchange = Exchange::new(Arc::clone(&self.gateway.desk), connection, None);
-                let (patience, news) = (self.patience(), Some(self.server.news.subscribe()));
-                let held = Held { permit: self.permit, in_session: true, news };
+                let (patience, tools_changed) = (self.patience(), Some(LIST_CHANGED.to_vec()));
+                let hears = Some(Hears { news: self.server.news.subscribe(), tools_changed });
+                let held = Held { permit: self.permit, in_session: true, hears };
                 relay::without_body(upstream, Method::GET, self.headers, exchange, patience, held).await
             }
             Way::Program(children) => match children.of(&id, &self.grant) {
@@ -186,7 +193,7 @@ impl From<'_> {
         let response = match &self.server.way {
             Way::Url(upstream) => {
                 let exchange = Exchange::new(Arc::clone(&self.gateway.desk), connection, None);
-                let held = Held { permit: self.permit, in_session: true, news: None };
+                let held = Held { permit: self.permit, in_session: true, hears: None };
                 let patience = Patience {
                     answer_within: Duration::from_secs(self.gateway.bounds.answer_within_s),
                     answer_bytes_max: self.gateway.bounds.answer_bytes_max,
@@ -295,21 +302,31 @@ impl Gateway {
     }
 }
 
+/// Tells a server over HTTP that a client has gone. In a session the end of a connection says nothing; since
+/// 2026-07-28, where there are none, it says it all.
+fn cancelling(upstream: &Upstream, headers: &HeaderMap) -> impl FnOnce(&RequestId) + Send + use<> {
+    let upstream = upstream.clone();
+    let mut kept = HeaderMap::new();
+    for name in [SESSION_ID, HeaderName::from_static("mcp-protocol-version")] {
+        kept.extend(headers.get(&name).cloned().map(|value| (name, value)));
+    }
+    move |request| {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let frame = Bytes::from(cancellation(request));
+        // Nobody is left who could be told of a failure.
+        runtime.spawn(async move { drop(upstream.send(Method::POST, &kept, Some(frame)).await) });
+    }
+}
+
 /// Waits for a call's record, without holding up others. What its client is told where it isn't safe.
 pub(super) async fn not_safely_recorded(
     desk: &SharedDesk,
     connection: &SharedConnection,
     call: Ticket,
 ) -> Option<Vec<u8>> {
-    let (recorded, waits) = {
-        let desk = lock(desk);
-        (desk.recorded(call), desk.waits_for_sync())
-    };
-    let safe = if waits {
-        tokio::task::spawn_blocking(recorded).await.is_ok_and(|safe| safe.is_ok())
-    } else {
-        recorded().is_ok()
-    };
+    // Without a sync to wait for, it is what it is to be once it was taken.
+    let recorded = lock(desk).sync_to_wait_for(call)?;
+    let safe = tokio::task::spawn_blocking(recorded).await.is_ok_and(|safe| safe.is_ok());
     let mut desk = lock(desk);
     if safe || desk.goes_on_unrecorded() {
         return None;

@@ -33,7 +33,14 @@ pub(crate) struct Held {
     /// Whether the request belongs to a session, so that its stream can be taken up again.
     pub in_session: bool,
     /// What the gateway has to say; only on a stream for the server's own messages.
-    pub news: Option<broadcast::Receiver<News>>,
+    pub hears: Option<Hears>,
+}
+
+/// How a stream for the server's own messages hears from the gateway.
+pub(crate) struct Hears {
+    pub news: broadcast::Receiver<News>,
+    /// The message that says that the tools are others now; none where the client doesn't want to know.
+    pub tools_changed: Option<Vec<u8>>,
 }
 
 /// Sends a frame up and brings back what it is answered with.
@@ -87,8 +94,9 @@ async fn answer(from: reqwest::Response, mut exchange: Exchange, patience: Patie
     }
     let kind = from.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let body = if kind == "text/event-stream" && status.is_success() {
-        Body::from_stream(events(from, exchange, patience, held))
+    let events = kind == "text/event-stream";
+    let body = if status.is_success() && (events || held.hears.is_some()) {
+        Body::from_stream(stream(from, if events { Cut::Events } else { Cut::Lines }, exchange, patience, held))
     } else {
         match whole(from, patience).await {
             Ok(body) => {
@@ -127,26 +135,37 @@ pub(crate) async fn whole(mut from: reqwest::Response, patience: Patience) -> Re
     }
 }
 
+/// What a stream is cut into. A subscription is told in events, and by some servers in lines.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    Events,
+    Lines,
+}
+
 struct Stream {
     from: reqwest::Response,
+    cut: Cut,
     events: Events,
+    /// The beginning of a line.
+    line: Vec<u8>,
     exchange: Exchange,
     patience: Patience,
     in_session: bool,
     resumable: bool,
-    news: Option<broadcast::Receiver<News>>,
+    hears: Option<Hears>,
     _permit: OwnedSemaphorePermit,
 }
 
-fn events(
+fn stream(
     from: reqwest::Response,
+    cut: Cut,
     exchange: Exchange,
     patience: Patience,
     held: Held,
 ) -> impl futures::Stream<Item = Result<Vec<u8>, std::convert::Infallible>> {
-    let Held { permit, in_session, news } = held;
-    let events = Events::default();
-    let stream = Stream { from, events, exchange, patience, in_session, resumable: false, news, _permit: permit };
+    let Held { permit: _permit, in_session, hears } = held;
+    let (events, line, resumable) = (Events::default(), Vec::new(), false);
+    let stream = Stream { from, cut, events, line, exchange, patience, in_session, resumable, hears, _permit };
     unfold(Some(stream), |stream| async {
         let mut stream = stream?;
         let (bytes, more) = stream.next().await?;
@@ -169,24 +188,55 @@ impl Stream {
                 let bytes = if same { event.raw } else { event.with_data(&told) };
                 return Some((bytes, true));
             }
-            if self.events.held_bytes() > self.patience.answer_bytes_max {
+            if self.events.held_bytes().max(self.line.len()) > self.patience.answer_bytes_max {
                 tracing::warn!(self.patience.answer_bytes_max, "an event was larger than may be");
                 return self.over(End::Lost);
             }
             // A stream for the server's own messages may be silent for as long as it likes.
-            let silence = if self.news.is_some() { Duration::MAX } else { self.patience.answer_within };
+            let silence = if self.hears.is_some() { Duration::MAX } else { self.patience.answer_within };
             tokio::select! {
                 chunk = timeout(silence, self.from.chunk()) => match chunk {
+                    Ok(Ok(Some(chunk))) if self.cut == Cut::Lines => {
+                        self.line.extend_from_slice(&chunk);
+                        if let Some(lines) = self.whole_lines() {
+                            return Some((lines, true));
+                        }
+                    }
                     Ok(Ok(Some(chunk))) => self.events.push(&chunk),
                     Ok(Ok(None)) => return self.over(End::Lost),
                     Ok(Err(error)) => return self.over(ended(&error)),
                     Err(_) => return self.over(End::Timeout),
                 },
-                news = heard(&mut self.news) => match news {
-                    News::ToolsChanged => return Some((message(LIST_CHANGED), true)),
+                news = heard(&mut self.hears) => match news {
+                    News::ToolsChanged => {
+                        if let Some(told) = self.hears.as_ref().and_then(|hears| hears.tools_changed.clone()) {
+                            return Some((self.told(&told), true));
+                        }
+                    }
                     News::Ending => return None,
                 },
             }
+        }
+    }
+
+    /// The lines that are whole, past the desk; none where none is.
+    fn whole_lines(&mut self) -> Option<Vec<u8>> {
+        let end = self.line.iter().rposition(|byte| *byte == b'\n')? + 1;
+        let rest = self.line.split_off(end);
+        let whole = std::mem::replace(&mut self.line, rest);
+        Some(
+            whole
+                .split_inclusive(|byte| *byte == b'\n')
+                .flat_map(|line| self.exchange.returned(line).into_owned())
+                .collect(),
+        )
+    }
+
+    /// A message of the gateway's own.
+    fn told(&self, frame: &[u8]) -> Vec<u8> {
+        match self.cut {
+            Cut::Events => message(frame),
+            Cut::Lines => [frame, b"\n"].concat(),
         }
     }
 
@@ -195,7 +245,13 @@ impl Stream {
         if self.resumable {
             self.exchange.goes_on_elsewhere();
         }
-        self.exchange.unanswered(end).map(|answer| (message(&answer), false))
+        let line = std::mem::take(&mut self.line);
+        if !line.is_empty() {
+            let told = self.exchange.returned(&line).into_owned();
+            self.exchange.unanswered(end);
+            return Some((told, false));
+        }
+        self.exchange.unanswered(end).map(|answer| (self.told(&answer), false))
     }
 }
 
@@ -207,12 +263,9 @@ impl Drop for Stream {
     }
 }
 
-/// What a client is told whose tools are others now.
-pub(crate) const LIST_CHANGED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
-
-async fn heard(news: &mut Option<broadcast::Receiver<News>>) -> News {
-    match news {
-        Some(news) => match news.recv().await {
+async fn heard(hears: &mut Option<Hears>) -> News {
+    match hears {
+        Some(hears) => match hears.news.recv().await {
             Ok(news) => news,
             // Whoever missed something asks anew.
             Err(broadcast::error::RecvError::Lagged(_)) => News::ToolsChanged,

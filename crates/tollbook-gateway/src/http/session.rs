@@ -33,7 +33,12 @@ struct Table {
     /// By server, grant and the client's name.
     silent: BTreeMap<(String, String, String), Silent>,
     begun: u64,
+    /// When the idle ones were last looked for.
+    swept: Option<Instant>,
 }
+
+/// How often the idle ones are looked for. A request mustn't pay for all the conversations that there are.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
 struct Given {
     grant: String,
@@ -62,16 +67,19 @@ impl Sessions {
 
     /// The connection of the session with this id, which is taken up where it isn't known.
     pub fn given(&self, server: &str, grant: &str, id: &str) -> Result<SharedConnection, NoSession> {
-        self.end_idle();
-        let mut table = lock(&self.table);
+        self.end_idle(false);
         let place = (server.to_owned(), id.to_owned());
-        if let Some(known) = table.given.get_mut(&place) {
+        if let Some(known) = lock(&self.table).given.get_mut(&place) {
             if known.grant != grant {
                 return Err(NoSession::Foreign);
             }
             known.used = Instant::now();
             return Ok(Arc::clone(&known.connection));
         }
+        if lock(&self.table).given.len() >= self.most {
+            self.end_idle(true);
+        }
+        let mut table = lock(&self.table);
         if table.given.len() >= self.most {
             return Err(NoSession::TooMany);
         }
@@ -83,15 +91,20 @@ impl Sessions {
 
     /// What the conversation of a client without a session id is called.
     pub fn silent(&self, server: &str, grant: &str, client: &str) -> Result<String, NoSession> {
-        let mut table = lock(&self.table);
+        self.end_idle(false);
         let now = Instant::now();
-        table.silent.retain(|_, silent| now.duration_since(silent.used) < self.idle);
         let place = (server.to_owned(), grant.to_owned(), client.to_owned());
-        if let Some(known) = table.silent.get_mut(&place) {
+        if let Some(known) = lock(&self.table).silent.get_mut(&place)
+            && now.duration_since(known.used) < self.idle
+        {
             known.used = now;
             return Ok(known.session.clone());
         }
-        if table.silent.len() >= self.most {
+        if lock(&self.table).silent.len() >= self.most {
+            self.end_idle(true);
+        }
+        let mut table = lock(&self.table);
+        if table.silent.len() >= self.most && !table.silent.contains_key(&place) {
             return Err(NoSession::TooMany);
         }
         table.begun += 1;
@@ -110,21 +123,31 @@ impl Sessions {
 
     /// Conversations that are going on.
     pub fn open(&self) -> usize {
-        self.end_idle();
+        self.end_idle(true);
         let table = lock(&self.table);
         table.given.len() + table.silent.len()
     }
 
-    /// Ends those that nobody has used for a while, and that no request is using now.
-    fn end_idle(&self) {
+    /// Ends those that nobody has used for a while, and that no request is using now. Looks for them only where
+    /// that is due, unless told to.
+    fn end_idle(&self, at_once: bool) {
         let mut gone = Vec::new();
-        lock(&self.table).given.retain(|_, given| {
-            let stays = given.used.elapsed() < self.idle || Arc::strong_count(&given.connection) > 1;
-            if !stays {
-                gone.push(Arc::clone(&given.connection));
+        {
+            let mut table = lock(&self.table);
+            let now = Instant::now();
+            if !at_once && table.swept.is_some_and(|swept| now.duration_since(swept) < SWEEP_EVERY.min(self.idle)) {
+                return;
             }
-            stays
-        });
+            table.swept = Some(now);
+            table.silent.retain(|_, silent| now.duration_since(silent.used) < self.idle);
+            table.given.retain(|_, given| {
+                let stays = now.duration_since(given.used) < self.idle || Arc::strong_count(&given.connection) > 1;
+                if !stays {
+                    gone.push(Arc::clone(&given.connection));
+                }
+                stays
+            });
+        }
         for connection in gone {
             lock(&self.desk).client_gone(&mut lock(&connection));
         }

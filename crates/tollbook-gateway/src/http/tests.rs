@@ -150,6 +150,14 @@ async fn answer(State(sent): State<Sent>, method: Method, headers: HeaderMap, bo
     match () {
         () if method == Method::GET => stream(format!("id: 9\ndata: {TOOLS}\n\n")),
         () if method == Method::DELETE => response(200, "text/plain", Body::empty()),
+        () if body.contains("subscriptions/listen") => {
+            let (kind, first) = match body.contains("\"lines\"") {
+                true => ("application/json", "{\"jsonrpc\":\"2.0\",\"method\":\"n\"}\n"),
+                false => ("text/event-stream", "data: {\"method\":\"n\"}\n\n"),
+            };
+            let first = futures::stream::once(async move { Ok::<_, std::convert::Infallible>(first) });
+            response(200, kind, Body::from_stream(futures::StreamExt::chain(first, futures::stream::pending())))
+        }
         () if body.contains("tools/list") => stream(format!(": hi\n\nevent: message\nid: 8\ndata: {TOOLS}\n\n")),
         () if body.contains("\"hang\"") => std::future::pending().await,
         () if body.contains("\"html\"") => response(500, "text/html", Body::from("<p>oops")),
@@ -283,7 +291,56 @@ async fn a_client_that_goes_away_has_cancelled() {
     waiting.abort();
     let _ = waiting.await;
     case.until("hang allowed cancelled").await;
-    assert_eq!(case.rows(), ["hang allowed cancelled"]);
+    assert_eq!(case.bodies().len(), 1, "the end of the connection says it");
+    // In a session it doesn't.
+    let waiting = tokio::spawn(case.post(&call("hang")).header("mcp-session-id", "s-1").send());
+    while case.bodies().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    waiting.abort();
+    let told = async {
+        while case.bodies().len() < 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), told).await.unwrap();
+    let (_, headers, body) = lock(&case.sent)[2].clone();
+    assert!(body.contains("notifications/cancelled") && body.contains(r#""requestId":1,"#), "{body}");
+    assert_eq!(headers["mcp-session-id"], "s-1");
+    assert_eq!(case.rows(), ["hang allowed cancelled"; 2]);
+}
+
+/// An answer to something else is none.
+#[tokio::test]
+async fn an_answer_with_another_id_is_passed_on_and_ends_the_call_as_lost() {
+    let case = Case::new().await;
+    let (status, body) = case.ask(&call("t").replace("\"id\":1", "\"id\":77")).await;
+    assert!(status == 200 && body.contains(r#""id":1,"#), "{status} {body}");
+    assert_eq!(case.rows(), ["t allowed lost"]);
+}
+
+/// A subscription is told at once, in whichever way the server cuts it, and of tools that the gateway hides.
+#[tokio::test]
+async fn a_subscription_is_relayed_line_by_line_or_event_by_event() {
+    for (kind, frame) in
+        [("lines", "{\"jsonrpc\":\"2.0\",\"method\":\"n\"}\n"), ("events", "data: {\"method\":\"n\"}\n\n")]
+    {
+        let case = Case::new().await;
+        let params = format!(r#"{{"kind":"{kind}","notifications":{{"toolsListChanged":true}}}}"#);
+        let listen = format!(r#"{{"jsonrpc":"2.0","id":"sub","method":"subscriptions/listen","params":{params}}}"#);
+        let mut stream = case.post(&listen).send().await.unwrap();
+        let mut next = async || tokio::time::timeout(Duration::from_secs(20), stream.chunk()).await.unwrap().unwrap();
+        assert_eq!(next().await.unwrap(), frame);
+        case.gateway.tools_changed("srv");
+        let told = String::from_utf8(next().await.unwrap().to_vec()).unwrap();
+        assert!(
+            told.contains("list_changed") && told.contains(r#""io.modelcontextprotocol/subscriptionId":"sub""#),
+            "{told}"
+        );
+        assert_eq!(told.starts_with("data: "), kind == "events");
+        case.gateway.end_streams();
+        assert_eq!(next().await, None);
+    }
 }
 
 #[tokio::test]
@@ -387,5 +444,5 @@ async fn who_listens_is_told_that_the_tools_are_others_now() {
     let mut stream = case.request(Method::GET, "srv").header("mcp-session-id", &session).send().await.unwrap();
     case.gateway.tools_changed("srv");
     let told = tokio::time::timeout(Duration::from_secs(20), stream.chunk()).await.unwrap().unwrap().unwrap();
-    assert_eq!(told, format!("data: {}\n\n", std::str::from_utf8(relay::LIST_CHANGED).unwrap()));
+    assert_eq!(told, format!("data: {}\n\n", std::str::from_utf8(LIST_CHANGED).unwrap()));
 }

@@ -53,6 +53,7 @@ impl Found {
             loop_repeats: None,
             approval: None,
             category: None,
+            continues: None,
         };
         let record = Event { seq: 0, ts_us: self.ts_us, body: Body::Decision(Box::new(record)) }.to_bytes();
         if record.len() + SEQ_BYTES_MAX > FRAME_BYTES_MAX {

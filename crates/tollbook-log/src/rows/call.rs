@@ -81,6 +81,8 @@ struct RowRecord<'a, 's> {
     approval: Option<&'a str>,
     #[n(22)]
     category: Option<&'a str>,
+    #[n(23)]
+    continues: Option<u64>,
 }
 
 /// See [`RecordedArgs`].
@@ -192,6 +194,7 @@ pub(super) struct CallReader<'a> {
     approval: Texts<'a>,
     /// None in files of before it was kept.
     category: Option<Texts<'a>>,
+    continues: Option<Wholes<'a>>,
 }
 
 impl<'a> CallReader<'a> {
@@ -239,6 +242,7 @@ impl<'a> CallReader<'a> {
             loop_repeats: table.wholes(&calls::LOOP_REPEATS)?,
             approval: table.texts(&calls::APPROVAL)?,
             category: table.has(&calls::CATEGORY).then(|| table.texts(&calls::CATEGORY)).transpose()?,
+            continues: table.has(&calls::CONTINUES).then(|| table.wholes(&calls::CONTINUES)).transpose()?,
         })
     }
 
@@ -313,6 +317,7 @@ impl<'a> CallReader<'a> {
             loop_repeats: self.loop_repeats.small(row, seq)?,
             approval: self.approval.get(row),
             category: self.category.as_ref().and_then(|category| category.get(row)),
+            continues: self.continues.as_ref().and_then(|continues| continues.unsigned(row)),
         })
     }
 }
@@ -350,6 +355,7 @@ impl RowRecord<'_, '_> {
             loop_repeats: self.loop_repeats,
             approval: owned(self.approval),
             category: owned(self.category),
+            continues: self.continues,
         }
     }
 }

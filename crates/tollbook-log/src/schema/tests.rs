@@ -19,7 +19,7 @@ fn the_names_of_calls_are_stable() {
         "instance seq ts judged_by server session grant agent request_id tool args args_kept args_keys args_hash \
          args_bytes policy_hash mode decision reason rule message limits decide_ns outcome done_ts done_seq \
          upstream_us result_bytes result_hash trace_id label shadow_rules \
-         loop_period loop_repeats approval category"
+         loop_period loop_repeats approval category continues"
     );
 }
 

@@ -30,6 +30,7 @@ fn call() -> Body {
         loop_repeats: None,
         approval: None,
         category: None,
+        continues: None,
     }))
 }
 

@@ -152,6 +152,7 @@ fn decides(policy: &Policy, args: &str) -> Verdict {
         tool: "t",
         category: None,
         args,
+        continues: false,
     };
     let engine = Engine::compile(policy, "s").unwrap();
     engine.decide(&mut State::new(Bounds::default(), 0), 1, &call).verdict

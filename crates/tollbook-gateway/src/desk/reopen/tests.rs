@@ -75,7 +75,7 @@ fn calls_that_may_go_on_are_judged_all_the_same_and_counted() {
     let mut connection = Connection::new("srv", "g", "s");
     break_log(&desk);
     desk.gap.tried = Some(Instant::now());
-    assert_eq!(told(&mut desk, &mut connection, 1, "t"), "+ None");
+    assert_eq!(told(&mut desk, &mut connection, 1, "t"), "+ Some(2)");
     assert_eq!(told(&mut desk, &mut connection, 2, "other"), "- default_deny");
     assert!(desk.goes_on_unrecorded());
     desk.gap.tried = None;
@@ -105,4 +105,27 @@ fn a_call_of_the_old_log_that_is_not_forwarded_ends_nothing_in_the_new_one() {
     let told = desk.not_forwarded(&mut early, old, End::Unreachable).unwrap();
     assert!(String::from_utf8(told).unwrap().contains(r#""id":2"#));
     assert_eq!(desk.state.in_flight(), 1, "the new call is still open");
+}
+
+/// Each has a number of its own, so that its unit can go back.
+#[test]
+fn calls_that_go_on_unrecorded_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut desk = desk(dir.path(), OnLogFailure::Allow);
+    let mut connection = Connection::new("srv", "g", "s");
+    break_log(&desk);
+    desk.gap.tried = Some(Instant::now());
+    for id in 1..=6 {
+        assert_eq!(
+            told(&mut desk, &mut connection, id, "t"),
+            format!("+ Some({})", id + 1),
+            "each gives its unit back"
+        );
+        let answer = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32000,"message":"no"}}}}"#);
+        desk.from_server(&mut connection, answer.as_bytes());
+    }
+    desk.gap.tried = None;
+    assert_eq!(told(&mut desk, &mut connection, 7, "t"), "+ Some(3)");
+    desk.close().unwrap();
+    assert_eq!(gaps(dir.path())[0].calls, Some(6));
 }
