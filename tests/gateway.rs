@@ -254,3 +254,24 @@ fn redacted_arguments_are_in_no_file_and_what_reads_them_is_unknown() {
     assert!(out.contains("1 call decided on what the log doesn't hold"), "{out}");
     tollbook(&["run", "--policy", &policy, "--log", &log, "--redact", "secret", "--", "true"]).cannot("isn't a path");
 }
+
+/// Lines that came together go on together, and one sync serves them all.
+#[test]
+fn calls_that_come_at_once_are_answered_one_by_one() {
+    let dir = Dir::new();
+    let (policy, log) = (dir.file("p.toll", POLICY), dir.path("log"));
+    let args = ["run", "--durability", "fsync", "--policy", &policy, "--log", &log, "--", TOLLBOOK, "demo-server"];
+    let mut client = Client::start(TOLLBOOK, &args);
+    let frames: Vec<String> =
+        (0..300).map(|id| call(id, ["list_customers", "void_invoice"][usize::from(id % 3 == 2)], "{}")).collect();
+    client.send(frames.join("\n").as_bytes());
+    let mut answered: Vec<bool> = vec![false; 300];
+    for _ in 0..300 {
+        let answer = client.receive();
+        let id: usize = answer.split(r#""id":"#).nth(1).unwrap().split([',', '}']).next().unwrap().parse().unwrap();
+        assert_eq!(answer.contains("default_deny"), id % 3 == 2, "{answer}");
+        assert!(!std::mem::replace(&mut answered[id], true), "{id} twice");
+    }
+    client.end();
+    assert_eq!(query(&log, "SELECT count(*) FROM calls WHERE outcome = 'ok'"), ["200"]);
+}

@@ -25,8 +25,10 @@ fn a_held_call_waits_for_a_person_and_passes_once() {
     let (policy, log) = (dir.file("p.toll", POLICY), dir.path("log"));
     let mut client = Client::through_gateway(&policy, &log);
     let dear = r#"{"id":"in_1","amount":500}"#;
-    assert!(client.call(1, "update_invoice", dear).contains("approval_needed"));
+    let held = client.call(1, "update_invoice", dear);
+    assert!(held.contains("approval_needed") && held.contains("make the same call again"), "{held}");
     let approval = waiting(&log);
+    assert!(held.contains(&format!(r#""tollbook/approval":"{approval}""#)), "{held}");
     let shown = tollbook(&["approvals", "show", &approval, "--log", &log]).ok();
     assert!(shown.contains(r#"arguments  {"amount":500,"id":"in_1"}"#), "{shown}");
     assert!(shown.contains("until"), "{shown}");
@@ -57,7 +59,11 @@ fn counters_are_reset_and_a_grant_is_frozen_at_once() {
     for (id, refused) in [(1, false), (2, false), (3, true)] {
         assert_eq!(client.call(id, "update_invoice", cheap).contains("[POLICY DENIED]"), refused, "{id}");
     }
+    let levels = tollbook(&["counters", "list", "--log", &log]).ok();
+    assert!(levels.lines().nth(2).is_some_and(|row| row.contains("86400") && row.contains("| 2 ")), "{levels}");
+    assert_eq!(tollbook(&["counters", "list", "--log", &log, "--key", "x"]).ok(), "no counter holds anything\n");
     tollbook(&["counters", "reset", "--log", &log]).ok();
+    assert_eq!(tollbook(&["counters", "list", "--log", &log]).ok(), "no counter holds anything\n");
     assert!(!client.call(4, "update_invoice", cheap).contains("[POLICY DENIED]"));
 
     let grant = query(&log, "SELECT DISTINCT \"grant\" FROM calls").remove(0);
@@ -117,4 +123,43 @@ fn a_changed_policy_takes_effect_and_a_bad_one_does_not() {
     assert!(tollbook(&["backtest", "--log", &log, &policy]).code != Some(0), "the file still has errors");
     let good = dir.file("good.toll", &limit(2));
     assert!(tollbook(&["backtest", "--log", &log, &good]).ok().starts_with("fidelity 100.00 % (5 of 5)"));
+}
+
+/// Whoever was stopped isn't let go by ending the gateway, as an agent on standard input and output can.
+#[test]
+fn a_frozen_grant_stays_frozen_under_the_next_gateway() {
+    let dir = Dir::new();
+    let (policy, log) = (dir.file("p.toll", POLICY), dir.path("log"));
+    let mut client = Client::through_gateway(&policy, &log);
+    client.call(1, "list_customers", "{}");
+    let grant = query(&log, "SELECT DISTINCT \"grant\" FROM calls").remove(0);
+    tollbook(&["freeze", &grant, "--log", &log]).ok();
+    client.end();
+    for _ in 0..2 {
+        let mut client = Client::through_gateway(&policy, &log);
+        assert!(client.call(1, "list_customers", "{}").contains("frozen"));
+        client.end();
+    }
+    let mut client = Client::through_gateway(&policy, &log);
+    assert!(client.call(1, "list_customers", "{}").contains("frozen"));
+    tollbook(&["thaw", &grant, "--log", &log]).ok();
+    assert!(client.call(2, "list_customers", "{}").contains("cus_ada"));
+    client.end();
+    let mut client = Client::through_gateway(&policy, &log);
+    assert!(client.call(1, "list_customers", "{}").contains("cus_ada"));
+    client.end();
+    assert!(tollbook(&["backtest", "--log", &log, &policy]).ok().starts_with("fidelity 100.00 % (3 of 3)"));
+}
+
+/// A client on standard input and output is told, as one over HTTP is.
+#[test]
+fn a_client_is_told_when_a_reload_hides_another_tool() {
+    let dir = Dir::new();
+    let (policy, log) = (dir.file("p.toll", "default allow\n"), dir.path("log"));
+    let mut client = Client::through_gateway(&policy, &log);
+    assert!(client.ask(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#).contains("void_invoice"));
+    dir.file("p.toll", "default allow\nhide void_invoice\n");
+    assert_eq!(client.receive(), r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#);
+    assert!(!client.ask(r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#).contains("void_invoice"));
+    client.end();
 }

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use crate::program::{Client, Dir, TOLLBOOK, call, query, ran, root, tollbook};
 
 /// Where the real servers are installed; None, said aloud, where they can't be had. In CI they must be.
-fn installed() -> Option<PathBuf> {
+pub fn installed() -> Option<PathBuf> {
     static INSTALLED: OnceLock<Option<PathBuf>> = OnceLock::new();
     INSTALLED
         .get_or_init(|| {

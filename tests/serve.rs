@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::program::{Client, Dir, TOLLBOOK, call, query, tollbook};
@@ -14,6 +15,8 @@ pub struct Serving {
     admin: Option<String>,
     config: String,
     log: String,
+    said: Arc<Mutex<String>>,
+    listening: Option<std::thread::JoinHandle<()>>,
 }
 
 pub struct Answer {
@@ -30,26 +33,53 @@ impl Serving {
             text.push_str(&format!("[servers.{name}]\n{keys}\n"));
         }
         let config = dir.file("tollbook.toml", &text);
-        let mut child =
-            Command::new(TOLLBOOK).args(["serve", "--config", &config]).stderr(Stdio::piped()).spawn().unwrap();
-        let mut said = BufReader::new(child.stderr.take().unwrap());
-        let mut next = || {
-            let mut line = String::new();
-            assert!(said.read_line(&mut line).unwrap() > 0, "it ended");
-            line.trim_end().to_owned()
-        };
+        Self::of(dir, &config, &[], servers.len(), more.contains("admin"))
+    }
+
+    /// With this configuration, of so many servers.
+    pub fn of(dir: &Dir, config: &str, env: &[(&str, &str)], servers: usize, has_admin: bool) -> Self {
+        let mut command = Command::new(TOLLBOOK);
+        command.args(["serve", "--config", config]).envs(env.iter().copied());
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut reader = BufReader::new(child.stderr.take().unwrap());
+        let said = Arc::new(Mutex::new(String::new()));
         let (mut at, mut admin) = (String::new(), None);
-        for _ in 0..servers.len() + usize::from(more.contains("admin")) {
-            let line = next();
-            let place = line.rsplit_once("http://").unwrap_or_else(|| panic!("{line}")).1.to_owned();
+        for _ in 0..servers + usize::from(has_admin) {
+            let mut line = String::new();
+            assert!(reader.read_line(&mut line).unwrap() > 0, "it ended");
+            let place = line.trim_end().rsplit_once("http://").unwrap_or_else(|| panic!("{line}")).1.to_owned();
             match place.split_once('/') {
                 Some((host, _)) => at = host.to_owned(),
                 None => admin = Some(place),
             }
         }
         // What it says later must not stop it.
-        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-        Self { child, at, admin, config, log: dir.path("log") }
+        let (kept, config) = (Arc::clone(&said), config.to_owned());
+        let listening = std::thread::spawn(move || {
+            for line in reader.lines().map_while(Result::ok) {
+                kept.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        Self { child, at, admin, config, log: dir.path("log"), said, listening: Some(listening) }
+    }
+
+    pub fn at(&self) -> &str {
+        &self.at
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it answers to a supervisor.
+    pub fn admin(&self, path: &str) -> Answer {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        asked(self.admin.as_ref().unwrap(), request.as_bytes())
+    }
+
+    /// Where a server is.
+    pub fn url(&self, server: &str) -> String {
+        format!("http://{}/{server}/mcp", self.at)
     }
 
     /// A new grant's token, once it is good.
@@ -95,7 +125,7 @@ impl Serving {
         asked(&self.at, &[head.as_bytes(), b"\r\n", frame].concat())
     }
 
-    fn call(&self, server: &str, token: &str, tool: &str, args: &str) -> String {
+    pub fn call(&self, server: &str, token: &str, tool: &str, args: &str) -> String {
         self.post(server, token, &[], call(1, tool, args).as_bytes()).body
     }
 
@@ -104,6 +134,15 @@ impl Serving {
         assert!(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap().success());
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
         self.log.clone()
+    }
+
+    /// The same, with what it said on the way.
+    pub fn end_and_said(mut self) -> (String, String) {
+        let (said, listening) = (Arc::clone(&self.said), self.listening.take());
+        let log = self.end();
+        listening.map(|listening| listening.join().unwrap());
+        let said = said.lock().unwrap().clone();
+        (log, said)
     }
 }
 
@@ -214,13 +253,9 @@ fn a_supervisor_can_ask() {
     let serving = Serving::start(&dir, &[("srv", &demo("policy = \"p.toll\""))], "admin = \"127.0.0.1:0\"");
     let token = serving.grant("ada", &["srv"], &[]);
     serving.call("srv", &token, "list_customers", "{}");
-    let admin = serving.admin.clone().unwrap();
-    let get = |path: &str| {
-        asked(&admin, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())
-    };
-    assert_eq!(get("/healthz").status, 200);
-    assert_eq!(get("/readyz").status, 200);
-    let metrics = get("/metrics").body;
+    assert_eq!(serving.admin("/healthz").status, 200);
+    assert_eq!(serving.admin("/readyz").status, 200);
+    let metrics = serving.admin("/metrics").body;
     let counted = r#"tollbook_decisions_total{server="srv",tool="list_customers",outcome="allow",rule="allowed"} 1"#;
     assert!(metrics.contains(counted) && metrics.contains("tollbook_children 1"), "{metrics}");
     assert!(!metrics.contains(&token));
