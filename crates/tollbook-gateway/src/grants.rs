@@ -101,8 +101,10 @@ impl Grants {
     pub fn tokens(&self) -> Tokens {
         let mut tokens = Tokens::default();
         for (name, grant) in &self.grants {
+            // What isn't a hash is no token's.
+            let Some(digest) = digest_of(&grant.sha256) else { continue };
             for server in grant.servers.keys() {
-                tokens.0.insert((grant.sha256.clone(), server.clone()), name.clone());
+                tokens.0.entry(digest).or_default().insert(server.clone(), name.clone());
             }
         }
         tokens
@@ -111,14 +113,23 @@ impl Grants {
 
 /// Which tokens are good where.
 #[derive(Debug, Clone, Default)]
-pub struct Tokens(BTreeMap<(String, String), String>);
+pub struct Tokens(BTreeMap<[u8; 32], BTreeMap<String, String>>);
 
 impl Tokens {
     /// The grant that a token stands for on a server. It is looked up by its hash, so the time that takes tells
     /// nothing of the tokens.
     pub(crate) fn grant(&self, server: &str, token: &str) -> Option<&str> {
-        self.0.get(&(hash(token), server.to_owned())).map(String::as_str)
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        self.0.get(&digest)?.get(server).map(String::as_str)
     }
+}
+
+/// The bytes that hexadecimal digits stand for.
+fn digest_of(text: &str) -> Option<[u8; 32]> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let bytes: Vec<u8> = pairs.iter().map(byte).collect::<Option<_>>()?;
+    rest.is_empty().then_some(bytes)?.try_into().ok()
 }
 
 /// A new token.

@@ -192,7 +192,7 @@ fn ours(node: &Node<'_>) -> Json {
     match &node.value {
         Value::Null => Json::Null,
         Value::Bool(bool) => json!(bool),
-        Value::Number(text) => number(text),
+        Value::Number(shown) => number(shown.text),
         Value::String(text) => json!({ "s": text }),
         Value::Array(items) => items.iter().map(ours).collect(),
         Value::Object(members) => {
