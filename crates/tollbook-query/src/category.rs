@@ -6,7 +6,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, StringArray, StringViewArray};
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
@@ -18,34 +18,64 @@ pub trait Categories: Debug + Send + Sync {
 
     /// The category that goes before the one that was recorded with the call.
     fn overridden(&self, tool: &str, args: Option<&str>) -> Option<&'static str>;
+
+    /// Whether anything is ever overridden; if not, what was recorded needs no second look.
+    fn overrides(&self) -> bool;
+
+    /// Whether arguments are ever looked at; if not, they need not be read.
+    fn looks_at_args(&self) -> bool;
 }
 
 /// The function of SQL.
 pub(crate) fn function(categories: Option<Arc<dyn Categories>>) -> ScalarUDF {
-    told("category", categories, |categories, tool, args| categories.category(tool, args))
-}
-
-/// What the user says, null where that is nothing.
-pub(crate) fn overridden(categories: Option<Arc<dyn Categories>>) -> ScalarUDF {
-    told("category_overridden", categories, |categories, tool, args| categories.overridden(tool, args))
-}
-
-fn told(
-    name: &'static str,
-    categories: Option<Arc<dyn Categories>>,
-    tell: fn(&dyn Categories, &str, Option<&str>) -> Option<&'static str>,
-) -> ScalarUDF {
     let invoke = move |args: &[ColumnarValue]| -> Result<ColumnarValue> {
         let arrays = ColumnarValue::values_to_arrays(args)?;
-        let [tools, args] = arrays.as_slice() else { return exec_err!("{name}(tool, args) takes two arguments") };
-        let (Some(tools), Some(args)) = (tools.as_string_opt::<i32>(), args.as_string_opt::<i32>()) else {
-            return exec_err!("{name}(tool, args) takes two texts");
-        };
-        let rows = (0..tools.len()).map(|row| {
-            let args = args.is_valid(row).then(|| args.value(row));
-            tell(categories.as_deref().filter(|_| tools.is_valid(row))?, tools.value(row), args)
-        });
+        let [tools, args] = arrays.as_slice() else { return exec_err!("category(tool, args) takes two arguments") };
+        let (tools, args) = (text(tools)?, text(args)?);
+        let rows = (0..tools.len()).map(|row| categories.as_deref()?.category(value(tools, row)?, value(args, row)));
         Ok(ColumnarValue::Array(Arc::new(rows.collect::<StringArray>()) as ArrayRef))
     };
-    create_udf(name, vec![DataType::Utf8; 2], DataType::Utf8, Volatility::Immutable, Arc::new(invoke))
+    create_udf("category", vec![DataType::Utf8; 2], DataType::Utf8, Volatility::Immutable, Arc::new(invoke))
+}
+
+/// The function of (recorded category, tool, args) that gives the category by the user's word, or else as it was
+/// recorded, or else as it is told now.
+pub(crate) fn judged(categories: Arc<dyn Categories>) -> ScalarUDF {
+    let invoke = move |args: &[ColumnarValue]| -> Result<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(args)?;
+        let [recorded, tools, args] = arrays.as_slice() else { return exec_err!("a call has a tool and arguments") };
+        if recorded.null_count() == 0 && !categories.overrides() {
+            return Ok(ColumnarValue::Array(Arc::clone(recorded)));
+        }
+        let (recorded, tools, args) = (view(recorded)?, view(tools)?, view(args)?);
+        let row = |row| {
+            let tool = at(tools, row);
+            let overridden = tool.and_then(|tool| categories.overridden(tool, at(args, row)));
+            overridden.or(at(recorded, row)).or_else(|| categories.category(tool?, at(args, row)))
+        };
+        Ok(ColumnarValue::Array(Arc::new((0..recorded.len()).map(row).collect::<StringViewArray>()) as ArrayRef))
+    };
+    create_udf(
+        "category_judged",
+        vec![DataType::Utf8View; 3],
+        DataType::Utf8View,
+        Volatility::Immutable,
+        Arc::new(invoke),
+    )
+}
+
+fn text(column: &ArrayRef) -> Result<&StringArray> {
+    column.as_string_opt::<i32>().map_or_else(|| exec_err!("a category is told of texts"), Ok)
+}
+
+fn value(column: &StringArray, row: usize) -> Option<&str> {
+    column.is_valid(row).then(|| column.value(row))
+}
+
+fn view(column: &ArrayRef) -> Result<&StringViewArray> {
+    column.as_string_view_opt().map_or_else(|| exec_err!("a call's texts are views"), Ok)
+}
+
+fn at(column: &StringViewArray, row: usize) -> Option<&str> {
+    column.is_valid(row).then(|| column.value(row))
 }

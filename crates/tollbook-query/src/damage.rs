@@ -1,40 +1,86 @@
 //! Sealed files that aren't as they were written.
+//!
+//! DataFusion's errors don't say which file they came from, and on some contents, which no writer makes, the
+//! Parquet crate panics. So after a failure the files are looked at one by one: first whether each is as the
+//! manifest says, then, because anybody can write a manifest, whether it can be decoded at all.
 
-use std::io::Read;
-use std::path::Path;
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-use tollbook_log::SealedFile;
+use datafusion::common::DataFusionError;
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
 
-/// What is wrong with a file's size, which costs nothing to look at; None where nothing is.
-pub fn wrong_size(path: &Path, file: &SealedFile) -> Option<String> {
-    match std::fs::metadata(path) {
-        Ok(found) if found.len() == file.bytes => None,
-        Ok(found) => Some(format!("it has {} bytes instead of {}", found.len(), file.bytes)),
-        Err(error) => Some(error.to_string()),
+use crate::session::QueryError;
+use crate::source::{LogSource, Sealed};
+use crate::store::Store;
+
+/// Files that are read at once.
+const AT_ONCE: usize = 4;
+
+/// The damaged file behind an error of reading, if there is one.
+pub async fn culprit(logs: &[Arc<LogSource>], error: &DataFusionError) -> Option<QueryError> {
+    match error.find_root() {
+        DataFusionError::Plan(_) | DataFusionError::ResourcesExhausted(_) => None,
+        _ => unsound(logs).await,
     }
 }
 
-/// What is wrong with a file, read to its end; None where nothing is.
-pub fn wrong(path: &Path, file: &SealedFile) -> Option<String> {
-    if let Some(what) = wrong_size(path, file) {
-        return Some(what);
+/// The first file that isn't as it was written, or can't be decoded.
+pub async fn unsound(logs: &[Arc<LogSource>]) -> Option<QueryError> {
+    for log in logs {
+        for file in &log.files {
+            let wrong = match log.store.wrong(file).await {
+                Some(what) => Some(what),
+                None => undecodable(&log.store, file).await,
+            };
+            if let Some(what) = wrong {
+                return Some(QueryError::Damaged { path: path(file), what });
+            }
+        }
     }
-    match sha256(path) {
-        Ok(found) if found == file.sha256 => None,
-        Ok(_) => Some("its SHA-256 isn't the manifest's".to_owned()),
-        Err(error) => Some(error.to_string()),
+    None
+}
+
+/// Takes damaged files out, and says what is wrong with each.
+pub async fn leave_out(store: &Store, files: &mut Vec<Sealed>) -> Vec<(PathBuf, String)> {
+    let looked = futures::stream::iter(std::mem::take(files)).map(|file| async {
+        let wrong = match store.wrong(&file).await {
+            Some(what) => Some(what),
+            None => undecodable(store, &file).await,
+        };
+        (file, wrong)
+    });
+    let mut skipped = Vec::new();
+    for (file, wrong) in looked.buffered(AT_ONCE).collect::<Vec<_>>().await {
+        match wrong {
+            Some(what) => skipped.push((path(&file), what)),
+            None => files.push(file),
+        }
+    }
+    skipped
+}
+
+/// Why a file can't be decoded; None where it can.
+async fn undecodable(store: &Store, file: &Sealed) -> Option<String> {
+    let read = async {
+        let mut rows = store.parquet(file, ArrowReaderOptions::new()).await?.build().map_err(DataFusionError::from)?;
+        let mut count = 0;
+        while let Some(batch) = rows.try_next().await? {
+            count += batch.num_rows() as u64;
+        }
+        Ok::<_, DataFusionError>(count)
+    };
+    match AssertUnwindSafe(read).catch_unwind().await {
+        Ok(Ok(rows)) if rows == file.rows => None,
+        Ok(Ok(rows)) => Some(format!("it has {rows} rows instead of {}", file.rows)),
+        Ok(Err(error)) => Some(error.strip_backtrace()),
+        Err(_) => Some("it isn't sound Parquet".to_owned()),
     }
 }
 
-fn sha256(path: &Path) -> std::io::Result<String> {
-    let mut file = std::fs::File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = file.read(&mut buffer)?;
-        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
-        hasher.update(bytes);
-    }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+/// Where a file is, as a person reads it.
+fn path(file: &Sealed) -> PathBuf {
+    PathBuf::from(format!("/{}", file.path))
 }

@@ -1,48 +1,54 @@
 //! Outcomes that came after their call's segment was sealed.
 //!
-//! They are few: the calls that were in flight when a segment was sealed. So they are kept in memory and
-//! looked up, when a query first asks for one; a query that asks for no outcome reads none.
+//! They are few: the calls that were in flight when a segment was sealed. So nothing is joined: they are read
+//! into memory before a query that asks for an outcome begins, and looked up for the calls whose own row has
+//! none. A batch of calls without a late outcome goes through as it is. A query that asks for no outcome reads
+//! none.
 
-use std::fs::File;
-use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array, new_null_array};
-use arrow::compute::{concat_batches, take};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::{concat_batches, interleave};
 use arrow::datatypes::{DataType, Int64Type};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result, exec_err};
-use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
+use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlan, ScalarUDF, Volatility, create_udf};
 use foldhash::fast::RandomState;
+use futures::{StreamExt, TryStreamExt};
 use hashbrown::HashMap;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use tollbook_log::schema::Kind;
 
-use crate::source::LogSource;
+use crate::source::{self, LogSource, Sealed};
+use crate::store::Store;
+
+/// Files that are read at once.
+const AT_ONCE: usize = 16;
 
 /// The late outcomes of one log, by instance and the call's place in it.
 #[derive(Debug)]
 pub struct Late {
     rows: RecordBatch,
-    places: HashMap<String, HashMap<i64, u64, RandomState>, RandomState>,
+    places: HashMap<String, HashMap<i64, usize, RandomState>, RandomState>,
 }
 
 impl Late {
     /// Reads them. Of several outcomes of one call the first counts.
-    pub fn read(log: &LogSource) -> Result<Self> {
-        let schema = Kind::Outcomes.schema();
-        let mut batches = Vec::new();
-        for (path, _) in log.files(Kind::Outcomes) {
-            batches.append(&mut file(path)?);
+    pub async fn read(log: &LogSource) -> Result<Self> {
+        let files: Vec<Sealed> = log.files(Kind::Outcomes).cloned().collect();
+        let read = futures::stream::iter(files).map(|file| whole(log.store.clone(), file)).buffered(AT_ONCE);
+        let mut batches: Vec<RecordBatch> = read.try_collect::<Vec<_>>().await?.concat();
+        for rows in log.open(Kind::Outcomes) {
+            batches.push(source::as_seen(&rows, Kind::Outcomes)?);
         }
-        batches.append(&mut log.open(Kind::Outcomes));
-        let rows = concat_batches(&schema, &batches)?;
+        let rows = concat_batches(&source::seen(Kind::Outcomes), &batches)?;
         let (instances, calls) = (rows.column_by_name("instance"), rows.column_by_name("call_seq"));
-        let instances = instances.and_then(|column| column.as_string_opt::<i32>());
+        let instances = instances.and_then(|column| column.as_string_view_opt());
         let calls = calls.and_then(|column| column.as_primitive_opt::<Int64Type>());
         let (Some(instances), Some(calls)) = (instances, calls) else {
             return exec_err!("the log's outcomes name no calls");
         };
-        let mut places: HashMap<String, HashMap<i64, u64, RandomState>, RandomState> = HashMap::default();
+        let mut places: HashMap<String, HashMap<i64, usize, RandomState>, RandomState> = HashMap::default();
         for (place, (instance, call)) in (0..).zip(instances.iter().zip(calls)) {
             let (Some(instance), Some(call)) = (instance, call) else { continue };
             places.entry_ref(instance).or_default().entry(call).or_insert(place);
@@ -51,7 +57,7 @@ impl Late {
     }
 
     /// The row of a call's outcome in [`Self::column`].
-    pub fn place(&self, instance: &str, call: i64) -> Option<u64> {
+    pub fn place(&self, instance: &str, call: i64) -> Option<usize> {
         self.places.get(instance)?.get(&call).copied()
     }
 
@@ -63,37 +69,56 @@ impl Late {
 }
 
 /// The rows of a sealed file, with the columns of today.
-fn file(path: &Path) -> Result<Vec<RecordBatch>> {
-    let schema = Kind::Outcomes.schema();
-    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?).and_then(|builder| builder.build());
-    let reader = reader.map_err(|error| DataFusionError::ParquetError(Box::new(error)))?;
-    reader
-        .map(|batch| {
-            let batch = batch?;
-            let columns = schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
-                Some(column) => Arc::clone(column),
-                None => new_null_array(field.data_type(), batch.num_rows()),
-            });
-            Ok(RecordBatch::try_new(Arc::clone(&schema), columns.collect())?)
-        })
-        .collect()
+async fn whole(store: Store, file: Sealed) -> Result<Vec<RecordBatch>> {
+    let stream = store.parquet(&file, ArrowReaderOptions::new()).await?.build();
+    let batches: Vec<RecordBatch> = stream.map_err(DataFusionError::from)?.try_collect().await?;
+    batches.iter().map(|rows| source::as_seen(rows, Kind::Outcomes)).collect()
 }
 
-/// The function of (instance, seq) that gives a column of a call's late outcome; null where there is none.
+/// What the names of the functions below begin with.
+const NAME: &str = "late_or_own_";
+
+/// The function of (a call's own value, instance, seq) that gives a column of its outcome, whenever that came.
 pub fn function(log: &Arc<LogSource>, column: &'static str, data_type: DataType) -> ScalarUDF {
     let log = Arc::clone(log);
     let invoke = move |args: &[ColumnarValue]| -> Result<ColumnarValue> {
         let arrays = ColumnarValue::values_to_arrays(args)?;
-        let [instances, calls] = arrays.as_slice() else { return exec_err!("a call has an instance and a place") };
+        let [own, instances, calls] = arrays.as_slice() else { return exec_err!("a call has an instance and a place") };
+        if own.null_count() == 0 {
+            return Ok(ColumnarValue::Array(Arc::clone(own)));
+        }
         let late = log.late()?;
-        let (instances, calls) = (instances.as_string::<i32>(), calls.as_primitive::<Int64Type>());
-        let places: UInt64Array =
-            instances.iter().zip(calls).map(|(instance, call)| late.place(instance?, call?)).collect();
-        Ok(ColumnarValue::Array(take(late.column(column)?, &places, None)?))
+        let (instances, calls) = (instances.as_string_view(), calls.as_primitive::<Int64Type>());
+        let mut came = false;
+        let rows: Vec<(usize, usize)> = (0..own.len())
+            .map(|row| {
+                let place = if own.is_null(row) { late.place(instances.value(row), calls.value(row)) } else { None };
+                came |= place.is_some();
+                place.map_or((0, row), |place| (1, place))
+            })
+            .collect();
+        Ok(ColumnarValue::Array(match came {
+            true => interleave(&[own.as_ref(), late.column(column)?.as_ref()], &rows)?,
+            false => Arc::clone(own),
+        }))
     };
-    let types = vec![DataType::Utf8, DataType::Int64];
-    create_udf(&format!("late_{column}"), types, data_type, Volatility::Immutable, Arc::new(invoke))
+    let types = vec![data_type.clone(), DataType::Utf8View, DataType::Int64];
+    create_udf(&format!("{NAME}{column}"), types, data_type, Volatility::Immutable, Arc::new(invoke))
+}
+
+/// Whether a plan asks for an outcome.
+pub fn is_asked_for(plan: &LogicalPlan) -> Result<bool> {
+    let mut asked = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|part| {
+                asked |= matches!(part, Expr::ScalarFunction(call) if call.name().starts_with(NAME));
+                Ok(if asked { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+            })
+        })
+    })?;
+    Ok(asked)
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

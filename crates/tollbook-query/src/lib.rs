@@ -16,12 +16,18 @@ mod late;
 mod rates;
 mod report;
 mod schema;
+mod sealed;
 mod session;
 mod source;
+mod store;
 mod table;
+
+#[cfg(test)]
+mod slt_test;
 
 pub use backtest::{Backtest, Rejudged};
 pub use category::Categories;
 pub use report::{Filter, Report};
 pub use schema::{Doc, TableDoc, schema};
 pub use session::{Answer, LogDir, Options, QueryError, Session};
+pub use store::Store;

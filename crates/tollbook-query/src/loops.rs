@@ -1,19 +1,18 @@
 //! `loops()`: the loops of every session, as a table.
 //!
-//! One log after another, the calls are read in the order of their instances, a few columns of them, one
-//! range of sealed files after another and then what is still open, so that nothing is sorted and nothing
-//! is kept but what [`detector`] remembers of each session. Imported ranges have a file for each day, and
-//! days overlap there; such files are merged by sequence while they are read.
+//! One log after another, the calls are read in the order of their instances, a few columns of them, so that
+//! nothing is sorted and nothing is kept but what [`detector`] remembers of each session.
 
+mod calls;
 pub mod detector;
 
 use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanBuilder, DurationMicrosecondBuilder, Int64Builder, ListBuilder, StringArray,
-    StringBuilder,
+    StringBuilder, StringViewArray,
 };
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider};
@@ -22,11 +21,11 @@ use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::PartitionStream;
-use futures::StreamExt;
 
 use crate::late::Late;
 use crate::schema::{Doc, LOG};
 use crate::source::LogSource;
+use calls::{Calls, InOrder};
 use detector::{Detector, LooksLike, Loop, Results, Step};
 
 /// What the columns mean.
@@ -101,24 +100,20 @@ impl PartitionStream for Loops {
         builder.spawn(async move {
             let memory = MemoryConsumer::new("loops()").register(context.memory_pool());
             for log in this.logs.iter() {
-                let late = LateEnds::of(log)?;
-                let mut detector = Detector::default();
-                let mut calls = log.calls_in_order(&context, PROJECTION)?;
-                let mut found = Vec::new();
-                while let Some(batch) = calls.next().await {
-                    take(&mut detector, &batch?, &late)?;
-                    memory.try_resize(detector.bytes())?;
-                    found.append(&mut detector.take());
-                    if found.len() >= ROWS {
-                        let rows = rows(&this.schema, &log.name, &std::mem::take(&mut found))?;
-                        if to.send(Ok(rows)).await.is_err() {
+                let mut reading = Reading { late: LateEnds::of(log).await?, ..Reading::default() };
+                let mut calls = InOrder::of(log);
+                while let Some((instance, calls)) = calls.next().await? {
+                    reading.take(&instance, &calls);
+                    memory.try_resize(reading.detector.bytes())?;
+                    if reading.detector.found() >= ROWS {
+                        let rows = rows(&this.schema, &log.name, &reading.detector.take());
+                        if to.send(rows).await.is_err() {
                             return Ok(());
                         }
                     }
                 }
-                found.append(&mut detector.finish());
                 // Whoever no longer listens has seen enough.
-                if to.send(rows(&this.schema, &log.name, &found)).await.is_err() {
+                if to.send(rows(&this.schema, &log.name, &reading.detector.finish())).await.is_err() {
                     return Ok(());
                 }
             }
@@ -128,64 +123,93 @@ impl PartitionStream for Loops {
     }
 }
 
-/// What the detector reads of each call.
-const PROJECTION: &[&str] = &["instance", "seq", "ts", "session", "tool", "args_hash", "outcome", "result_hash"];
-
 /// How calls ended after their segment was sealed.
-struct LateEnds<'a> {
-    late: &'a Late,
-    outcomes: &'a StringArray,
-    results: &'a StringArray,
-}
+#[derive(Default)]
+struct LateEnds<'a>(Option<(&'a Late, &'a StringViewArray, &'a StringViewArray)>);
 
 impl<'a> LateEnds<'a> {
-    fn of(log: &'a LogSource) -> Result<Self> {
-        let late = log.late()?;
-        let text = |name: &str| Ok::<_, DataFusionError>(late.column(name)?.as_string::<i32>());
-        Ok(Self { late, outcomes: text("outcome")?, results: text("result_hash")? })
+    async fn of(log: &'a LogSource) -> Result<Self> {
+        let late = log.read_late().await?;
+        let text = |name: &str| {
+            let column = late.column(name)?.as_string_view_opt();
+            column.ok_or_else(|| DataFusionError::Internal(format!("outcomes have no text `{name}`")))
+        };
+        Ok(Self(Some((late, text("outcome")?, text("result_hash")?))))
     }
 
     /// Whether a call ended in an error, and its result's hash; None where nothing came late.
     fn of_call(&self, instance: &str, seq: i64) -> Option<(bool, Option<u64>)> {
-        let place = usize::try_from(self.late.place(instance, seq)?).ok()?;
-        Some(end(self.outcomes, self.results, place))
+        let (late, outcomes, results) = self.0?;
+        let row = late.place(instance, seq)?;
+        let error = outcomes.is_valid(row) && is_error(outcomes.value(row));
+        Some((error, results.is_valid(row).then(|| hash(results.value(row))).flatten()))
     }
 }
 
-/// Whether the call of a row ended in an error, and its result's hash.
-fn end(outcomes: &StringArray, results: &StringArray, row: usize) -> (bool, Option<u64>) {
-    let error = outcomes.is_valid(row) && is_error(outcomes.value(row));
-    (error, results.is_valid(row).then(|| hash(results.value(row))).flatten())
+/// What is remembered while a log's calls go by.
+#[derive(Default)]
+struct Reading<'a> {
+    detector: Detector,
+    late: LateEnds<'a>,
+    sessions: Dictionary<usize>,
+    tools: Dictionary<u32>,
+    errors: Dictionary<bool>,
 }
 
-fn take(detector: &mut Detector, batch: &RecordBatch, late: &LateEnds<'_>) -> Result<()> {
-    let text = |name: &str| {
-        batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>()).ok_or_else(|| lacks(name))
-    };
-    let seqs = batch.column_by_name("seq").and_then(|column| column.as_primitive_opt::<Int64Type>());
-    let times = batch.column_by_name("ts").and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
-    let (seqs, times) = (seqs.ok_or_else(|| lacks("seq"))?, times.ok_or_else(|| lacks("ts"))?);
-    let (instances, sessions, tools) = (text("instance")?, text("session")?, text("tool")?);
-    let (args, outcomes, results) = (text("args_hash")?, text("outcome")?, text("result_hash")?);
-    for row in 0..batch.num_rows() {
-        let (instance, seq) = (instances.value(row), seqs.value(row));
-        let came_late = if outcomes.is_null(row) { late.of_call(instance, seq) } else { None };
-        let (error, result) = came_late.unwrap_or_else(|| end(outcomes, results, row));
-        let step = Step {
-            seq,
-            ts: times.is_valid(row).then(|| times.value(row)),
-            tool: tools.is_valid(row).then(|| tools.value(row)),
-            args: args.is_valid(row).then(|| hash(args.value(row))).flatten(),
-            error,
-            result,
-        };
-        detector.push(instance, sessions.is_valid(row).then(|| sessions.value(row)), step);
+/// What stands for each text of a dictionary, as long as the batches come with the same one.
+struct Dictionary<T> {
+    texts: Option<StringArray>,
+    known: Vec<T>,
+}
+
+impl<T> Default for Dictionary<T> {
+    fn default() -> Self {
+        Self { texts: None, known: Vec::new() }
     }
-    Ok(())
 }
 
-fn lacks(name: &str) -> DataFusionError {
-    DataFusionError::Execution(format!("the log's calls have no usable column `{name}`"))
+impl<T: Copy> Dictionary<T> {
+    fn read(&mut self, texts: &ArrayRef, number: impl FnMut(&str) -> T) {
+        let Some(texts) = texts.as_string_opt::<i32>() else { return };
+        let same = self.texts.as_ref().is_some_and(|known| {
+            known.len() == texts.len() && known.value_data().as_ptr() == texts.value_data().as_ptr()
+        });
+        if !same {
+            self.known = texts.iter().map(Option::unwrap_or_default).map(number).collect();
+            self.texts = Some(texts.clone());
+        }
+    }
+
+    fn at(&self, keys: &arrow::array::DictionaryArray<Int32Type>, row: usize) -> Option<T> {
+        self.known.get(keys.key(row)?).copied()
+    }
+}
+
+impl Reading<'_> {
+    fn take(&mut self, instance: &str, calls: &Calls) {
+        let Self { detector, late, sessions, tools, errors } = self;
+        sessions.read(calls.session.values(), |name| detector.session(instance, name));
+        tools.read(calls.tool.values(), |name| detector.tool(name));
+        errors.read(calls.outcome.values(), is_error);
+        let hashed = |hashes: &StringViewArray, row| hashes.is_valid(row).then(|| hash(hashes.value(row))).flatten();
+        for row in 0..calls.seq.len() {
+            // Nobody knows what stands between calls without a session.
+            let Some(session) = sessions.at(&calls.session, row) else { continue };
+            let seq = calls.seq.value(row);
+            let own = errors.at(&calls.outcome, row);
+            let came_late = if own.is_none() { late.of_call(instance, seq) } else { None };
+            let (error, result) = came_late.unwrap_or_else(|| (own.unwrap_or(false), hashed(&calls.result_hash, row)));
+            let step = Step {
+                seq,
+                ts: calls.ts.is_valid(row).then(|| calls.ts.value(row)),
+                tool: tools.at(&calls.tool, row),
+                args: hashed(&calls.args_hash, row),
+                error,
+                result,
+            };
+            detector.push(session, step);
+        }
+    }
 }
 
 /// Whether a call that ended so failed.

@@ -124,6 +124,17 @@ pub fn texts(answer: &Answer) -> io::Result<Vec<Vec<String>>> {
     Ok(texts)
 }
 
+/// The rows as texts, with a word for null.
+#[cfg(test)]
+pub(crate) fn texts_with_null(answer: &Answer, null: &str) -> io::Result<Vec<Vec<String>>> {
+    let mut texts = Vec::new();
+    rows(answer, null, |row| {
+        texts.push(row);
+        Ok(())
+    })?;
+    Ok(texts)
+}
+
 /// Each row as texts.
 fn rows(answer: &Answer, null: &str, mut row: impl FnMut(Vec<String>) -> io::Result<()>) -> io::Result<()> {
     let options = FormatOptions::default().with_null(null).with_display_error(false);

@@ -27,6 +27,9 @@ const WINDOWS: &[(&str, i64)] = &[
 const SCOPES: &[&str] =
     &["instance", "server", "session", "grant", "agent", "tool", "category", "decision", "policy_hash", "log"];
 
+/// Whether a call changes something.
+const WRITES: &str = "category IN ('write', 'execute', 'destructive', 'financial')";
+
 /// What the columns mean, where `tool` is what calls are counted by.
 pub const COLUMNS: &[Doc] = &[
     Doc::new("tool", "What the calls have in common; one column for each word behind the window."),
@@ -36,6 +39,8 @@ pub const COLUMNS: &[Doc] = &[
     Doc::new("rolling_peak", "Most calls in any window of that length that ends with a call."),
     Doc::new("typical", "Median of the calls in a window, of those that have any."),
     Doc::new("windows_in_use", "Windows that have a call."),
+    Doc::new("writes", "Calls with a time that change something: of all categories but read."),
+    Doc::new("write_peak", "Most such calls in one window, aligned in UTC."),
 ];
 
 /// The function.
@@ -84,14 +89,15 @@ pub fn sql(words: &[&str]) -> Result<String, String> {
     let group = if names.is_empty() { String::new() } else { format!("GROUP BY {}", names.join(", ")) };
     Ok(format!(
         "WITH timed AS (
-    SELECT {listed}date_trunc('{window}', ts) AS window_start, count(*) OVER (
+    SELECT {listed}date_trunc('{window}', ts) AS window_start, {WRITES} AS is_write, count(*) OVER (
         {partition}ORDER BY ts RANGE BETWEEN INTERVAL '{before} microseconds' PRECEDING AND CURRENT ROW
     ) AS rolling
     FROM calls
     WHERE ts IS NOT NULL
 ),
 plain AS (
-    SELECT {listed}window_start, count(*) AS calls, max(rolling) AS rolling
+    SELECT {listed}window_start, count(*) AS calls, max(rolling) AS rolling,
+        count(*) FILTER (WHERE is_write) AS writes
     FROM timed
     GROUP BY {listed}window_start
 )
@@ -101,7 +107,9 @@ SELECT
     first_value(window_start ORDER BY calls DESC, window_start) AS peak_start,
     max(rolling) AS rolling_peak,
     median(CAST(calls AS DOUBLE)) AS typical,
-    count(*) AS windows_in_use
+    count(*) AS windows_in_use,
+    sum(writes) AS writes,
+    max(writes) AS write_peak
 FROM plain
 {group}",
         before = us - 1,

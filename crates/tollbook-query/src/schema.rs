@@ -126,7 +126,7 @@ impl crate::Backtest for Nobody {
 fn short(data_type: &arrow::datatypes::DataType) -> String {
     use arrow::datatypes::DataType;
     match data_type {
-        DataType::Utf8 => "text".to_owned(),
+        DataType::Utf8 | DataType::Utf8View => "text".to_owned(),
         DataType::Int64 => "bigint".to_owned(),
         DataType::Float64 => "double".to_owned(),
         DataType::Boolean => "boolean".to_owned(),

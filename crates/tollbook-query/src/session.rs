@@ -1,19 +1,20 @@
 //! One DataFusion session over logs, as they stood when the session began.
 
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use datafusion::catalog::TableProvider;
+use datafusion::common::ScalarValue;
 use datafusion::common::config::Dialect;
-use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::datasource::{MemTable, ViewTable};
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, coalesce, col, lit};
+use datafusion::physical_plan::collect;
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, cast, col, lit};
+use futures::FutureExt;
 use tollbook_log::schema::Kind;
 use tollbook_log::{ReadError, Reader};
 
@@ -21,7 +22,9 @@ use crate::backtest::{Backtest, BacktestFunction};
 use crate::category::{self, Categories};
 use crate::loops::LoopsFunction;
 use crate::rates::RatesFunction;
-use crate::source::LogSource;
+use crate::sealed::SealedTable;
+use crate::source::{self, LogSource};
+use crate::store::Store;
 use crate::{damage, late, table};
 
 /// Why a question has no answer.
@@ -30,6 +33,15 @@ pub enum QueryError {
     /// The log can't be read.
     #[error("cannot read the log")]
     Log(#[from] ReadError),
+    /// A directory's place among all others isn't known.
+    #[error("cannot tell where `{}` is", dir.display())]
+    Place {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A sealed file isn't as it was written.
     #[error("the sealed file `{}` is damaged: {what}; --skip-damaged answers from the rest", path.display())]
     Damaged {
@@ -38,6 +50,9 @@ pub enum QueryError {
         /// What is wrong with it.
         what: String,
     },
+    /// Something panicked.
+    #[error("the query ended in a panic, and no sealed file is to blame")]
+    Panicked,
     /// The query can't be planned or run.
     #[error("{}", told(.0))]
     Query(Box<DataFusionError>),
@@ -67,6 +82,8 @@ pub struct LogDir {
     pub dir: PathBuf,
     /// A snapshot of it.
     pub reader: Reader,
+    /// Where its sealed files are read from.
+    pub store: Store,
 }
 
 /// How a session answers.
@@ -87,6 +104,7 @@ pub struct Options {
 pub struct Session {
     context: SessionContext,
     logs: Arc<Vec<LogDir>>,
+    sources: Arc<Vec<Arc<LogSource>>>,
     skipped: Vec<(PathBuf, String)>,
 }
 
@@ -97,25 +115,25 @@ impl Session {
     /// Where a log's files can't be read.
     pub async fn open(logs: Vec<LogDir>, options: Options) -> Result<Self, QueryError> {
         let mut config = SessionConfig::new().with_information_schema(true);
-        config.options_mut().execution.parquet.schema_force_view_types = false;
         config.options_mut().execution.parquet.pushdown_filters = true;
         config.options_mut().execution.time_zone = Some("UTC".to_owned());
         config.options_mut().sql_parser.collect_spans = true;
         // So that `args->>'path' IS NOT NULL` means what it says, and `args ? 'path'` is known.
         config.options_mut().sql_parser.dialect = Dialect::PostgreSQL;
-        // So that `category` and all else that takes text is given the same kind of it.
-        config.options_mut().sql_parser.map_string_types_to_utf8view = false;
         let mut runtime = RuntimeEnvBuilder::new();
         if let Some(bytes) = options.memory_bytes_max {
             runtime = runtime.with_memory_limit(bytes, 1.0);
         }
         let mut context = SessionContext::new_with_config_rt(config, Arc::new(runtime.build()?));
         datafusion_functions_json::register_all(&mut context)?;
-        let mut session = Self { context, logs: Arc::new(logs), skipped: Vec::new() };
-        let sources = Arc::new(session.sources(options.skip_damaged)?);
+        for log in &logs {
+            context.register_object_store(log.store.url().as_ref(), Arc::clone(log.store.store()));
+        }
+        let (sources, skipped) = sources(&logs, options.skip_damaged).await?;
+        let session = Self { context, logs: Arc::new(logs), sources: Arc::new(sources), skipped };
         session.context.register_udf(category::function(options.categories.clone()));
-        session.tables(&sources, options.categories)?;
-        session.context.register_udtf("loops", Arc::new(LoopsFunction(sources)));
+        session.tables(options.categories.as_ref())?;
+        session.context.register_udtf("loops", Arc::new(LoopsFunction(Arc::clone(&session.sources))));
         let backtest = BacktestFunction { logs: Arc::clone(&session.logs), backtest: options.backtest };
         session.context.register_udtf("backtest", Arc::new(backtest));
         session.context.register_udtf("rates", Arc::new(RatesFunction));
@@ -145,60 +163,34 @@ impl Session {
         let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         let frame = self.context.sql_with_options(sql, read_only).await?;
         let schema = Arc::new(frame.schema().as_arrow().clone());
-        match frame.collect().await {
-            Ok(batches) => Ok(Answer { schema, batches }),
-            Err(error) => Err(self.culprit(&error).unwrap_or_else(|| error.into())),
+        // What a damaged file does to those who read it isn't known beforehand.
+        match AssertUnwindSafe(self.rows(frame)).catch_unwind().await {
+            Ok(Ok(batches)) => Ok(Answer { schema, batches }),
+            Ok(Err(error)) => Err(damage::culprit(&self.sources, &error).await.unwrap_or_else(|| error.into())),
+            Err(_) => Err(damage::unsound(&self.sources).await.unwrap_or(QueryError::Panicked)),
         }
     }
 
-    /// The damaged file behind an error of reading, if there is one.
-    fn culprit(&self, error: &DataFusionError) -> Option<QueryError> {
-        let root = error.find_root();
-        if matches!(root, DataFusionError::Plan(_) | DataFusionError::ResourcesExhausted(_)) {
-            return None;
-        }
-        self.logs.iter().flat_map(|log| Kind::ALL.iter().flat_map(|kind| log.reader.sealed_files(*kind))).find_map(
-            |(path, file)| damage::wrong(&path, file).map(|what| QueryError::Damaged { path: path.clone(), what }),
-        )
-    }
-
-    /// The files and open rows of the logs, without what is damaged where that was asked for.
-    fn sources(&mut self, skip_damaged: bool) -> Result<Vec<Arc<LogSource>>, QueryError> {
-        let mut skipped = Vec::new();
-        let mut logs = Vec::new();
-        for log in self.logs.iter() {
-            let (mut files, mut open) = (Vec::new(), Vec::new());
-            for kind in Kind::ALL {
-                for (path, file) in log.reader.sealed_files(kind) {
-                    let wrong = if skip_damaged { damage::wrong } else { damage::wrong_size };
-                    match wrong(&path, file) {
-                        None => files.push((kind, path, file.bytes)),
-                        Some(what) if skip_damaged => skipped.push((path, what)),
-                        Some(what) => return Err(QueryError::Damaged { path, what }),
-                    }
-                }
-                match log.reader.open_batches(kind) {
-                    Ok(batches) => open.extend(batches.into_iter().map(|rows| (kind, rows))),
-                    Err(error) if skip_damaged => skipped.push((log.dir.clone(), error.to_string())),
-                    Err(error) => return Err(error.into()),
-                }
+    async fn rows(&self, frame: DataFrame) -> Result<Vec<RecordBatch>, DataFusionError> {
+        let (state, plan) = frame.into_parts();
+        let plan = state.optimize(&plan)?;
+        if late::is_asked_for(&plan)? {
+            for log in self.sources.iter() {
+                log.read_late().await?;
             }
-            logs.push(Arc::new(LogSource::new(log.name.clone(), files, open)));
         }
-        self.skipped = skipped;
-        Ok(logs)
+        let plan = state.query_planner().create_physical_plan(&plan, &state).await?;
+        collect(plan, state.task_ctx()).await
     }
 
     /// `calls`, `outcomes` and `events`, each of all logs.
-    fn tables(&self, logs: &[Arc<LogSource>], categories: Option<Arc<dyn Categories>>) -> Result<(), QueryError> {
-        let empty = Arc::new(LogSource::new(String::new(), Vec::new(), Vec::new()));
-        let logs = if logs.is_empty() { std::slice::from_ref(&empty) } else { logs };
+    fn tables(&self, categories: Option<&Arc<dyn Categories>>) -> Result<(), QueryError> {
         for kind in Kind::ALL {
             let mut all: Option<DataFrame> = None;
-            for log in logs {
+            for log in self.sources.iter() {
                 let rows = match kind {
                     Kind::Calls => self.calls(log)?,
-                    Kind::Outcomes | Kind::Events => self.rows(log, kind)?,
+                    Kind::Outcomes | Kind::Events => self.seen(log, kind)?,
                 };
                 let named = rows.with_column("log", lit(log.name.clone()))?;
                 all = Some(match all {
@@ -206,9 +198,14 @@ impl Session {
                     None => named,
                 });
             }
-            let Some(mut all) = all else { continue };
-            if kind == Kind::Calls {
-                all = with_category(all, categories.as_ref())?;
+            let mut all = match all {
+                Some(all) => all,
+                None => {
+                    self.context.read_batch(RecordBatch::new_empty(source::seen(kind)))?.with_column("log", lit(""))?
+                }
+            };
+            if let (Kind::Calls, Some(categories)) = (kind, categories) {
+                all = with_category(all, categories)?;
             }
             let view = ViewTable::new(all.into_unoptimized_plan(), None);
             self.context.register_table(kind.name(), Arc::new(view))?;
@@ -217,56 +214,72 @@ impl Session {
     }
 
     /// Sealed and open rows of a table, in no order.
-    fn rows(&self, log: &LogSource, kind: Kind) -> Result<DataFrame, QueryError> {
-        let open = MemTable::try_new(kind.schema(), vec![log.open(kind)])?;
-        let open = self.context.read_table(Arc::new(open))?;
-        match self.sealed(log, kind)? {
-            Some(sealed) => Ok(sealed.union(open)?),
-            None => Ok(open),
+    fn seen(&self, log: &Arc<LogSource>, kind: Kind) -> Result<DataFrame, QueryError> {
+        let sealed = self.context.read_table(Arc::new(SealedTable::new(Arc::clone(log), kind)))?;
+        let open = log.open(kind);
+        if open.iter().all(|rows| rows.num_rows() == 0) {
+            return Ok(sealed);
         }
-    }
-
-    fn sealed(&self, log: &LogSource, kind: Kind) -> Result<Option<DataFrame>, QueryError> {
-        let urls = log
-            .files(kind)
-            .map(|(path, _)| ListingTableUrl::parse(path.to_string_lossy()))
-            .collect::<Result<Vec<_>, _>>()?;
-        if urls.is_empty() {
-            return Ok(None);
-        }
-        let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
-        let config =
-            ListingTableConfig::new_with_multi_paths(urls).with_listing_options(options).with_schema(kind.schema());
-        let table: Arc<dyn TableProvider> = Arc::new(ListingTable::try_new(config)?);
-        Ok(Some(self.context.read_table(table)?))
+        let open = open.iter().map(|rows| source::as_seen(rows, kind)).collect::<Result<Vec<_>, _>>()?;
+        let open = self.context.read_table(Arc::new(MemTable::try_new(source::seen(kind), vec![open])?))?;
+        Ok(if log.files(kind).next().is_some() { sealed.union(open)? } else { open })
     }
 
     /// The calls, with the outcomes that came after their segment was sealed.
     fn calls(&self, log: &Arc<LogSource>) -> Result<DataFrame, QueryError> {
-        let rows = self.rows(log, Kind::Calls)?;
+        let rows = self.seen(log, Kind::Calls)?;
         if !log.can_be_late() {
             return Ok(rows);
         }
+        let instance = log.only_instance();
         let merged = Kind::Calls.columns().iter().map(|column| {
             let late = match column.name {
                 "outcome" | "upstream_us" | "result_bytes" | "result_hash" => column.name,
                 "done_ts" => "ts",
                 "done_seq" => "seq",
-                name => return col(name),
+                name => return col(format!("\"{name}\"")),
             };
-            let late = late::function(log, late, column.cell.data_type()).call(vec![col("instance"), col("seq")]);
-            coalesce(vec![col(column.name), late]).alias(column.name)
+            // Where it is the same for all, it need not be read.
+            let instance = instance
+                .as_deref()
+                .map_or_else(|| col("instance"), |name| lit(ScalarValue::Utf8View(Some(name.to_owned()))));
+            let seen = source::seen(Kind::Calls).field_with_name(column.name).map(|field| field.data_type().clone());
+            let function = late::function(log, late, seen.unwrap_or_else(|_| column.cell.data_type()));
+            function.call(vec![col(column.name), instance, col("seq")]).alias(column.name)
         });
         Ok(rows.select(merged.collect::<Vec<_>>())?)
     }
 }
 
+/// The files and open rows of the logs, without what is damaged where that was asked for.
+async fn sources(
+    logs: &[LogDir],
+    skip_damaged: bool,
+) -> Result<(Vec<Arc<LogSource>>, Vec<(PathBuf, String)>), QueryError> {
+    let (mut sources, mut skipped) = (Vec::new(), Vec::new());
+    for log in logs {
+        let mut files = source::sealed(&log.reader, &log.store);
+        if skip_damaged {
+            skipped.extend(damage::leave_out(&log.store, &mut files).await);
+        }
+        let mut open = Vec::new();
+        for kind in Kind::ALL {
+            match log.reader.open_batches(kind) {
+                Ok(batches) => open.extend(batches.into_iter().map(|rows| (kind, rows))),
+                Err(error) if skip_damaged => skipped.push((log.dir.clone(), error.to_string())),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        sources.push(Arc::new(LogSource::new(log.name.clone(), log.store.clone(), files, open)));
+    }
+    Ok((sources, skipped))
+}
+
 /// The category by the user's word, or else as it was recorded, or else as it is told now.
-fn with_category(calls: DataFrame, categories: Option<&Arc<dyn Categories>>) -> Result<DataFrame, DataFusionError> {
-    let args = || vec![col("tool"), col("args")];
-    let overridden = category::overridden(categories.cloned()).call(args());
-    let told = category::function(categories.cloned()).call(args());
-    calls.with_column("category", coalesce(vec![overridden, col("category"), told]))
+fn with_category(calls: DataFrame, categories: &Arc<dyn Categories>) -> Result<DataFrame, DataFusionError> {
+    let args = if categories.looks_at_args() { col("args") } else { cast(lit(ScalarValue::Null), DataType::Utf8View) };
+    let judged = category::judged(Arc::clone(categories));
+    calls.with_column("category", judged.call(vec![col("category"), col("tool"), args]))
 }
 
 impl LogDir {
@@ -275,7 +288,9 @@ impl LogDir {
     /// # Errors
     /// Where the directory holds no log, or something in it can't be read.
     pub fn open(dir: &Path) -> Result<Self, QueryError> {
-        Ok(Self { name: dir.display().to_string(), dir: dir.to_owned(), reader: Reader::open(&[dir])? })
+        let reader = Reader::open(&[dir])?;
+        let store = Store::local(dir).map_err(|source| QueryError::Place { dir: dir.to_owned(), source })?;
+        Ok(Self { name: dir.display().to_string(), dir: dir.to_owned(), reader, store })
     }
 }
 

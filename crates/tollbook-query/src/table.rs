@@ -42,6 +42,8 @@ pub const SESSIONS: &[Doc] = &[
     Doc::new("tools", "How many different tools it called."),
     Doc::new("refusals", "Calls that were refused or held."),
     Doc::new("errors", "Calls that ended in an error."),
+    Doc::new("writes", "Calls that change something: of all categories but read."),
+    Doc::new("writes_per_minute", "Of those, how many a minute, over its span or one minute where that is longer."),
     Doc::new("loops", "Its loops, as loops() finds them."),
     Doc::new("loop_calls", "Calls in its loops; one that is in two loops counts twice."),
     Doc::new("first_ts", "When its first call with a time was made."),

@@ -113,7 +113,18 @@ impl Categories for ByPolicy {
         Some(category)
     }
 
+    fn overrides(&self) -> bool {
+        !self.overrides.is_empty()
+    }
+
+    fn looks_at_args(&self) -> bool {
+        self.overrides.iter().any(|entry| entry.argument.is_some())
+    }
+
     fn overridden(&self, tool: &str, args: Option<&str>) -> Option<&'static str> {
+        if self.overrides.is_empty() {
+            return None;
+        }
         let named: Vec<&Override> = self.overrides.iter().filter(|entry| entry.tool.is_match(tool)).collect();
         let looks = named.iter().any(|entry| entry.argument.is_some());
         let args = args.filter(|_| looks).and_then(|args| serde_json::from_str(args).ok());

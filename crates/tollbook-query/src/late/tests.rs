@@ -5,8 +5,9 @@ use tollbook_log::{Log, Options};
 use crate::output::{Format, write};
 use crate::{LogDir, Session};
 
-fn call() -> Body {
-    Body::Decision(Box::new(Record {
+/// A call that was let through.
+pub fn record() -> Record {
+    Record {
         judged_by: Judge::Engine,
         server: "x".into(),
         session: Some("s".into()),
@@ -31,7 +32,11 @@ fn call() -> Body {
         approval: None,
         category: None,
         continues: None,
-    }))
+    }
+}
+
+fn call() -> Body {
+    Body::Decision(Box::new(record()))
 }
 
 fn ended(call_seq: u64, end: End, result: u8) -> Body {

@@ -5,6 +5,8 @@
 //! run of a smaller period is dropped there and then: the other must still have been running, and be no
 //! shorter. Calls without a session are in no loop, because nobody knows what stands between them.
 
+use std::num::{NonZeroU32, NonZeroU64};
+
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use tollbook_engine::run::{CallId, PERIOD_MAX, Runs};
@@ -17,13 +19,13 @@ const RECENT: usize = PERIOD_MAX + 1;
 
 /// One call, as far as loops depend on it.
 #[derive(Debug, Clone, Copy)]
-pub struct Step<'a> {
+pub struct Step {
     /// Place in the instance's order.
     pub seq: i64,
     /// When it was made, in microseconds.
     pub ts: Option<i64>,
-    /// The tool; None where a frame was too broken to tell.
-    pub tool: Option<&'a str>,
+    /// The tool's number in [`Detector::tool`]; None where a frame was too broken to tell.
+    pub tool: Option<u32>,
     /// Hash of the canonical arguments; None where they aren't known.
     pub args: Option<u64>,
     /// Whether it ended in an error.
@@ -105,8 +107,6 @@ pub struct Detector {
     /// By instance: its sessions' places in `sessions`.
     by_name: Vec<HashMap<Box<str>, usize, RandomState>>,
     sessions: Vec<Session>,
-    /// The session of the call before, which is most often that of the next.
-    last: Option<usize>,
     found: Vec<Loop>,
 }
 
@@ -140,18 +140,40 @@ struct Session {
     /// Calls so far.
     calls: u64,
     runs: Runs,
-    /// The last calls, newest first.
-    recent: [Seen; RECENT],
+    recent: Recent,
     running: Vec<Running>,
+}
+
+/// The last calls. The newest is written over the oldest, so that nothing is moved.
+#[derive(Debug, Default)]
+struct Recent {
+    calls: [Seen; RECENT],
+    /// Where the next one goes.
+    next: usize,
+}
+
+impl Recent {
+    /// The last calls, the newest first.
+    fn newest_first(&self) -> impl Iterator<Item = &Seen> {
+        let (newer, older) = self.calls.split_at_checked(self.next).unwrap_or((&[], &[]));
+        newer.iter().rev().chain(older.iter().rev())
+    }
+
+    fn push(&mut self, call: Seen) {
+        if let Some(oldest) = self.calls.get_mut(self.next) {
+            *oldest = call;
+        }
+        self.next = if self.next + 1 < RECENT { self.next + 1 } else { 0 };
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
     seq: i64,
     ts: Option<i64>,
-    tool: Option<u32>,
+    result: Option<NonZeroU64>,
+    tool: Option<NonZeroU32>,
     error: bool,
-    result: Option<u64>,
 }
 
 /// A run that goes on.
@@ -174,20 +196,53 @@ struct Tally {
 }
 
 impl Detector {
-    /// Takes in the next call of an instance.
-    pub fn push(&mut self, instance: &str, session: Option<&str>, step: Step<'_>) {
-        let Some(name) = session else { return };
-        let place = self.place(instance, name);
-        let tool = step.tool.map(|tool| self.tools.number(tool));
-        let seen = Seen { seq: step.seq, ts: step.ts, tool, error: step.error, result: step.result };
-        let id = tool.zip(step.args).map(|(tool, args)| call_id(tool, args));
-        if let Some(session) = self.sessions.get_mut(place) {
-            let ended = session.push(id, seen);
-            for run in ended {
-                let found = session.told(&run, &self.instances, &self.tools, false);
-                self.found.push(found);
-            }
+    /// The number of a session, by its instance and name.
+    pub fn session(&mut self, instance: &str, name: &str) -> usize {
+        let number = self.instances.number(instance);
+        let row = usize::try_from(number).unwrap_or(usize::MAX);
+        if self.by_name.len() <= row {
+            self.by_name.resize_with(row.saturating_add(1), HashMap::default);
         }
+        let next = self.sessions.len();
+        let Some(names) = self.by_name.get_mut(row) else { return next };
+        if let Some(place) = names.get(name) {
+            return *place;
+        }
+        names.insert(name.into(), next);
+        self.sessions.push(Session {
+            instance: number,
+            name: name.into(),
+            calls: 0,
+            runs: Runs::default(),
+            recent: Recent::default(),
+            running: Vec::new(),
+        });
+        next
+    }
+
+    /// The number of a tool.
+    pub fn tool(&mut self, name: &str) -> u32 {
+        self.tools.number(name)
+    }
+
+    /// Takes in the next call of a session, by its number.
+    pub fn push(&mut self, session: usize, step: Step) {
+        let Some(session) = self.sessions.get_mut(session) else { return };
+        let tool = step.tool.and_then(|tool| NonZeroU32::new(tool.wrapping_add(1)));
+        // A result whose hash is zero is taken for one whose hash is one.
+        let result = step.result.map(|result| NonZeroU64::new(result).unwrap_or(NonZeroU64::MIN));
+        let seen = Seen { seq: step.seq, ts: step.ts, result, tool, error: step.error };
+        let id = step.tool.zip(step.args).map(|(tool, args)| call_id(tool, args));
+        for run in session.push(id, seen) {
+            let found = session.told(&run, &self.instances, &self.tools, false);
+            self.found.push(found);
+        }
+    }
+
+    /// How many loops ended since [`Self::take`].
+    #[must_use]
+    pub fn found(&self) -> usize {
+        self.found.len()
     }
 
     /// The loops that ended since this was asked the last time.
@@ -210,43 +265,6 @@ impl Detector {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.sessions.len() * (size_of::<Session>() + 128) + self.tools.names.len() * 128
-    }
-
-    fn place(&mut self, instance: &str, name: &str) -> usize {
-        if let Some((place, last)) = self.last.and_then(|place| Some((place, self.sessions.get(place)?)))
-            && *last.name == *name
-            && self.instances.name(last.instance) == instance
-        {
-            return place;
-        }
-        let number = self.instances.number(instance);
-        let row = usize::try_from(number).unwrap_or(usize::MAX);
-        if self.by_name.len() <= row {
-            self.by_name.resize_with(row.saturating_add(1), HashMap::default);
-        }
-        let next = self.sessions.len();
-        let place = match self.by_name.get_mut(row) {
-            Some(names) => match names.get(name) {
-                Some(place) => *place,
-                None => {
-                    names.insert(name.into(), next);
-                    next
-                }
-            },
-            None => next,
-        };
-        if place == next {
-            self.sessions.push(Session {
-                instance: number,
-                name: name.into(),
-                calls: 0,
-                runs: Runs::default(),
-                recent: [Seen::default(); RECENT],
-                running: Vec::new(),
-            });
-        }
-        self.last = Some(place);
-        place
     }
 }
 
@@ -272,11 +290,12 @@ impl Session {
             let runs = &self.runs;
             self.running.retain(|run| runs.length(run.period) > 0);
         }
-        for (period, first) in (1..).zip(self.recent) {
+        for period in 1..=PERIOD_MAX {
             let length = self.runs.length(period);
             if length == 0 {
                 continue;
             }
+            let Some(first) = self.recent.newest_first().nth(period - 1).copied() else { continue };
             if usize::try_from(length).is_ok_and(|length| length == period + 1) {
                 self.begin(period, first);
             }
@@ -284,24 +303,21 @@ impl Session {
                 run.take(&seen, &first);
             }
         }
-        self.recent.rotate_right(1);
-        if let Some(newest) = self.recent.first_mut() {
-            *newest = seen;
-        }
+        self.recent.push(seen);
         self.calls += 1;
         ended
     }
 
     /// A run begins with the last `period` calls, the first of which is `first`.
     fn begin(&mut self, period: usize, first: Seen) {
-        let block = self.recent.iter().take(period);
+        let block = self.recent.newest_first().take(period);
         let errors = block.filter(|call| call.error).count();
         let calls = u32::try_from(period).unwrap_or(u32::MAX);
         let tally = Tally {
             calls,
             errors: u32::try_from(errors).unwrap_or(u32::MAX),
             results: Results::Same,
-            last_ts: self.recent.first().and_then(|call| call.ts),
+            last_ts: self.recent.newest_first().next().and_then(|call| call.ts),
         };
         let start_in_session = self.calls.saturating_sub(u64::from(calls));
         self.running.push(Running { period, start: first, start_in_session, now: tally, whole: tally });
@@ -314,8 +330,9 @@ impl Session {
     fn told(&self, run: &Running, instances: &Names, tools: &Names, still_running: bool) -> Loop {
         let period = u32::try_from(run.period).unwrap_or(u32::MAX);
         // The call that broke the run, if one did, is the newest.
-        let block = self.recent.iter().skip(usize::from(!still_running)).take(run.period);
-        let mut tools: Vec<String> = block.filter_map(|call| Some(tools.name(call.tool?).to_owned())).collect();
+        let block = self.recent.newest_first().skip(usize::from(!still_running)).take(run.period);
+        let mut tools: Vec<String> =
+            block.filter_map(|call| Some(tools.name(call.tool?.get() - 1).to_owned())).collect();
         tools.sort_unstable();
         tools.dedup();
         Loop {

@@ -1,19 +1,26 @@
--- Calls that failed, by tool and outcome.
+-- Calls that failed, by tool and outcome, in percent of the tool's calls that ended.
 WITH chosen AS (
     SELECT *
     FROM calls
     WHERE true
 ),
-counted AS (
+failed AS (
     SELECT tool, outcome, count(*) AS calls, count(DISTINCT session) AS sessions, min(ts) AS first, max(ts) AS last
     FROM chosen
-    WHERE outcome IS NOT NULL AND tool IS NOT NULL
+    WHERE outcome IS NOT NULL AND outcome <> 'ok' AND tool IS NOT NULL
     GROUP BY tool, outcome
 ),
-shared AS (
-    SELECT *, round(100.0 * calls / sum(calls) OVER (PARTITION BY tool), 1) AS percent_of_tool FROM counted
+ended AS (
+    SELECT tool, count(*) AS calls FROM chosen WHERE outcome IS NOT NULL AND tool IS NOT NULL GROUP BY tool
 )
-SELECT tool, outcome, calls, percent_of_tool, sessions, first, last
-FROM shared
-WHERE outcome <> 'ok'
-ORDER BY calls DESC, tool, outcome
+SELECT
+    failed.tool,
+    failed.outcome,
+    failed.calls,
+    round(100.0 * failed.calls / ended.calls, 1) AS percent_of_tool,
+    failed.sessions,
+    failed.first,
+    failed.last
+FROM failed
+JOIN ended ON ended.tool = failed.tool
+ORDER BY failed.calls DESC, failed.tool, failed.outcome

@@ -8,38 +8,32 @@ WITH chosen AS (
 minutes AS (
     SELECT tool, date_trunc('minute', ts) AS minute, count(*) AS calls
     FROM chosen
-    WHERE tool IS NOT NULL AND ts IS NOT NULL
+    WHERE tool IS NOT NULL
     GROUP BY tool, date_trunc('minute', ts)
 ),
-busiest AS (
-    SELECT tool, minute, calls, row_number() OVER (PARTITION BY tool ORDER BY calls DESC, minute) AS place
-    FROM minutes
-),
-timed AS (
-    SELECT
-        tool,
-        max(calls) AS peak_per_minute,
-        median(CAST(calls AS DOUBLE)) AS typical_per_minute,
-        count(*) AS minutes_in_use
-    FROM minutes
-    GROUP BY tool
+marked AS (
+    SELECT *, max(calls) FILTER (WHERE minute IS NOT NULL) OVER (PARTITION BY tool) AS peak FROM minutes
 ),
 counted AS (
-    SELECT tool, count(*) AS calls, count(DISTINCT session) AS sessions, count(*) - count(ts) AS calls_without_time
-    FROM chosen
-    WHERE tool IS NOT NULL
+    SELECT
+        tool,
+        sum(calls) AS calls,
+        max(peak) AS peak_per_minute,
+        median(CAST(calls AS DOUBLE)) FILTER (WHERE minute IS NOT NULL) AS typical_per_minute,
+        count(minute) AS minutes_in_use,
+        min(minute) FILTER (WHERE calls = peak) AS busiest_minute,
+        coalesce(sum(calls) FILTER (WHERE minute IS NULL), 0) AS calls_without_time
+    FROM marked
     GROUP BY tool
 )
 SELECT
-    counted.tool,
-    counted.calls,
-    counted.sessions,
-    timed.peak_per_minute,
-    timed.typical_per_minute,
-    timed.minutes_in_use,
-    busiest.minute AS busiest_minute,
-    counted.calls_without_time
+    tool,
+    calls,
+    peak_per_minute,
+    repeat('█', CAST(round(10.0 * peak_per_minute / max(peak_per_minute) OVER ()) AS BIGINT)) AS peak,
+    typical_per_minute,
+    minutes_in_use,
+    busiest_minute,
+    calls_without_time
 FROM counted
-LEFT JOIN timed ON timed.tool = counted.tool
-LEFT JOIN busiest ON busiest.tool = counted.tool AND busiest.place = 1
-ORDER BY timed.peak_per_minute DESC NULLS LAST, counted.calls DESC, counted.tool
+ORDER BY peak_per_minute DESC NULLS LAST, calls DESC, tool

@@ -9,6 +9,7 @@ WITH counted AS (
         count(DISTINCT tool) AS tools,
         count(*) FILTER (WHERE decision IN ('deny', 'hold')) AS refusals,
         count(*) FILTER (WHERE outcome IN ('tool_error', 'rpc_error', 'unreachable', 'timeout')) AS errors,
+        count(*) FILTER (WHERE category IN ('write', 'execute', 'destructive', 'financial')) AS writes,
         min(ts) AS first_ts,
         max(ts) AS last_ts
     FROM calls
@@ -28,6 +29,9 @@ SELECT
     counted.tools,
     counted.refusals,
     counted.errors,
+    counted.writes,
+    counted.writes / greatest(CAST(arrow_cast(counted.last_ts - counted.first_ts, 'Int64') AS DOUBLE) / 60000000, 1)
+        AS writes_per_minute,
     coalesce(looped.loops, 0) AS loops,
     coalesce(looped.loop_calls, 0) AS loop_calls,
     counted.first_ts,

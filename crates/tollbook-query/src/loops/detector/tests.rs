@@ -11,12 +11,13 @@ fn detected(calls: &str) -> Vec<Loop> {
         let step = Step {
             seq: seq * 2,
             ts: Some(seq * 10),
-            tool: Some(tool),
+            tool: Some(detector.tool(tool)),
             args: (letter != '?').then_some(u64::from(lower)),
             error: letter.is_ascii_uppercase(),
             result: Some(0),
         };
-        detector.push("i", Some("s"), step);
+        let session = detector.session("i", "s");
+        detector.push(session, step);
     }
     let mut found = detector.take();
     found.extend(detector.finish());
@@ -108,12 +109,16 @@ fn all_tools_of_the_longest_block_are_told() {
 }
 
 #[test]
-fn sessions_and_instances_stand_alone_and_calls_without_one_are_in_no_loop() {
+fn sessions_and_instances_stand_alone() {
     let mut detector = Detector::default();
-    let step = |seq| Step { seq, ts: None, tool: Some("t"), args: Some(1), error: false, result: None };
+    let tool = detector.tool("t");
+    let step = |seq| Step { seq, ts: None, tool: Some(tool), args: Some(1), error: false, result: None };
     for seq in 0..30 {
-        let (instance, session) = [("i", Some("a")), ("i", Some("b")), ("j", Some("a")), ("j", None)][seq % 4];
-        detector.push(instance, session, step(i64::try_from(seq).unwrap()));
+        let (instance, session) = [("i", "a"), ("i", "b"), ("j", "a"), ("j", "c")][seq % 4];
+        let session = detector.session(instance, session);
+        if seq % 4 < 3 {
+            detector.push(session, step(i64::try_from(seq).unwrap()));
+        }
     }
     let found: Vec<_> =
         detector.finish().into_iter().map(|one| (one.instance, one.session, one.repeats, one.results)).collect();
