@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
 use parquet::file::reader::{FileReader, SerializedFileReader};
+use tollbook_engine::Body;
 use tollbook_log::import::{ImportOptions, import};
 use tollbook_log::schema::Kind;
 use tollbook_log::verify::{Evidence, Verdict as Answer, verify};
@@ -30,6 +31,12 @@ use tollbook_log::{Durability, Log, Options, Reader, Signer};
 use traffic::{START_US, Traffic};
 
 const CALLS: u64 = 1_000_000;
+
+/// The next call, and when it is made.
+fn call(traffic: &mut Traffic) -> (i64, Body) {
+    let (ts_us, record) = traffic.record();
+    (ts_us, Body::Decision(Box::new(record)))
+}
 
 fn dir() -> tempfile::TempDir {
     let base = std::env::var_os("TOLLBOOK_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
@@ -53,7 +60,7 @@ fn append(criterion: &mut Criterion) {
                 let mut took = Duration::ZERO;
                 let mut left = times;
                 while left > 0 {
-                    let calls: Vec<_> = (0..left.min(20_000)).map(|_| traffic.call()).collect();
+                    let calls: Vec<_> = (0..left.min(20_000)).map(|_| call(&mut traffic)).collect();
                     left -= calls.len() as u64;
                     let start = Instant::now();
                     for (ts_us, body) in calls {
@@ -93,7 +100,7 @@ fn fsync(criterion: &mut Criterion) {
                         scope.spawn(move || {
                             let mut traffic = Traffic::new(caller);
                             for _ in 0..each {
-                                let (ts_us, body) = traffic.call();
+                                let (ts_us, body) = call(&mut traffic);
                                 log.wait_recorded(log.append(ts_us, body).unwrap()).unwrap();
                             }
                         });
@@ -112,7 +119,7 @@ fn million(dir: &Path, signer: &Signer) -> Duration {
     let log = open(dir, Durability::Write, Some(signer.clone()));
     let mut traffic = Traffic::new(7);
     for _ in 0..CALLS {
-        let (ts_us, body) = traffic.call();
+        let (ts_us, body) = call(&mut traffic);
         let seq = log.append(ts_us, body).unwrap();
         let (ts_us, body) = traffic.outcome(seq);
         log.append(ts_us, body).unwrap();

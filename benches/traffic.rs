@@ -92,11 +92,6 @@ impl Traffic {
         }
     }
 
-    pub fn call(&mut self) -> (i64, Body) {
-        let (now_us, record) = self.record();
-        (now_us, Body::Decision(Box::new(record)))
-    }
-
     /// The record of the next call, and when it is made.
     pub fn record(&mut self) -> (i64, Record) {
         self.now_us += self.random.i64(1_000..900_000);
@@ -149,6 +144,7 @@ impl Traffic {
         (now_us, record)
     }
 
+    /// How a call ended, and when.
     pub fn outcome(&mut self, call_seq: u64) -> (i64, Body) {
         let upstream_us = self.random.u64(2_000..60_000);
         let outcome = Outcome {

@@ -108,6 +108,17 @@ fn categories_are_told_by_the_name_or_by_the_user() {
     );
     let ask = |file: &str, sql: &str| tollbook(&["query", "--log", &log, "--categories", file, "--format", "csv", sql]);
     assert_eq!(ask(&file, sql).ok(), "category\nread\ndestructive\nread\ndestructive\n");
+    // A gateway keeps the paths that the policy reads, each as one key.
+    let policy = dir.file("p.toll", "default allow\ntool get_customer {\n    deny when args.id == \"c_9\"\n}\n");
+    let read = dir.path("read");
+    let mut gateway = Client::through_gateway(&policy, &read);
+    gateway.call(1, "get_customer", "{\"id\":\"c_1\"}");
+    gateway.call(2, "get_customer", "{\"id\":\"x_1\"}");
+    gateway.end().ok();
+    let by_id =
+        dir.file("id.toml", "[[category]]\ntool = 'get_customer'\npath = 'id'\nmatches = '^x_'\nis = 'financial'\n");
+    let out = tollbook(&["query", "--log", &read, "--categories", &by_id, "--format", "csv", sql]).ok();
+    assert_eq!(out, "category\nread\nfinancial\n");
     let bad = dir.file("bad.toml", "[[category]]\ntool = 'x'\nis = 'rude'\n");
     ask(&bad, sql).cannot("`rude` is no category");
     let half = dir.file("half.toml", "[[category]]\ntool = 'x'\npath = 'a'\nis = 'read'\n");
@@ -161,6 +172,11 @@ fn the_report_of_loops_keeps_polling_apart() {
         })
         .collect();
     assert_eq!(told, ["stuck 3 unknown", "waiting 4 polling"], "{rows}");
+    let object = tollbook(&["report", "loops", "--log", &log, "--format", "json"]).ok();
+    let object: serde_json::Value = serde_json::from_str(&object).unwrap();
+    assert_eq!(object["loops"].as_array().unwrap().len(), 2);
+    assert_eq!(object["in_all"][0]["of_sessions"], 2, "{object}");
+    assert!(object["by_tools"].is_array());
     let page = tollbook(&["report", "loops", "--log", &log]).ok();
     assert!(page.contains("In all, polling apart") && page.contains("results_unknown"), "{page}");
 }
@@ -400,16 +416,25 @@ fn the_portable_reports_give_the_same_rows_in_duckdb() {
         theirs.sort();
         assert_eq!(ours, theirs, "{report}");
     };
+    let refusals = refusals(&dir);
     compare(
-        &refusals(&dir),
+        &refusals,
         "denials",
         &format!("rule, reason, tool, calls, sessions, {}, {}", seconds("first"), seconds("last")),
     );
+    for report in ["sessions", "tools"] {
+        let columns = if report == "sessions" {
+            "session, agent, calls, share, tools, refusals, errors"
+        } else {
+            "tool, category, calls, CAST(10 * percent AS BIGINT) AS p, share, sessions, refusals, errors, in_flight"
+        };
+        compare(&refusals, report, columns);
+    }
     for (report, columns) in [
         (
             "rates",
             format!(
-                "tool, calls, sessions, peak_per_minute, CAST(10 * typical_per_minute AS BIGINT) AS t, minutes_in_use, {}, \
+                "tool, calls, peak_per_minute, peak, CAST(10 * typical_per_minute AS BIGINT) AS t, minutes_in_use, {}, \
                  calls_without_time",
                 seconds("busiest_minute")
             ),

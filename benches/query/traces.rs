@@ -4,6 +4,12 @@
 //! Of tau2-bench's sessions one in seventy is stuck, most often with one call that it repeats some eighty times;
 //! a neighbouring pair in eight has equal times; a coding agent's sessions are five times as long.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a bench draws from arrays that it knows, and stops where something is wrong"
+)]
+
 use std::collections::VecDeque;
 use std::path::Path;
 
@@ -53,7 +59,8 @@ struct Loops {
 impl Traces {
     fn new(seed: u64, later_us: i64) -> Self {
         let (random, traffic) = (fastrand::Rng::with_seed(seed), Traffic::new(seed));
-        let mut traces = Self { random, traffic, live: Vec::new(), in_flight: VecDeque::new(), later_us, now_us: 0, seq: 0 };
+        let mut traces =
+            Self { random, traffic, live: Vec::new(), in_flight: VecDeque::new(), later_us, now_us: 0, seq: 0 };
         for _ in 0..SESSIONS {
             let live = traces.session();
             traces.live.push(live);
@@ -101,7 +108,8 @@ impl Traces {
         record.limits[0].key.clone_from(&live.grant);
         record.limits[1].key.clone_from(&live.name);
         let result = live.repeat(&mut record);
-        let number = record.tool.as_deref().and_then(|tool| tool.strip_prefix("tool_")).map_or(0, |n| n.parse().unwrap());
+        let number =
+            record.tool.as_deref().and_then(|tool| tool.strip_prefix("tool_")).map_or(0, |n| n.parse().unwrap());
         record.category = Some(CATEGORIES[number % CATEGORIES.len()].to_owned());
         if self.random.u8(..50) == 0 {
             record.verdict = Some(Verdict::Deny);

@@ -196,7 +196,7 @@ pub(crate) fn properties(kind: Kind, rows: usize) -> WriterProperties {
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
         .set_sorting_columns(sorted_by_seq(&schema));
     if kind == Kind::Calls {
-        for column in [schema::calls::SESSION, schema::calls::ARGS_HASH] {
+        for column in [schema::calls::SESSION, schema::calls::TOOL, schema::calls::ARGS_HASH] {
             properties = properties.set_column_bloom_filter_max_ndv(ColumnPath::from(column.name), distinct_max);
         }
     }

@@ -27,7 +27,7 @@ mod slt_test;
 
 pub use backtest::{Backtest, Rejudged};
 pub use category::Categories;
-pub use report::{Filter, Report};
+pub use report::{Filter, Page, Report};
 pub use schema::{Doc, TableDoc, schema};
 pub use session::{Answer, LogDir, Options, QueryError, Session};
 pub use store::Store;

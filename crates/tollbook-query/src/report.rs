@@ -91,7 +91,7 @@ impl Report {
             Self::Latency => include_str!("report/latency.sql"),
             Self::Errors => include_str!("report/errors.sql"),
         };
-        file.replacen(ALL, &filter.condition(), 1)
+        narrowed(file, filter)
     }
 
     /// What it shows, in one line.
@@ -111,19 +111,54 @@ impl Report {
         }
     }
 
-    /// Pages that follow the first, each with a title and a query of its own.
+    /// Its pages, the first of which [`Self::sql`] asks for.
     #[must_use]
-    pub fn more(self, filter: &Filter) -> Vec<(&'static str, String)> {
-        let pages: &[(&str, &str)] = match self {
+    pub fn pages(self, filter: &Filter) -> Vec<Page> {
+        let more: &[(&str, &str, &str)] = match self {
             Self::Loops => &[
-                ("In all, polling apart", include_str!("report/loops_all.sql")),
-                ("By tools, agent and period", include_str!("report/loops_by.sql")),
+                ("in_all", "In all, polling apart", include_str!("report/loops_all.sql")),
+                ("by_tools", "By tools, agent and period", include_str!("report/loops_by.sql")),
             ],
-            Self::Rates => {
-                &[("Calls a minute that change something, by category", include_str!("report/rates_write.sql"))]
-            }
+            Self::Rates => &[(
+                "writes",
+                "Calls a minute that change something, by category",
+                include_str!("report/rates_write.sql"),
+            )],
             _ => &[],
         };
-        pages.iter().map(|(title, sql)| (*title, sql.replacen(ALL, &filter.condition(), 1))).collect()
+        let first = Page { name: self.name(), title: self.title(), sql: self.sql(filter) };
+        let more = more.iter().map(|(name, title, sql)| Page { name, title, sql: narrowed(sql, filter) });
+        std::iter::once(first).chain(more).collect()
     }
+
+    /// Its name, as it is asked for.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rates => "rates",
+            Self::Loops => "loops",
+            Self::Headroom => "headroom",
+            Self::Denials => "denials",
+            Self::Sessions => "sessions",
+            Self::Tools => "tools",
+            Self::Latency => "latency",
+            Self::Errors => "errors",
+        }
+    }
+}
+
+/// One answer of a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// What programs call it.
+    pub name: &'static str,
+    /// What it shows, in one line.
+    pub title: &'static str,
+    /// The query behind it.
+    pub sql: String,
+}
+
+/// A report's file, of the calls that a filter leaves.
+fn narrowed(file: &str, filter: &Filter) -> String {
+    file.replacen(ALL, &filter.condition(), 1)
 }

@@ -17,11 +17,11 @@ use datafusion::datasource::TableType;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown};
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
-use tollbook_log::schema::Kind;
+use tollbook_log::schema::{Kind, calls};
 
 use crate::source::{self, LogSource, Sealed};
 use crate::store::FOOTER_BYTES;
@@ -53,6 +53,18 @@ impl SealedTable {
         let kept = predicate.prune(&PrunableStatistics::new(statistics, Arc::clone(&self.schema)))?;
         Ok(files.into_iter().zip(kept).filter_map(|(file, kept)| kept.then_some(file)).collect())
     }
+}
+
+/// Whether a filter leaves a few calls, so that it pays to decode the other columns for those alone. Where many
+/// calls remain, here and there, decoding all of them is faster.
+fn names_few(filter: &Expr) -> bool {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = filter else { return false };
+    [left, right].into_iter().any(|side| match side.as_ref() {
+        Expr::Column(column) => {
+            [calls::SESSION, calls::ARGS_HASH, calls::SEQ].iter().any(|known| known.name == column.name)
+        }
+        _ => false,
+    })
 }
 
 #[async_trait]
@@ -93,6 +105,7 @@ impl TableProvider for SealedTable {
         let source = ParquetSource::new(Arc::clone(&self.schema))
             .with_table_parquet_options(options)
             .with_metadata_size_hint(FOOTER_BYTES)
+            .with_pushdown_filters(filters.iter().any(names_few))
             .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(store, footers)));
         let config = FileScanConfigBuilder::new(self.log.store.url().clone(), Arc::new(source))
             .with_file_groups(group.split_files(state.config().target_partitions()))

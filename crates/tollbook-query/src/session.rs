@@ -115,7 +115,6 @@ impl Session {
     /// Where a log's files can't be read.
     pub async fn open(logs: Vec<LogDir>, options: Options) -> Result<Self, QueryError> {
         let mut config = SessionConfig::new().with_information_schema(true);
-        config.options_mut().execution.parquet.pushdown_filters = true;
         config.options_mut().execution.time_zone = Some("UTC".to_owned());
         config.options_mut().sql_parser.collect_spans = true;
         // So that `args->>'path' IS NOT NULL` means what it says, and `args ? 'path'` is known.
@@ -302,3 +301,6 @@ pub struct Answer {
     /// The rows.
     pub batches: Vec<RecordBatch>,
 }
+
+#[cfg(test)]
+mod tests;

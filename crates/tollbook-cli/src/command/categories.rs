@@ -3,7 +3,7 @@
 //! ```toml
 //! [[category]]
 //! tool = "Bash"                              # a glob
-//! path = "command"                           # an argument at the top, with
+//! path = "command"                           # an argument, with
 //! matches = '^(ls|cat|git (log|status)) '    # what it must match
 //! is = "read"
 //! ```
@@ -88,13 +88,21 @@ impl Override {
     fn fits(&self, tool: &str, args: Option<&serde_json::Value>) -> bool {
         self.tool.is_match(tool)
             && self.argument.as_ref().is_none_or(|(path, matches)| {
-                let value = args.and_then(|args| args.get(path));
+                let value = args.and_then(|args| argument(args, path));
                 value.is_some_and(|value| match value.as_str() {
                     Some(text) => matches.is_match(text),
                     None => matches.is_match(&value.to_string()),
                 })
             })
     }
+}
+
+/// The value of an argument by its path, `command` or `options.mode`. Where all arguments were kept, it lies that
+/// deep; where those that the policy reads were, `args.command` is one key.
+fn argument<'a>(args: &'a serde_json::Value, path: &str) -> Option<&'a serde_json::Value> {
+    let bare = path.strip_prefix("args.").unwrap_or(path);
+    let read = args.get(format!("args.{bare}"));
+    read.or_else(|| bare.split('.').try_fold(args, |value, part| value.get(part))).or_else(|| args.get(bare))
 }
 
 impl Categories for ByPolicy {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use jiff::{SignedDuration, Timestamp};
-use tollbook_query::{Filter, Report as Named};
+use tollbook_query::{Filter, Report as Named, output};
 
 use super::query::{Asking, show};
 use crate::arguments::query::{Asked, Format, Report};
@@ -27,23 +27,34 @@ pub fn run(report: &Report) -> anyhow::Result<ExitCode> {
 
 fn answer(report: Named, arguments: &Asked) -> anyhow::Result<ExitCode> {
     let filter = filter(arguments)?;
-    // For programs there is one answer, the first.
-    let mut pages = vec![(report.title(), report.sql(&filter))];
-    if arguments.sql || arguments.format == Format::Table {
-        pages.extend(report.more(&filter));
+    let mut pages = report.pages(&filter);
+    // Lines, cells and files hold one answer, the first; a page for people and an object hold all.
+    if !arguments.sql && !matches!(arguments.format, Format::Table | Format::Json) {
+        pages.truncate(1);
     }
     if arguments.sql {
-        let all: Vec<String> = pages.into_iter().map(|(_, sql)| sql).collect();
+        let all: Vec<String> = pages.into_iter().map(|page| page.sql).collect();
         crate::print(&all.join(";\n\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
     let asking = Asking::open(&arguments.asked)?;
-    for (number, (title, sql)) in pages.iter().enumerate() {
-        let answer = asking.ask(sql)?;
-        if arguments.format == Format::Table {
-            crate::print(&format!("{}{title}\n\n", if number == 0 { "" } else { "\n" }))?;
+    let mut object = Vec::new();
+    for (number, page) in pages.iter().enumerate() {
+        let answer = asking.ask(&page.sql)?;
+        match arguments.format {
+            Format::Json => {
+                let mut rows = Vec::new();
+                output::write(&answer, output::Format::Json, &mut rows)?;
+                object.push(format!("\"{}\":{}", page.name, String::from_utf8(rows)?.trim_end()));
+                continue;
+            }
+            Format::Table => crate::print(&format!("{}{}\n\n", if number == 0 { "" } else { "\n" }, page.title))?,
+            _ => {}
         }
         show(&answer, arguments.format)?;
+    }
+    if arguments.format == Format::Json {
+        crate::print(&format!("{{{}}}\n", object.join(",\n")))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,16 +5,19 @@ WITH chosen AS (
     FROM calls
     WHERE true
 ),
+facts AS (
+    SELECT unnest(limits) AS fact FROM chosen
+),
 used AS (
     SELECT
-        limits.counter,
-        limits.scope,
-        limits.key,
-        CAST(limits.max AS DOUBLE) AS admits,
-        100.0 * (CAST(limits.used_before AS DOUBLE) + CAST(limits.amount AS DOUBLE)) / CAST(limits.max AS DOUBLE) AS percent
-    FROM limits
-    JOIN chosen ON chosen.instance = limits.instance AND chosen.seq = limits.seq AND chosen.log = limits.log
-    WHERE limits.amount IS NOT NULL AND limits.max > 0
+        fact['counter'] AS counter,
+        fact['scope'] AS scope,
+        fact['key'] AS key,
+        CAST(fact['max'] AS DOUBLE) AS admits,
+        100.0 * (CAST(fact['used_before'] AS DOUBLE) + CAST(fact['amount'] AS DOUBLE)) / CAST(fact['max'] AS DOUBLE)
+            AS percent
+    FROM facts
+    WHERE fact['amount'] IS NOT NULL AND fact['max'] > 0
 )
 SELECT
     counter,

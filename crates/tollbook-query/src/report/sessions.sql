@@ -3,19 +3,26 @@ WITH chosen AS (
     SELECT *
     FROM calls
     WHERE true
+),
+busiest AS (
+    SELECT session, count(*) AS calls
+    FROM chosen
+    WHERE session IS NOT NULL
+    GROUP BY session
+    ORDER BY calls DESC, session
+    LIMIT 20
 )
 SELECT
-    session,
-    min(agent) AS agent,
-    count(*) AS calls,
-    repeat('█', CAST(round(10.0 * count(*) / max(count(*)) OVER ()) AS BIGINT)) AS share,
-    count(DISTINCT tool) AS tools,
-    count(*) FILTER (WHERE decision IN ('deny', 'hold')) AS refusals,
-    count(*) FILTER (WHERE outcome IN ('tool_error', 'rpc_error', 'unreachable', 'timeout')) AS errors,
-    min(ts) AS first_ts,
-    max(ts) AS last_ts
+    chosen.session,
+    min(chosen.agent) AS agent,
+    max(busiest.calls) AS calls,
+    repeat('█', CAST(round(10.0 * max(busiest.calls) / max(max(busiest.calls)) OVER ()) AS BIGINT)) AS share,
+    count(DISTINCT chosen.tool) AS tools,
+    count(*) FILTER (WHERE chosen.decision IN ('deny', 'hold')) AS refusals,
+    count(*) FILTER (WHERE chosen.outcome IN ('tool_error', 'rpc_error', 'unreachable', 'timeout')) AS errors,
+    min(chosen.ts) AS first_ts,
+    max(chosen.ts) AS last_ts
 FROM chosen
-WHERE session IS NOT NULL
-GROUP BY session
+JOIN busiest ON busiest.session = chosen.session
+GROUP BY chosen.session
 ORDER BY calls DESC, session
-LIMIT 20
