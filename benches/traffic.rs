@@ -140,6 +140,7 @@ impl Traffic {
             loop_repeats: None,
             approval: None,
             category: None,
+            continues: None,
         };
         (now_us, record)
     }

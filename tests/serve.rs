@@ -140,7 +140,9 @@ impl Serving {
     pub fn end_and_said(mut self) -> (String, String) {
         let (said, listening) = (Arc::clone(&self.said), self.listening.take());
         let log = self.end();
-        listening.map(|listening| listening.join().unwrap());
+        if let Some(listening) = listening {
+            listening.join().unwrap();
+        }
         let said = said.lock().unwrap().clone();
         (log, said)
     }
