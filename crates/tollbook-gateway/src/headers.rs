@@ -28,10 +28,12 @@ impl Headers {
     pub(crate) fn agree(&self, frame: &Node<'_>) -> Result<(), Refused> {
         let method = frame.get("method").and_then(Node::as_str);
         differs("Mcp-Method", self.method.as_deref(), method)?;
-        let named = named_in(method.unwrap_or_default());
-        let name = named.and_then(|key| frame.get("params")?.get(key)?.as_str());
-        let said = self.name.as_deref().map(|said| decoded(said).unwrap_or_else(|| said.to_owned()));
-        differs("Mcp-Name", said.as_deref(), name)?;
+        // What it repeats of a method that isn't known here is for the server to compare.
+        if let Some(key) = named_in(method.unwrap_or_default()) {
+            let name = frame.get("params").and_then(|params| params.get(key)?.as_str());
+            let said = self.name.as_deref().map(|said| decoded(said).unwrap_or_else(|| said.to_owned()));
+            differs("Mcp-Name", said.as_deref(), name)?;
+        }
         match meta(frame, PROTOCOL_VERSION).and_then(Node::as_str) {
             Some(version) => differs("MCP-Protocol-Version", self.version.as_deref(), Some(version)),
             None => Ok(()),

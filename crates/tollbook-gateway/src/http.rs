@@ -36,7 +36,7 @@ use tokio::sync::{Semaphore, broadcast};
 use crate::desk::{Connection, lock};
 use crate::grants::Tokens;
 use crate::metrics::Metrics;
-use crate::stdio::{LIST_CHANGED, SharedDesk};
+use crate::stdio::SharedDesk;
 use answer::plain;
 use child::Children;
 use session::Sessions;
@@ -176,7 +176,7 @@ impl Gateway {
         // Nobody may have a stream open.
         let _ = server.news.send(News::ToolsChanged);
         if let Way::Program(children) = &server.way {
-            children.tell(LIST_CHANGED);
+            children.tools_changed();
         }
     }
 

@@ -27,8 +27,8 @@ pub fn run(arguments: &Tail) -> anyhow::Result<ExitCode> {
         let beyond = beyond(&next);
         let limit = rows_max.take().map(|lines| format!("LIMIT {lines}")).unwrap_or_default();
         let sql = format!(
-            "SELECT ts, session, tool, coalesce(decision, outcome) AS decision, rule FROM (\n\
-                 SELECT ts, instance, seq, session, tool, decision, outcome, rule FROM calls\n\
+            "SELECT ts, server, session, tool, coalesce(decision, outcome) AS decision, rule FROM (\n\
+                 SELECT ts, instance, seq, server, session, tool, decision, outcome, rule FROM calls\n\
                  WHERE ({wanted}\n) AND {beyond} ORDER BY ts DESC NULLS LAST, instance DESC, seq DESC {limit}\n\
              ) ORDER BY ts NULLS FIRST, instance, seq"
         );

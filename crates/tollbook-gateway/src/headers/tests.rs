@@ -34,8 +34,8 @@ fn a_header_that_says_something_else_is_told() {
         Some("2025-11-25"),
         Err("the header MCP-Protocol-Version says `2025-11-25`, the body has `2026-07-28`"),
     );
-    let ping = r#"{"jsonrpc":"2.0","method":"ping"}"#;
-    check(ping, None, Some("x"), None, Err("the header Mcp-Name says `x`, the body has none"));
+    let nameless = r#"{"jsonrpc":"2.0","id":1,"method":"tasks/get","params":{}}"#;
+    check(nameless, None, Some("x"), None, Err("the header Mcp-Name says `x`, the body has none"));
 }
 
 #[test]
@@ -45,4 +45,10 @@ fn what_a_header_cannot_carry_is_wrapped() {
     for text in ["é", " a", "=?base64?x?="] {
         assert_eq!(decoded(&encoded(text)).as_deref(), Some(text));
     }
+}
+
+/// Methods that aren't known pass untouched.
+#[test]
+fn a_name_that_goes_with_an_unknown_method_is_for_the_server() {
+    check(r#"{"jsonrpc":"2.0","id":1,"method":"x/y","params":{}}"#, Some("x/y"), Some("z"), None, Ok(()));
 }

@@ -17,7 +17,7 @@ use super::exchange::cancellation;
 use super::session::SharedConnection;
 use crate::desk::{End, lock};
 use crate::frame::RequestId;
-use crate::stdio::{SharedDesk, is_half};
+use crate::stdio::{LIST_CHANGED, SharedDesk, is_half};
 
 /// Lines that wait to be taken, in either direction.
 const LINES_MAX: usize = 1_024;
@@ -75,6 +75,8 @@ struct Post {
     ear: mpsc::Sender<Said>,
     /// Whether its client takes more than the answer.
     takes_more: bool,
+    /// How it is told that its tools are others now, where it subscribed to that.
+    tools_changed: Option<Vec<u8>>,
 }
 
 /// What a process says.
@@ -160,9 +162,9 @@ impl Children {
         lock(&self.table).len()
     }
 
-    /// Tells every client with an open stream.
-    pub fn tell(&self, line: &[u8]) {
-        lock(&self.table).values().for_each(|child| child.tell_stream(line));
+    /// Tells every client that listens that its tools are others now.
+    pub fn tools_changed(&self) {
+        lock(&self.table).values().for_each(|child| child.tools_changed());
     }
 
     fn end_idle(&self) {
@@ -186,9 +188,14 @@ impl Child {
     }
 
     /// What is said to a request from now on.
-    pub fn await_answer(self: &Arc<Self>, request: RequestId, takes_more: bool) -> Awaited {
+    pub fn await_answer(
+        self: &Arc<Self>,
+        request: RequestId,
+        takes_more: bool,
+        tools_changed: Option<Vec<u8>>,
+    ) -> Awaited {
         let (ear, said) = mpsc::channel(LINES_MAX);
-        lock(&self.ears).posts.push(Post { request: request.clone(), ear, takes_more });
+        lock(&self.ears).posts.push(Post { request: request.clone(), ear, takes_more, tools_changed });
         Awaited { child: Arc::clone(self), request, said }
     }
 
@@ -252,9 +259,16 @@ impl Child {
         }
     }
 
-    fn tell_stream(&self, line: &[u8]) {
-        if let Some(stream) = &lock(&self.ears).stream {
-            let _ = stream.try_send(Said::Other(line.to_vec()));
+    fn tools_changed(&self) {
+        let ears = lock(&self.ears);
+        // Whoever takes no more has enough to read.
+        if let Some(stream) = &ears.stream {
+            let _ = stream.try_send(Said::Other(LIST_CHANGED.to_vec()));
+        }
+        for post in &ears.posts {
+            if let Some(told) = &post.tools_changed {
+                let _ = post.ear.try_send(Said::Other(told.clone()));
+            }
         }
     }
 

@@ -142,7 +142,7 @@ impl From<'_> {
             };
         };
         let takes_more = self.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(accepts_stream);
-        let mut awaited = child.await_answer(request, takes_more);
+        let mut awaited = child.await_answer(request, takes_more, glance.tools_changed.clone());
         exchange.goes_on_elsewhere();
         if !child.send(frame).await {
             return json(StatusCode::OK, awaited.give_up(End::Unreachable));

@@ -444,5 +444,18 @@ async fn who_listens_is_told_that_the_tools_are_others_now() {
     let mut stream = case.request(Method::GET, "srv").header("mcp-session-id", &session).send().await.unwrap();
     case.gateway.tools_changed("srv");
     let told = tokio::time::timeout(Duration::from_secs(20), stream.chunk()).await.unwrap().unwrap().unwrap();
-    assert_eq!(told, format!("data: {}\n\n", std::str::from_utf8(LIST_CHANGED).unwrap()));
+    assert_eq!(told, format!("data: {}\n\n", std::str::from_utf8(crate::stdio::LIST_CHANGED).unwrap()));
+
+    // And whoever has subscribed, once the program has said that it heard so.
+    let params = r#"{"note":1,"notifications":{"toolsListChanged":true}}"#;
+    let listen = format!(r#"{{"jsonrpc":"2.0","id":"sub","method":"subscriptions/listen","params":{params}}}"#);
+    let mut subscribed = case.post(&listen).header("mcp-session-id", &session).send().await.unwrap();
+    let mut next = async || tokio::time::timeout(Duration::from_secs(20), subscribed.chunk()).await.unwrap().unwrap();
+    assert!(next().await.unwrap().starts_with(b"data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}"));
+    case.gateway.tools_changed("srv");
+    let told = String::from_utf8(next().await.unwrap().to_vec()).unwrap();
+    assert!(
+        told.contains("list_changed") && told.contains(r#""io.modelcontextprotocol/subscriptionId":"sub""#),
+        "{told}"
+    );
 }
