@@ -223,6 +223,11 @@ fn state_at(reader: &Reader, instance: &str, seq: u64) -> Vec<u8> {
     fidelity.snapshot()
 }
 
+/// Whether the gateways of a play prune their own logs while they record.
+fn prunes_itself(seed: u64) -> bool {
+    seed % 2 == 1
+}
+
 /// Writes a log of some processes, one after the other.
 fn play(log: &str, seed: u64) {
     let now_us = Arc::new(AtomicI64::new(BEGINS_US));
@@ -230,7 +235,7 @@ fn play(log: &str, seed: u64) {
         let mut play = Play::begin(log, seed * 3 + process, &now_us);
         for step in 0..150 {
             play.step();
-            if step == 100 {
+            if step == 100 && prunes_itself(seed) {
                 play.prune(log);
             }
         }
@@ -258,7 +263,7 @@ fn every_log_that_the_gateway_writes_gives_back_every_decision() {
         };
         replay("as written");
         let pruned = tollbook(&["log", "prune", &log, "--before", PRUNED_BEFORE, "--grace-s", "0"]).ok();
-        assert!(pruned.contains("removed the events before"), "seed {seed}: {pruned}");
+        assert!(prunes_itself(seed) || pruned.contains("removed the events before"), "seed {seed}: {pruned}");
         replay("pruned");
         tollbook(&["compact", &log, "--grace-s", "0"]).ok();
         replay("merged");

@@ -115,6 +115,23 @@ fn whole_instances_go_and_the_next_one_stays_as_it_is() {
 }
 
 #[test]
+fn a_gateway_removes_what_is_older_than_its_log_is_kept() {
+    let dir = Dir::new();
+    let (key, public) = key(&dir);
+    let (log, policy) = (dir.path("log"), dir.file("p.toll", "default deny\nallow list_customers\n"));
+    record(&log, &key, None);
+    let kept = ["run", "--policy", &policy, "--log", &log, "--log-key", &key, "--retention-days", "30"];
+    let mut client = Client::start(TOLLBOOK, &[&kept[..], &["--", TOLLBOOK, "demo-server"]].concat());
+    client.call(1, "list_customers", "{}");
+    // It is looked for beside the calls, in a thread of its own.
+    let counted = || query(&log, "SELECT count(*), max(tool) FROM calls");
+    assert!((0..200).any(|_| counted() == ["1,list_customers"]), "{:?}", counted());
+    let ended = client.end();
+    assert!(ended.err.contains("which were older than the log is kept"), "{}", ended.err);
+    assert!(tollbook(&["log", "verify", &log, "--key", &public]).ok().ends_with("intact\n"));
+}
+
+#[test]
 fn nothing_goes_whose_replay_differs() {
     let dir = Dir::new();
     let (key, _) = key(&dir);
