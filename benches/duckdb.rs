@@ -1,6 +1,12 @@
 //! DuckDB in a Python of its own, asked over a pipe: it is a peer and no part of the build.
 
-#![expect(clippy::unwrap_used, reason = "a bench stops where something is wrong")]
+#![allow(
+    dead_code,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench prints what it finds and stops where something is wrong; each takes what it needs of an answer"
+)]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;

@@ -16,17 +16,22 @@
     reason = "a bench prints figures, and stops where something is wrong"
 )]
 
+mod duckdb;
 #[path = "query/traces.rs"]
 mod traces;
 mod traffic;
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use duckdb::DuckDb;
 use tollbook_query::{Filter, LogDir, Options, Report, Session};
+
+// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const CALLS: u64 = 10_000_000;
 const TIMES: u32 = 3;
@@ -52,39 +57,6 @@ const QUESTIONS: [(&str, Question, Option<&str>); 8] = [
 enum Question {
     Report(Report),
     Sql(&'static str),
-}
-
-struct DuckDb {
-    child: Child,
-    answers: BufReader<std::process::ChildStdout>,
-}
-
-impl DuckDb {
-    fn start(log: &Path, threads: usize) -> Option<Self> {
-        let python = std::env::var_os("TOLLBOOK_PYTHON")?;
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/peers/duckdb/ask.py");
-        let mut command = Command::new(python);
-        command.arg(script).arg(log).arg(threads.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut duckdb = Self { answers: BufReader::new(child.stdout.take().unwrap()), child };
-        println!("DuckDB {}", duckdb.answer()["version"]);
-        Some(duckdb)
-    }
-
-    fn answer(&mut self) -> serde_json::Value {
-        let mut line = String::new();
-        self.answers.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap()
-    }
-
-    /// Seconds that a query takes, and its rows.
-    fn ask(&mut self, sql: &str) -> (f64, u64) {
-        let input = self.child.stdin.as_mut().unwrap();
-        writeln!(input, "{}", serde_json::json!({ "sql": sql })).unwrap();
-        input.flush().unwrap();
-        let answer = self.answer();
-        (answer["seconds"].as_f64().unwrap(), answer["rows"].as_u64().unwrap())
-    }
 }
 
 fn log() -> (PathBuf, Option<tempfile::TempDir>) {
@@ -157,9 +129,9 @@ fn main() {
             let (seconds, rows) = ask(&sql);
             ours = ours.min(seconds);
             if let Some(duckdb) = &mut duckdb {
-                let (seconds, as_many) = duckdb.ask(theirs.unwrap_or(&sql));
-                assert_eq!(rows, as_many, "{name}");
-                duck = duck.min(seconds);
+                let answer = duckdb.ask(theirs.unwrap_or(&sql));
+                assert_eq!(rows, answer.rows, "{name}");
+                duck = duck.min(answer.seconds);
             }
         }
         println!("| {name} | {ours:.2} s | {duck:.2} s | {:.1} |", duck / ours);

@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p tollbook-cli --no-default-features --bench replay`: ten million calls in the shape of the real
 //! traces, made from a seed. `TOLLBOOK_BENCH_CALLS` asks for another number, `TOLLBOOK_BENCH_LOG` names a log that is
-//! there already (or is made there). `TOLLBOOK_PYTHON` is a Python that has DuckDB (`pip install duckdb==2.0.0 pytz`);
+//! there already (or is made there), and the words `replay` and `candidates` choose. `TOLLBOOK_PYTHON` is a Python that has DuckDB (`pip install duckdb==2.0.0 pytz`);
 //! without one our own times stand alone.
 //!
 //! The replay reads the sealed Parquet and judges each call by a policy of three limits and a breaker, on one
@@ -32,6 +32,10 @@ use tollbook_policy::Target;
 use tollbook_policy::policy::Scope;
 
 use duckdb::DuckDb;
+
+// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const CALLS: u64 = 10_000_000;
 const TIMES: u32 = 3;
@@ -91,7 +95,7 @@ fn replay(log: &Path) -> (u64, u64) {
             calls += u64::from(candidate.event(&event.unwrap()).is_some());
         }
     }
-    (calls, candidate.report().newly_refused)
+    (calls, candidate.report().all.change.newly_refused)
 }
 
 fn columns(log: &Path) -> Columns {
@@ -117,13 +121,22 @@ fn plain_sql(window_s: i64) -> String {
 }
 
 fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| word == name);
     let (dir, _kept) = log();
-    let (seconds, (calls, refused)) = least(|| replay(&dir));
-    let rate = calls as f64 / seconds;
-    println!("replay: {calls} calls, {refused} refused, {seconds:.2} s, {rate:.0} calls/s");
+    if is_wanted("replay") {
+        let (seconds, (calls, refused)) = least(|| replay(&dir));
+        let rate = calls as f64 / seconds;
+        println!("replay: {calls} calls, {refused} refused, {seconds:.2} s, {rate:.0} calls/s");
+    }
+    if is_wanted("candidates") {
+        candidates(&dir);
+    }
+}
 
+fn candidates(dir: &Path) {
     let start = Instant::now();
-    let columns = columns(&dir);
+    let columns = columns(dir);
     println!("columns read in {:.2} s", start.elapsed().as_secs_f64());
     let (lay_out, layout) = least(|| columns.lay_out(&[], Scope::Session).unwrap());
     let (plain, counted) = least(|| {
@@ -139,7 +152,7 @@ fn main() {
     println!("any other maximum of a window that was counted: {:.1} ns", kept * 1e6);
 
     let threads = std::thread::available_parallelism().unwrap().get();
-    let Some(mut duckdb) = DuckDb::start(&dir, threads) else { return };
+    let Some(mut duckdb) = DuckDb::start(dir, threads) else { return };
     duckdb.ask("CREATE TABLE timed AS SELECT session, epoch_us(ts) AS us, seq FROM calls WHERE session IS NOT NULL");
     let (theirs, _) = least(|| {
         for (window_s, ours) in WINDOWS_S.iter().zip(&counted) {
