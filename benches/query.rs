@@ -10,7 +10,6 @@
 //! `benches/peers/duckdb`. Of loops it finds those of period 1 alone.
 
 #![expect(
-    clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a bench prints figures, and stops where something is wrong"
