@@ -20,7 +20,7 @@ mod duckdb;
 mod traces;
 mod traffic;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,7 +32,6 @@ use tollbook_query::{Filter, LogDir, Options, Report, Session};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const CALLS: u64 = 10_000_000;
 const TIMES: u32 = 3;
 const COLD_TIMES: usize = 11;
 
@@ -56,23 +55,6 @@ const QUESTIONS: [(&str, Question, Option<&str>); 8] = [
 enum Question {
     Report(Report),
     Sql(&'static str),
-}
-
-fn log() -> (PathBuf, Option<tempfile::TempDir>) {
-    let calls = std::env::var("TOLLBOOK_BENCH_CALLS").map_or(CALLS, |calls| calls.parse().unwrap());
-    let (dir, kept) = match std::env::var_os("TOLLBOOK_BENCH_LOG") {
-        Some(dir) => (PathBuf::from(dir), None),
-        None => {
-            let dir = tempfile::tempdir().unwrap();
-            (dir.path().to_owned(), Some(dir))
-        }
-    };
-    if !dir.join("manifests").is_dir() {
-        let start = Instant::now();
-        traces::record(&dir, traces::FIRST_SEED, calls);
-        println!("{calls} calls recorded and sealed in {:.1} s", start.elapsed().as_secs_f64());
-    }
-    (dir, kept)
 }
 
 /// The largest share of memory that this process ever held, in MB.
@@ -102,7 +84,7 @@ fn cold(log: &Path, session: &str) {
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str()));
-    let (dir, _kept) = log();
+    let (dir, _kept) = traces::log();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let threads = std::thread::available_parallelism().unwrap().get();
     let mut duckdb = DuckDb::start(&dir, threads);

@@ -22,7 +22,7 @@ mod duckdb;
 mod traces;
 mod traffic;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use tollbook_backtest::{Candidate, Columns, Label};
@@ -37,7 +37,6 @@ use duckdb::DuckDb;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const CALLS: u64 = 10_000_000;
 const TIMES: u32 = 3;
 
 const POLICY: &str = r#"default allow
@@ -52,21 +51,6 @@ all tools {
 /// Windows in seconds, and the maxima that are tried of each.
 const WINDOWS_S: [i64; 8] = [10, 30, 60, 300, 900, 3_600, 21_600, 86_400];
 const MAXIMA: [u64; 8] = [1, 2, 5, 10, 20, 30, 50, 100];
-
-fn log() -> (PathBuf, Option<tempfile::TempDir>) {
-    let calls = std::env::var("TOLLBOOK_BENCH_CALLS").map_or(CALLS, |calls| calls.parse().unwrap());
-    let (dir, kept) = match std::env::var_os("TOLLBOOK_BENCH_LOG") {
-        Some(dir) => (PathBuf::from(dir), None),
-        None => {
-            let dir = tempfile::tempdir().unwrap();
-            (dir.path().to_owned(), Some(dir))
-        }
-    };
-    if !dir.join("manifests").is_dir() {
-        traces::record(&dir, traces::FIRST_SEED, calls);
-    }
-    (dir, kept)
-}
 
 /// The least of three times, in seconds, with what was found the last time.
 fn least<T>(mut work: impl FnMut() -> T) -> (f64, T) {
@@ -123,7 +107,7 @@ fn plain_sql(window_s: i64) -> String {
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| word == name);
-    let (dir, _kept) = log();
+    let (dir, _kept) = traces::log();
     if is_wanted("replay") {
         let (seconds, (calls, refused)) = least(|| replay(&dir));
         let rate = calls as f64 / seconds;

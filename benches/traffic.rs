@@ -7,9 +7,7 @@
     reason = "a bench draws from arrays that it knows, and stops where something is wrong"
 )]
 
-use tollbook_engine::{
-    Body, End, Hash128, Judge, Kept, LimitFact, Mode, Outcome, PolicyHash, Record, RecordedArgs, Verdict,
-};
+use tollbook_engine::{Body, End, Hash128, Judge, Kept, LimitFact, Outcome, PolicyHash, Record, RecordedArgs, Verdict};
 
 /// When the first call is made, in microseconds since 1970.
 pub const START_US: i64 = 1_795_392_000_000_000;
@@ -108,8 +106,6 @@ impl Traffic {
         let tool = (skew.trailing_zeros() * 3 + skew % 3) % 40;
         let now_us = self.now_us;
         let record = Record {
-            judged_by: Judge::Engine,
-            server: "billing".into(),
             session: Some(session.name.clone()),
             grant: Some("support".into()),
             agent: Some(session.agent.into()),
@@ -123,24 +119,14 @@ impl Traffic {
                 bytes: Some(40 + u64::from(skew % 64)),
             },
             policy: Some(PolicyHash([7; 32])),
-            mode: Mode::Enforce,
             verdict: Some(Verdict::Allow),
             reason: Some("allowed".into()),
-            rule: None,
-            message: None,
             limits: vec![
                 Self::fact("all_tools_rate", "grant", "support", 60, self.used, 600, now_us),
                 Self::fact("session_hour", "session", &session.name, 3600, session.used, 100, now_us),
             ],
             decide_ns: Some(u64::from(500 + skew % 400)),
-            trace_id: None,
-            label: None,
-            shadow_rules: Vec::new(),
-            loop_period: None,
-            loop_repeats: None,
-            approval: None,
-            category: None,
-            continues: None,
+            ..Record::new(Judge::Engine, "billing")
         };
         (now_us, record)
     }

@@ -11,7 +11,7 @@
 )]
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tollbook_engine::{Body, End, Hash128, Outcome, Record, Verdict};
 use tollbook_log::{Durability, Log, Options};
@@ -23,6 +23,8 @@ const SHORT: [u32; 10] = [1, 4, 5, 6, 8, 10, 12, 14, 18, 23];
 const LONG: [u32; 10] = [1, 5, 9, 14, 19, 31, 49, 66, 111, 206];
 /// The seed of a log's first instance.
 pub const FIRST_SEED: u64 = 7;
+/// Calls of a log, unless another number is asked for.
+const CALLS: u64 = 10_000_000;
 const SESSIONS: usize = 12;
 const IN_FLIGHT: usize = 11;
 const CATEGORIES: [&str; 10] =
@@ -156,6 +158,23 @@ impl Live {
         }
         Some(result)
     }
+}
+
+/// The log of `TOLLBOOK_BENCH_LOG`, or else one among the temporary files; made where it isn't there, of
+/// `TOLLBOOK_BENCH_CALLS` calls.
+pub fn log() -> (PathBuf, Option<tempfile::TempDir>) {
+    let calls = std::env::var("TOLLBOOK_BENCH_CALLS").map_or(CALLS, |calls| calls.parse().unwrap());
+    let (dir, kept) = match std::env::var_os("TOLLBOOK_BENCH_LOG") {
+        Some(dir) => (PathBuf::from(dir), None),
+        None => {
+            let dir = tempfile::tempdir().unwrap();
+            (dir.path().to_owned(), Some(dir))
+        }
+    };
+    if !dir.join("manifests").is_dir() {
+        record(&dir, FIRST_SEED, calls);
+    }
+    (dir, kept)
 }
 
 /// Writes a sealed log of so many calls, as one instance more of what the directory holds.

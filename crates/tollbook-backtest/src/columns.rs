@@ -8,8 +8,11 @@
 //! [`Columns::lay_out`] says where that isn't the whole truth (units were given back, an operator reset a
 //! counter, the engine's bounds were in reach): there the events must be replayed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::hash::{Hash, RandomState};
 
+use foldhash::fast::FixedState;
+use hashbrown::{Equivalent, HashMap};
 use tollbook_engine::{Body, Bounds, End, Event, Judge, Record};
 use tollbook_policy::Category;
 use tollbook_policy::policy::{Scope, Selector};
@@ -55,10 +58,31 @@ struct Kind {
     category: String,
 }
 
+/// A kind, looked up without making one: there is one look-up for each call.
+#[derive(Hash)]
+struct KindRef<'a> {
+    server: &'a str,
+    tool: &'a str,
+    category: &'a str,
+}
+
+impl Equivalent<Kind> for KindRef<'_> {
+    fn equivalent(&self, kind: &Kind) -> bool {
+        self.tool == kind.tool && self.server == kind.server && self.category == kind.category
+    }
+}
+
+impl From<&KindRef<'_>> for Kind {
+    fn from(kind: &KindRef<'_>) -> Self {
+        Self { server: kind.server.to_owned(), tool: kind.tool.to_owned(), category: kind.category.to_owned() }
+    }
+}
+
 /// Names by number. A name of another instance is another name.
 #[derive(Debug)]
 struct Numbers<T> {
-    numbers: HashMap<T, u32>,
+    /// Shuffled, since sessions are named by clients.
+    numbers: HashMap<T, u32, RandomState>,
     count: u32,
     /// The names, by number.
     names: Vec<T>,
@@ -66,7 +90,16 @@ struct Numbers<T> {
 
 impl<T> Default for Numbers<T> {
     fn default() -> Self {
-        Self { numbers: HashMap::new(), count: 0, names: Vec::new() }
+        Self { numbers: HashMap::default(), count: 0, names: Vec::new() }
+    }
+}
+
+impl<T: Eq + Hash> Numbers<T> {
+    fn add(&mut self, name: T) -> u32 {
+        let number = self.count;
+        self.numbers.insert(name, number);
+        self.count += 1;
+        number
     }
 }
 
@@ -76,11 +109,8 @@ impl Numbers<String> {
         if let Some(number) = self.numbers.get(name) {
             return *number;
         }
-        let number = self.count;
-        self.numbers.insert(name.clone(), number);
         self.names.push(name.clone());
-        self.count += 1;
-        number
+        self.add(name.clone())
     }
 }
 
@@ -162,10 +192,11 @@ impl Columns {
         let Some(tool) = &record.tool else { return };
         self.continued |= record.continues.is_some();
         let category = record.category.as_deref().unwrap_or_else(|| Category::by_name(tool).name());
-        let kind = Kind { server: record.server.clone(), tool: tool.clone(), category: category.to_owned() };
-        let next = self.kinds.count;
-        let kind = *self.kinds.numbers.entry(kind).or_insert(next);
-        self.kinds.count += u32::from(kind == next);
+        let kind = KindRef { server: &record.server, tool, category };
+        let kind = match self.kinds.numbers.get(&kind) {
+            Some(number) => *number,
+            None => self.kinds.add(Kind::from(&kind)),
+        };
         if let Some(at_us) = event.ts_us {
             self.unordered |= at_us < self.latest_us;
             self.latest_us = at_us;
@@ -186,9 +217,8 @@ impl Columns {
     /// Where counting them would not give the engine's answers.
     pub fn lay_out(&self, of: &[Selector], scope: Scope) -> Result<Layout, Inexact> {
         let mut chosen = vec![None; self.kinds.numbers.len()];
-        let mut servers = HashMap::new();
+        let mut servers: HashMap<&str, usize, RandomState> = HashMap::default();
         // In any order: each kind is looked at by itself, and a server's number means nothing.
-        #[expect(clippy::iter_over_hash_type, reason = "the order leaves no trace")]
         for (kind, number) in &self.kinds.numbers {
             if !of.is_empty() && !of.iter().any(|selector| selector.chooses(&kind.tool, &kind.category)) {
                 continue;
@@ -217,7 +247,7 @@ impl Columns {
     /// Two passes, as a counting sort does: how many calls each key has, and then where each call goes.
     fn by_key(&self, chosen: &[Option<u32>], scope: Scope) -> Result<Layout, Inexact> {
         let mut layout = Layout { sessions: self.sessions.count, ..Layout::default() };
-        let mut keys: HashMap<(u32, u32, u32), u32> = HashMap::new();
+        let mut keys: HashMap<(u32, u32, u32), u32, FixedState> = HashMap::default();
         let mut key_of = vec![NONE; self.at_us.len()];
         let mut counts: Vec<usize> = Vec::new();
         let mut last = None;

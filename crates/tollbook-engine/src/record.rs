@@ -283,6 +283,39 @@ pub struct Record {
     pub continues: Option<u64>,
 }
 
+impl Record {
+    /// A call of which nothing is known but the server that it was for.
+    #[must_use]
+    pub fn new(judged_by: Judge, server: impl Into<String>) -> Self {
+        Self {
+            judged_by,
+            server: server.into(),
+            session: None,
+            grant: None,
+            agent: None,
+            request_id: None,
+            tool: None,
+            args: RecordedArgs::default(),
+            policy: None,
+            mode: Mode::Enforce,
+            verdict: None,
+            reason: None,
+            rule: None,
+            message: None,
+            limits: Vec::new(),
+            decide_ns: None,
+            trace_id: None,
+            label: None,
+            shadow_rules: Vec::new(),
+            loop_period: None,
+            loop_repeats: None,
+            approval: None,
+            category: None,
+            continues: None,
+        }
+    }
+}
+
 /// Who decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 #[cbor(index_only)]

@@ -446,8 +446,6 @@ impl Desk {
             metrics.decided(server, call.map_or("", |call| call.tool), Verdict::Deny.as_str(), refused.code);
         }
         let record = Record {
-            judged_by: Judge::Gateway,
-            server: server.clone(),
             session: connection.session.clone(),
             grant: connection.grant.clone(),
             agent: connection.agent.clone(),
@@ -455,21 +453,12 @@ impl Desk {
             tool: call.map(|call| call.tool.to_owned()),
             args,
             policy: self.engines.judge(server, connection.grant.as_deref()).map(|engine| engine.policy()),
-            mode: Mode::Enforce,
             verdict: Some(Verdict::Deny),
             reason: Some(refused.code.to_owned()),
-            rule: None,
             message: Some(refused.why.clone()),
-            limits: Vec::new(),
-            decide_ns: None,
             trace_id,
-            label: None,
-            shadow_rules: Vec::new(),
-            loop_period: None,
-            loop_repeats: None,
-            approval: None,
             category: call.map(|call| self.engines.category(server, call.tool).name().to_owned()),
-            continues: None,
+            ..Record::new(Judge::Gateway, server.clone())
         };
         self.append(now_us, Body::Decision(Box::new(record)))
     }

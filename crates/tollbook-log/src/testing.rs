@@ -9,30 +9,14 @@ use tollbook_engine::{
 /// A plain call.
 pub fn record(tool: &str) -> Record {
     Record {
-        judged_by: Judge::Engine,
-        server: "files".into(),
         session: Some("s-1".into()),
         grant: Some("g".into()),
-        agent: None,
         request_id: Some("1".into()),
         tool: Some(tool.into()),
-        args: RecordedArgs::default(),
         policy: Some(PolicyHash([7; 32])),
-        mode: Mode::Enforce,
         verdict: Some(Verdict::Allow),
-        reason: None,
-        rule: None,
-        message: None,
-        limits: Vec::new(),
         decide_ns: Some(900),
-        trace_id: None,
-        label: None,
-        shadow_rules: Vec::new(),
-        loop_period: None,
-        loop_repeats: None,
-        approval: None,
-        category: None,
-        continues: None,
+        ..Record::new(Judge::Engine, "files")
     }
 }
 

@@ -1,7 +1,7 @@
 //! Counting against the replay, on random calls.
 
 use proptest::prelude::*;
-use tollbook_engine::{Hash128, Kept, Mode, Outcome, RecordedArgs, Reset};
+use tollbook_engine::{Hash128, Kept, Outcome, RecordedArgs, Reset};
 
 use super::*;
 use crate::sweep::{Grid, Point, Sweep};
@@ -38,30 +38,11 @@ fn made() -> impl Strategy<Value = Made> {
 
 fn event(seq: u64, at_us: i64, made: &Made) -> Event {
     let record = Record {
-        judged_by: Judge::Import,
-        server: format!("server{}", made.server),
         session: made.session.map(|session| format!("s{session}")),
         grant: made.grant.map(|grant| format!("g{grant}")),
-        agent: None,
-        request_id: None,
         tool: Some(["get_note", "create_note", "delete_note"][usize::from(made.tool)].to_owned()),
         args: RecordedArgs { kept: Kept::None, hash: Some(Hash128([0; 16])), ..RecordedArgs::default() },
-        policy: None,
-        mode: Mode::Enforce,
-        verdict: None,
-        reason: None,
-        rule: None,
-        message: None,
-        limits: Vec::new(),
-        decide_ns: None,
-        trace_id: None,
-        label: None,
-        shadow_rules: Vec::new(),
-        loop_period: None,
-        loop_repeats: None,
-        approval: None,
-        category: None,
-        continues: None,
+        ..Record::new(Judge::Import, format!("server{}", made.server))
     };
     Event { seq, ts_us: made.timed.then_some(at_us), body: Body::Decision(Box::new(record)) }
 }

@@ -1,6 +1,6 @@
 //! Planted truth: sessions of known use, and stuck ones among them.
 
-use tollbook_engine::{Body, Event, Hash128, Judge, Kept, Mode, Record, RecordedArgs};
+use tollbook_engine::{Body, Event, Hash128, Judge, Kept, Record, RecordedArgs};
 
 use super::*;
 use crate::Label;
@@ -23,30 +23,10 @@ impl Random {
 
 fn record(session: usize) -> Record {
     Record {
-        judged_by: Judge::Import,
-        server: "srv".into(),
         session: Some(format!("s{session}")),
-        grant: None,
-        agent: None,
-        request_id: None,
         tool: Some("t".into()),
         args: RecordedArgs { kept: Kept::None, hash: Some(Hash128([0; 16])), ..RecordedArgs::default() },
-        policy: None,
-        mode: Mode::Enforce,
-        verdict: None,
-        reason: None,
-        rule: None,
-        message: None,
-        limits: Vec::new(),
-        decide_ns: None,
-        trace_id: None,
-        label: None,
-        shadow_rules: Vec::new(),
-        loop_period: None,
-        loop_repeats: None,
-        approval: None,
-        category: None,
-        continues: None,
+        ..Record::new(Judge::Import, "srv")
     }
 }
 

@@ -1,4 +1,4 @@
-use tollbook_engine::{Hash128, Judge, Kept, Mode, Record, RecordedArgs};
+use tollbook_engine::{Hash128, Judge, Kept, Record, RecordedArgs};
 
 use super::*;
 
@@ -22,30 +22,10 @@ fn swept(grid: &Grid) -> Vec<Point> {
         for call in 0..if session == 10 { 30 } else { 5_i64 } {
             let args = RecordedArgs { kept: Kept::None, hash: Some(Hash128([session; 16])), ..RecordedArgs::default() };
             let record = Record {
-                judged_by: Judge::Import,
-                server: "srv".into(),
                 session: Some(format!("s{session}")),
-                grant: None,
-                agent: None,
-                request_id: None,
                 tool: Some("t".into()),
                 args,
-                policy: None,
-                mode: Mode::Enforce,
-                verdict: None,
-                reason: None,
-                rule: None,
-                message: None,
-                limits: Vec::new(),
-                decide_ns: None,
-                trace_id: None,
-                label: None,
-                shadow_rules: Vec::new(),
-                loop_period: None,
-                loop_repeats: None,
-                approval: None,
-                category: None,
-                continues: None,
+                ..Record::new(Judge::Import, "srv")
             };
             let ts_us = Some(i64::from(session) * 3_600_000_000 + call * 1_000_000);
             let event = Event { seq, ts_us, body: Body::Decision(Box::new(record)) };

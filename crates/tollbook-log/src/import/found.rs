@@ -1,6 +1,6 @@
 //! What a record of another log tells of a call, whatever the format.
 
-use tollbook_engine::{Body, End, Event, Judge, Kept, Mode, Outcome, Record, RecordedArgs, canonical, hash128};
+use tollbook_engine::{Body, End, Event, Judge, Kept, Outcome, Record, RecordedArgs, canonical, hash128};
 use tollbook_policy::json::{Node, Value};
 
 use super::order::{Call, Done};
@@ -30,30 +30,16 @@ pub(super) struct Found {
 impl Found {
     pub fn into_call(self, grant: &str, done: Option<Done>) -> Result<Call, String> {
         let record = Record {
-            judged_by: Judge::Import,
-            server: self.server.unwrap_or_else(|| "unknown".to_owned()),
             session: self.session.clone(),
             grant: Some(grant.to_owned()),
             agent: self.agent,
             request_id: self.request_id,
             tool: Some(self.tool),
             args: self.args,
-            policy: None,
-            mode: Mode::Enforce,
-            verdict: None,
-            reason: None,
             rule: self.rule,
             message: self.message,
-            limits: Vec::new(),
-            decide_ns: None,
-            trace_id: None,
             label: self.label,
-            shadow_rules: Vec::new(),
-            loop_period: None,
-            loop_repeats: None,
-            approval: None,
-            category: None,
-            continues: None,
+            ..Record::new(Judge::Import, self.server.unwrap_or_else(|| "unknown".to_owned()))
         };
         let record = Event { seq: 0, ts_us: self.ts_us, body: Body::Decision(Box::new(record)) }.to_bytes();
         if record.len() + SEQ_BYTES_MAX > FRAME_BYTES_MAX {

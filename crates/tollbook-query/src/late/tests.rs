@@ -1,4 +1,4 @@
-use tollbook_engine::{Body, End, Hash128, Judge, Kept, Mode, Outcome, Record, RecordedArgs, Verdict};
+use tollbook_engine::{Body, End, Hash128, Judge, Kept, Outcome, Record, RecordedArgs, Verdict};
 use tollbook_log::schema::Kind;
 use tollbook_log::{Log, Options};
 
@@ -8,30 +8,11 @@ use crate::{LogDir, Session};
 /// A call that was let through.
 pub fn record() -> Record {
     Record {
-        judged_by: Judge::Engine,
-        server: "x".into(),
         session: Some("s".into()),
-        grant: None,
-        agent: None,
-        request_id: None,
         tool: Some("t".into()),
         args: RecordedArgs { kept: Kept::None, json: None, keys: None, hash: Some(Hash128([1; 16])), bytes: Some(2) },
-        policy: None,
-        mode: Mode::Enforce,
         verdict: Some(Verdict::Allow),
-        reason: None,
-        rule: None,
-        message: None,
-        limits: Vec::new(),
-        decide_ns: None,
-        trace_id: None,
-        label: None,
-        shadow_rules: Vec::new(),
-        loop_period: None,
-        loop_repeats: None,
-        approval: None,
-        category: None,
-        continues: None,
+        ..Record::new(Judge::Engine, "x")
     }
 }
 
