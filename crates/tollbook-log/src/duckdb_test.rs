@@ -59,7 +59,7 @@ fn duckdb_reads_what_was_sealed() {
         ask(&python, dir.path(), sql),
         format!("read|4|2025-11-23|2025-11-25|{NOW}|0\nwrite|6|2025-11-23|2025-11-24|{}|0\n", NOW + DAY / 5)
     );
-    let sql = "select bool_and((bloom_filter_offset is not null) = (path_in_schema in ('session', 'args_hash'))), \
+    let sql = "select bool_and((bloom_filter_offset is not null) = (path_in_schema in ('session', 'tool', 'args_hash'))), \
                bool_and(compression = 'ZSTD') from parquet_metadata('{calls}')";
     assert_eq!(ask(&python, dir.path(), sql), "True|True\n");
 }

@@ -51,7 +51,7 @@ fn parquet_is_sorted_with_bloom_filters_and_a_page_index() {
     assert_eq!(group.sorting_columns().unwrap()[0].column_idx, 1);
     for column in group.columns() {
         let path = column.column_path().string();
-        let has_filter = path == "session" || path == "args_hash";
+        let has_filter = ["session", "tool", "args_hash"].contains(&path.as_str());
         assert_eq!(column.bloom_filter_offset().is_some(), has_filter, "{path}");
         assert!(column.statistics().is_some() && column.column_index_offset().is_some(), "{path}");
     }
