@@ -287,8 +287,8 @@ impl Log {
         let before = state.buffer.len();
         segment::frame_into(&mut state.buffer, &record).ok_or(AppendError::TooLarge { bytes: record.len() })?;
         state.segment_bytes += (state.buffer.len() - before) as u64;
-        // With `Fsync` the sync that everybody waits for hands over all that came until then.
-        if self.shared.options.durability == Durability::Write || state.buffer.len() >= BUFFER_BYTES_MAX {
+        // With `Fsync` too: an event that nobody waits for, such as a refusal, survives a killed process all the same.
+        if self.shared.options.durability != Durability::Relaxed || state.buffer.len() >= BUFFER_BYTES_MAX {
             state.hand_over().inspect_err(|_| self.shared.tell(&mut state))?;
         }
         if let Some(heads) = &mut state.heads {

@@ -4,7 +4,7 @@
 //! is pruned too, since it numbers the event that tells of it.
 
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -23,16 +23,26 @@ const GRACE_S: u64 = 3_600;
 const DAY_US: i64 = 86_400_000_000;
 
 /// What is kept of which log, and for how long.
-pub struct Retention {
-    pub log: PathBuf,
-    pub days: NonZeroU32,
-    pub signer: Option<Arc<Signer>>,
-    pub desk: SharedDesk,
+struct Retention {
+    log: PathBuf,
+    days: NonZeroU32,
+    signer: Option<Arc<Signer>>,
+    desk: SharedDesk,
+}
+
+/// Looks for events that are older than so many days, now and every hour, until what is returned is dropped.
+/// Without a number they stay.
+pub fn start(
+    days: Option<NonZeroU32>,
+    log: &Path,
+    signer: Option<Arc<Signer>>,
+    desk: &SharedDesk,
+) -> Option<Sender<()>> {
+    days.map(|days| Retention { log: log.to_owned(), days, signer, desk: Arc::clone(desk) }.start())
 }
 
 impl Retention {
-    /// Looks for old events now and every hour, until what is returned is dropped.
-    pub fn start(self) -> Sender<()> {
+    fn start(self) -> Sender<()> {
         let (sender, ended) = channel();
         std::thread::spawn(move || {
             loop {

@@ -17,7 +17,7 @@ use tollbook_log::redact::Redaction;
 use tollbook_log::segment::SegmentEnd;
 use tollbook_log::{Log, Options, Reader, Recovery};
 
-use super::retention::Retention;
+use super::retention;
 use super::watch::{SharedDesk, Standing, reload_on_hangup, watch};
 use crate::arguments::{Durability, LogFailure, RecordArgs, Run};
 use crate::policy::Source;
@@ -44,13 +44,7 @@ pub fn run(arguments: &Run) -> anyhow::Result<ExitCode> {
     desk.activate(engine, None, &policy).context("cannot write the log")?;
     let desk = Arc::new(Mutex::new(desk));
     let listening = operator::listen(&arguments.log, &session, Arc::clone(&desk));
-    let retention = arguments.retention_days.map(|days| Retention {
-        log: arguments.log.clone(),
-        days,
-        signer: signer.clone(),
-        desk: Arc::clone(&desk),
-    });
-    let _retention = retention.map(Retention::start);
+    let _retention = retention::start(arguments.retention_days, &arguments.log, signer, &desk);
     // Without it the gateway does all but take an operator's word.
     let _socket = listening.map_err(|error| eprintln!("warning: no operator can reach this gateway: {error}")).ok();
 

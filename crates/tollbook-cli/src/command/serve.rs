@@ -14,7 +14,7 @@ use tollbook_gateway::{Desk, Manner, OnLogFailure, operator};
 use tollbook_log::Options;
 use tollbook_log::redact::Redaction;
 
-use super::retention::Retention;
+use super::retention;
 use super::run::{frozen_before, open_log};
 use super::watch::{SharedDesk, Standing, reload_on_hangup, watch};
 use crate::arguments::serve::Serve;
@@ -45,13 +45,7 @@ pub fn run(arguments: &Serve) -> anyhow::Result<ExitCode> {
     let gateway = Gateway::new(Arc::clone(&desk), places, grants.tokens(), hosts, config.bounds, key);
     let gateway = Arc::new(gateway);
     let listening = operator::listen(&config.log, &instance, Arc::clone(&desk));
-    let retention = config.retention_days.map(|days| Retention {
-        log: config.log.clone(),
-        days,
-        signer: signer.clone(),
-        desk: Arc::clone(&desk),
-    });
-    let _retention = retention.map(Retention::start);
+    let _retention = retention::start(config.retention_days, &config.log, signer, &desk);
     // Without it the gateway does all but take an operator's word.
     let _socket = listening.map_err(|error| eprintln!("warning: no operator can reach this gateway: {error}")).ok();
 
