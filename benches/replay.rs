@@ -25,7 +25,7 @@ mod traffic;
 use std::path::Path;
 use std::time::Instant;
 
-use tollbook_backtest::{Candidate, Columns, Label};
+use tollbook_backtest::{Candidate, Columns, Label, Lineage};
 use tollbook_engine::Body;
 use tollbook_log::Reader;
 use tollbook_policy::Target;
@@ -74,7 +74,7 @@ fn replay(log: &Path) -> (u64, u64) {
     let reader = Reader::open(&[log]).unwrap();
     let mut calls = 0;
     for instance in reader.instances() {
-        candidate.begin();
+        candidate.begin(instance, &Lineage::default());
         for event in reader.events(instance).unwrap() {
             calls += u64::from(candidate.event(&event.unwrap()).is_some());
         }

@@ -196,3 +196,30 @@ fn secrets_are_nowhere() {
     let grep = Command::new("grep").args(["-r", "-a", "-l", "-e", "hunter2", "-e", &token, &log]).output().unwrap();
     assert_eq!(String::from_utf8(grep.stdout).unwrap(), "");
 }
+
+/// They find no process yet, and speak to the same one all the same.
+#[test]
+fn requests_that_begin_a_conversation_at_once_share_its_process() {
+    let dir = Dir::new();
+    dir.file("p.toll", "default allow\n");
+    let begun = dir.path("begun");
+    let script = format!("echo >> {begun}; sleep 0.3; exec {TOLLBOOK} demo-server");
+    let server = format!("command = \"sh\"\nargs = [\"-c\", \"{script}\"]\npolicy = \"p.toll\"\n");
+    let serving = Serving::start(&dir, &[("srv", &server)], "");
+    let token = serving.grant("ada", &["srv"], &[]);
+    std::thread::scope(|threads| {
+        for id in 0..8 {
+            let (serving, token) = (&serving, &token);
+            threads.spawn(move || {
+                let told = serving.post("srv", token, &[], call(id, "list_customers", "{}").as_bytes());
+                assert!(told.status == 200 && told.body.contains("cus_"), "{}", told.body);
+            });
+        }
+    });
+    let log = serving.end();
+    assert_eq!(std::fs::read_to_string(begun).unwrap(), "\n");
+    assert_eq!(
+        query(&log, "SELECT outcome, count(*), count(DISTINCT session) FROM calls GROUP BY outcome"),
+        ["ok,8,1"]
+    );
+}

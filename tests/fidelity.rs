@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use fastrand::Rng;
-use tollbook_backtest::Fidelity;
-use tollbook_engine::{Engine, Kept, Mode, PolicyHash};
+use tollbook_backtest::{Fidelity, Lineage};
+use tollbook_engine::{Body, Engine, Kept, Mode, PolicyHash, State};
 use tollbook_gateway::operator::{Request, Response};
 use tollbook_gateway::{Connection, Desk, End, Headers, Manner, OnLogFailure, Step};
 use tollbook_log::prune::{Own, PruneOptions, prune};
@@ -95,7 +95,9 @@ impl Play {
             waits_for_sync: false,
             seed: random.u64(..),
         };
-        let desk = Desk::open(log, manner, Box::new(move || wall.load(Ordering::Relaxed))).unwrap();
+        let dir = log.dir().to_owned();
+        let mut desk = Desk::open(log, manner, Box::new(move || wall.load(Ordering::Relaxed))).unwrap();
+        carry_on(&dir, &mut desk, random.bool());
         let connect = |number: u64| {
             let server = format!("server{}", number % 2);
             Connection::new(&server, &format!("grant{}", number % 3), &format!("session{number}"))
@@ -197,8 +199,28 @@ impl Play {
     }
 }
 
+/// Takes up what the processes before have counted, from what they left or from a replay.
+fn carry_on(log: &Path, desk: &mut Desk, from_replay: bool) {
+    let reader = Reader::open(&[log]).unwrap();
+    let earlier = reader.earlier().unwrap();
+    for server in ["server0", "server1"] {
+        let left = earlier.left_behind(server).into_iter().map(|instance| {
+            let left = State::restore(&reader.left(instance).unwrap().unwrap(), 0).unwrap();
+            let replayed = replayed(&reader, instance, u64::MAX).into_state();
+            assert_eq!(left.snapshot(), replayed.snapshot(), "{instance}");
+            (instance, if from_replay { replayed } else { left })
+        });
+        let left: Vec<(&str, State)> = left.collect();
+        desk.carry_on(server, &left.iter().map(|(instance, state)| (*instance, state)).collect::<Vec<_>>()).unwrap();
+    }
+}
+
 /// What a replay of the instance has counted before an event.
 fn state_at(reader: &Reader, instance: &str, seq: u64) -> Vec<u8> {
+    replayed(reader, instance, seq).snapshot()
+}
+
+fn replayed(reader: &Reader, instance: &str, seq: u64) -> Fidelity {
     let mut fidelity = Fidelity::default();
     let known = |fidelity: &mut Fidelity, hash: PolicyHash| {
         let json = reader.policy(hash).unwrap();
@@ -209,18 +231,22 @@ fn state_at(reader: &Reader, instance: &str, seq: u64) -> Vec<u8> {
             for hash in Fidelity::snapshot_policies(&state).unwrap() {
                 known(&mut fidelity, hash);
             }
-            fidelity.restore(instance, &state).unwrap();
+            fidelity.restore(instance, &Lineage::default(), &state).unwrap();
         }
-        None => fidelity.begin(instance),
+        None => fidelity.begin(instance, &Lineage::default()),
     }
     for event in reader.events(instance).unwrap().map(Result::unwrap).take_while(|event| event.seq < seq) {
         if let Some(hash) = fidelity.lacks(&event) {
             known(&mut fidelity, hash);
         }
+        if let Body::Carried(carried) = &event.body {
+            let state = reader.carried(instance, event.seq, carried).unwrap().unwrap();
+            fidelity.carried(State::restore(&state, 0).unwrap());
+        }
         fidelity.event(&event);
     }
     assert_eq!(fidelity.different, 0);
-    fidelity.snapshot()
+    fidelity
 }
 
 /// Whether the gateways of a play prune their own logs while they record.

@@ -29,5 +29,6 @@ mod prune;
 mod query;
 mod readme;
 mod real;
+mod restart;
 mod serve;
 mod soak;

@@ -1,6 +1,6 @@
 //! A constant load for a while: memory doesn't grow, no record is lost, and the log gives back every decision.
 //!
-//! Half a minute, or an hour where `TOLLBOOK_NIGHTLY` is set. `TOLLBOOK_SOAK_S` says how many seconds otherwise.
+//! A minute, or an hour where `TOLLBOOK_NIGHTLY` is set. `TOLLBOOK_SOAK_S` says how many seconds otherwise.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ fn frame(number: u64) -> String {
 fn a_constant_load_leaves_no_trace_but_its_records() {
     let named = std::env::var("TOLLBOOK_SOAK_S").ok().and_then(|text| text.parse().ok());
     let nightly = std::env::var_os("TOLLBOOK_NIGHTLY").is_some();
-    let lasts = Duration::from_secs(named.unwrap_or(if nightly { 3_600 } else { 30 }));
+    let lasts = Duration::from_secs(named.unwrap_or(if nightly { 3_600 } else { 60 }));
     let dir = Dir::new();
     let policy = dir.file("p.toll", POLICY);
     let server = format!("command = \"{TOLLBOOK}\"\nargs = [\"demo-server\"]\npolicy = \"p.toll\"\n");

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tollbook_engine::{Body, Bounds, CompileError, Decision, Engine, Event, Judge, Reason, Record, State, Verdict};
 use tollbook_policy::{Category, Policy};
 
+use crate::lineage::{Left, Lineage};
 use crate::report::{Change, Report};
 use crate::{parsed_args, recorded_call};
 
@@ -20,8 +21,9 @@ pub struct Candidate {
     policy: Policy,
     engines: BTreeMap<String, Engine>,
     state: State,
-    /// Sessions and counters in which something was decided otherwise, in this instance.
+    /// Sessions and counters in which something was decided otherwise, in this instance or one that it carries on.
     diverged: BTreeSet<String>,
+    left: Left<(State, BTreeSet<String>)>,
     /// The candidate's approval for the call of a recorded one: the person's answer goes for both.
     approvals: BTreeMap<String, String>,
     report: Report,
@@ -89,15 +91,17 @@ impl Candidate {
             engines: BTreeMap::new(),
             state: State::new(Bounds::default(), 0),
             diverged: BTreeSet::new(),
+            left: Left::default(),
             approvals: BTreeMap::new(),
             report: Report::default(),
         })
     }
 
-    /// The events of another instance follow: it has counters of its own.
-    pub fn begin(&mut self) {
-        self.state = State::new(Bounds::default(), 0);
-        self.diverged.clear();
+    /// The events of another instance follow. Its counters begin empty, unless it carries others on: then the
+    /// candidate carries on what it has counted there itself.
+    pub fn begin(&mut self, instance: &str, lineage: &Lineage) {
+        let state = std::mem::replace(&mut self.state, State::new(Bounds::default(), 0));
+        self.left.begin(instance, lineage, (state, std::mem::take(&mut self.diverged)));
         self.approvals.clear();
     }
 
@@ -112,8 +116,13 @@ impl Candidate {
                 self.state.answer(&approval, answered.approved, event.ts_us.unwrap_or(i64::MIN));
             }
             Body::Reset(reset) => self.state.reset(reset.counter.as_deref(), reset.key.as_deref()),
-            Body::Opened(_) | Body::Activated(_) | Body::Gap(_) | Body::Frozen(_) => {}
-            Body::Snapshot(_) | Body::Pruned(_) => {}
+            Body::Carried(carried) => {
+                for (state, diverged) in self.left.of(&carried.from) {
+                    self.state.carry(state, carried.server.as_deref(), event.ts_us.unwrap_or(i64::MIN));
+                    self.diverged.extend(diverged.iter().cloned());
+                }
+            }
+            Body::Opened(_) | Body::Activated(_) | Body::Gap(_) | Body::Frozen(_) | Body::Pruned(_) => {}
         }
         None
     }

@@ -48,6 +48,7 @@ pub struct Columns {
     reset: bool,
     unordered: bool,
     continued: bool,
+    carried: bool,
 }
 
 /// What a limit's selectors and counters go by.
@@ -125,6 +126,8 @@ pub enum Inexact {
     Unordered,
     /// Calls are the rest of others, and weren't charged.
     Continued,
+    /// Instances carry on the counters of others.
+    Carried,
     /// The engine's bounds are in reach.
     Bounds,
 }
@@ -148,6 +151,7 @@ impl Columns {
                 self.given_back.extend(place.and_then(|place| self.kind.get(self.begins + place)));
             }
             Body::Reset(_) => self.reset = true,
+            Body::Carried(_) => self.carried = true,
             _ => {}
         }
     }
@@ -232,14 +236,15 @@ impl Columns {
                 *chosen = u32::try_from(server).ok();
             }
         }
-        if self.reset {
-            return Err(Inexact::Reset);
-        }
-        if self.unordered {
-            return Err(Inexact::Unordered);
-        }
-        if self.continued {
-            return Err(Inexact::Continued);
+        for (is_so, inexact) in [
+            (self.reset, Inexact::Reset),
+            (self.unordered, Inexact::Unordered),
+            (self.continued, Inexact::Continued),
+            (self.carried, Inexact::Carried),
+        ] {
+            if is_so {
+                return Err(inexact);
+            }
         }
         self.by_key(&chosen, scope)
     }

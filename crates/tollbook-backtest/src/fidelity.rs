@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use tollbook_engine::{
-    Activated, Body, Bounds, Decision, Engine, Event, Judge, PolicyHash, Record, SnapshotError, State, Verdict,
+    Activated, Body, Bounds, Carried, Decision, Engine, Event, Judge, PolicyHash, Record, SnapshotError, State, Verdict,
 };
 use tollbook_policy::Policy;
 
+use crate::lineage::{Left, Lineage};
 use crate::{parsed_args, recorded_call};
 
 /// Most differences that are kept to be shown; all are counted.
@@ -16,7 +17,9 @@ pub const DIFFERENCES_MAX: usize = 20;
 #[derive(Debug)]
 pub struct Fidelity {
     policies: BTreeMap<PolicyHash, Policy>,
-    instance: String,
+    left: Left<State>,
+    /// What is carried on at the next event.
+    carried: Option<State>,
     state: State,
     active: BTreeMap<(String, Option<String>), Active>,
     /// Decisions of the engine that came out as recorded.
@@ -40,12 +43,12 @@ struct Active {
     engine: Option<Engine>,
 }
 
-/// A decision that the replay didn't give back.
+/// A decision, or a state that is carried on, that the replay didn't give back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// The instance.
     pub instance: String,
-    /// The call.
+    /// The event.
     pub seq: u64,
     /// What was recorded.
     pub recorded: String,
@@ -57,7 +60,8 @@ impl Default for Fidelity {
     fn default() -> Self {
         Self {
             policies: BTreeMap::new(),
-            instance: String::new(),
+            left: Left::default(),
+            carried: None,
             state: State::new(Bounds::default(), 0),
             active: BTreeMap::new(),
             same: 0,
@@ -84,17 +88,38 @@ impl Fidelity {
         self.policies.insert(hash, policy);
     }
 
-    /// The events of another instance follow: it has counters of its own.
-    pub fn begin(&mut self, instance: &str) {
-        instance.clone_into(&mut self.instance);
-        self.state = State::new(Bounds::default(), 0);
+    /// Takes the state that an event carries on. Unless it is given beforehand, what the earlier instances have
+    /// counted in this replay is carried on; [`Fidelity::lacks_state`] says whether that is known.
+    pub fn carried(&mut self, state: State) {
+        self.carried = Some(state);
+    }
+
+    /// Whether an event carries on a state that this replay can't tell by itself.
+    #[must_use]
+    pub fn lacks_state(&self, event: &Event) -> bool {
+        let Body::Carried(carried) = &event.body else { return false };
+        !carried.replays || self.left.all_of(&carried.from).is_none()
+    }
+
+    /// The events of another instance follow. Its counters begin empty, unless it carries others on.
+    pub fn begin(&mut self, instance: &str, lineage: &Lineage) {
+        let ended = std::mem::replace(&mut self.state, State::new(Bounds::default(), 0));
+        self.left.begin(instance, lineage, ended);
+        self.carried = None;
         self.active.clear();
+    }
+
+    /// What the instance has counted so far.
+    #[must_use]
+    pub fn into_state(self) -> State {
+        self.state
     }
 
     /// The next event of the instance.
     pub fn event(&mut self, event: &Event) {
         match &event.body {
             Body::Opened(opened) => self.state = State::new(opened.bounds, 0),
+            Body::Carried(carried) => self.carry(event, carried),
             Body::Activated(activated) => {
                 self.activate(activated);
             }
@@ -109,7 +134,29 @@ impl Fidelity {
                 self.state.answer(&answered.approval, answered.approved, at_us);
             }
             Body::Reset(reset) => self.state.reset(reset.counter.as_deref(), reset.key.as_deref()),
-            Body::Gap(_) | Body::Frozen(_) | Body::Snapshot(_) | Body::Pruned(_) => {}
+            Body::Gap(_) | Body::Frozen(_) | Body::Pruned(_) => {}
+        }
+    }
+
+    fn carry(&mut self, event: &Event, carried: &Carried) {
+        let at_us = event.ts_us.unwrap_or(i64::MIN);
+        let counted = self.left.all_of(&carried.from).filter(|_| carried.replays).map(|left| {
+            let server = carried.server.as_deref();
+            State::carried(self.state.bounds(), left, server, at_us)
+        });
+        let given = self.carried.take();
+        if let (Some(counted), Some(given)) = (&counted, &given)
+            && counted.snapshot() != given.snapshot()
+        {
+            let from = carried.from.join(", ");
+            self.differs(
+                event.seq,
+                format!("other counters carried on from {from}"),
+                "what they had counted".to_owned(),
+            );
+        }
+        if let Some(state) = given.or(counted) {
+            self.state.carry(&state, None, at_us);
         }
     }
 
@@ -149,9 +196,9 @@ impl Fidelity {
     ///
     /// # Errors
     /// Bytes that aren't such a snapshot.
-    pub fn restore(&mut self, instance: &str, bytes: &[u8]) -> Result<(), SnapshotError> {
+    pub fn restore(&mut self, instance: &str, lineage: &Lineage, bytes: &[u8]) -> Result<(), SnapshotError> {
         let (active, state) = read_snapshot(bytes)?;
-        self.begin(instance);
+        self.begin(instance, lineage);
         self.state = State::restore(&state, 0)?;
         active.iter().for_each(|activated| self.activate(activated));
         Ok(())
@@ -195,18 +242,20 @@ impl Fidelity {
             label: record.label.clone(),
             ..decision.to_record(engine, &call, record.args.clone())
         };
+        // It borrows the engine that judged.
+        drop(decision);
         if replayed == *record {
             self.same += 1;
             return;
         }
+        self.differs(event.seq, told(record), told(&replayed));
+    }
+
+    fn differs(&mut self, seq: u64, recorded: String, replayed: String) {
         self.different += 1;
         if self.differences.len() < DIFFERENCES_MAX {
-            self.differences.push(Difference {
-                instance: self.instance.clone(),
-                seq: event.seq,
-                recorded: told(record),
-                replayed: told(&replayed),
-            });
+            let instance = self.left.instance().to_owned();
+            self.differences.push(Difference { instance, seq, recorded, replayed });
         }
     }
 }

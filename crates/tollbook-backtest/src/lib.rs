@@ -10,6 +10,7 @@
 mod candidate;
 mod columns;
 mod fidelity;
+mod lineage;
 mod recommend;
 mod report;
 pub mod script;
@@ -18,6 +19,7 @@ mod sweep;
 pub use candidate::{Candidate, Certainty, Judged};
 pub use columns::{Busy, Columns, Counts, Inexact, Layout, Refused};
 pub use fidelity::{DIFFERENCES_MAX, Difference, Fidelity};
+pub use lineage::Lineage;
 pub use recommend::{Advice, Declined, Evidence, Forward, Knee, Terms, a_person_would_write, recommend};
 pub use report::{Busiest, Change, Headroom, Report, SessionTally, Tally, Waits};
 pub use sweep::{Grid, GridError, Label, POINTS_MAX, Point, Sweep};

@@ -12,6 +12,7 @@ use tollbook_policy::{Policy, Target};
 
 use crate::candidate::{Candidate, Certainty, refuses};
 use crate::columns::{Columns, Inexact, Layout, Refused};
+use crate::lineage::Lineage;
 
 /// What [`Grid::of`] says of every tool.
 const ALL_TOOLS: &str = "all tools";
@@ -167,10 +168,10 @@ impl Sweep {
         self.points.iter().filter(|tried| !tried.counted).count()
     }
 
-    /// The events of another instance follow: it has counters of its own.
-    pub fn begin(&mut self) {
+    /// The events of another instance follow, as for a [`Candidate`].
+    pub fn begin(&mut self, instance: &str, lineage: &Lineage) {
         for tried in &mut self.points {
-            tried.candidate.begin();
+            tried.candidate.begin(instance, lineage);
             tried.touched.clear();
         }
     }

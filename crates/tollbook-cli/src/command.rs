@@ -2,6 +2,7 @@
 
 pub mod backtest;
 #[cfg(feature = "query")]
+mod carry;
 mod categories;
 mod check;
 mod check_config;

@@ -10,7 +10,7 @@ use crate::record::{End, Hash128};
 use crate::run::{CallId, PERIOD_MAX, Runs};
 
 /// The recent calls of one session that were let through, in constant memory.
-#[derive(Debug, Default, Encode, Decode)]
+#[derive(Debug, Clone, Default, Encode, Decode)]
 pub(crate) struct History {
     #[n(0)]
     runs: Runs,
@@ -25,11 +25,11 @@ pub(crate) struct History {
 }
 
 /// When the last calls were made, oldest first, no more of them than a breaker looks back on.
-#[derive(Debug, Default, Encode, Decode)]
+#[derive(Debug, Clone, Default, Encode, Decode)]
 struct Times(#[n(0)] VecDeque<i64>);
 
 /// Calls of one tool in a row that ended alike.
-#[derive(Debug, Default, Encode, Decode)]
+#[derive(Debug, Clone, Default, Encode, Decode)]
 struct Streak {
     #[n(0)]
     tool: u64,

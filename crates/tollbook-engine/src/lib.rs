@@ -35,8 +35,8 @@ pub use canonical::{canonical, hash128, policy_hash};
 pub use compile::{CompileError, Engine, LOOK_BACK_MAX};
 pub use decision::{Decision, Fact, Reason};
 pub use record::{
-    Activated, Answered, Body, Bounds, End, Event, Frozen, Gap, Hash128, Judge, Kept, LimitFact, Mode, Opened, Outcome,
-    PolicyHash, Pruned, Record, RecordedArgs, Reset, Snapshot, Verdict,
+    Activated, Answered, Body, Bounds, Carried, End, Event, Frozen, Gap, Hash128, Judge, Kept, LimitFact, Mode, Opened,
+    Outcome, PolicyHash, Pruned, Record, RecordedArgs, Reset, Verdict,
 };
 pub use snapshot::SnapshotError;
 pub use state::{Level, State};

@@ -189,6 +189,39 @@ impl Usage {
         }
     }
 
+    /// What is left of it in the window that begins at `start_us`, where now is `now_us`. What it was charged after
+    /// now, by a clock that was ahead, counts as now.
+    pub fn carried(&self, start_us: i64, now_us: i64) -> Self {
+        match self {
+            Self::Plain { start_us: current, used_micros } => {
+                Self::Plain { start_us, used_micros: if *current < start_us { 0 } else { *used_micros } }
+            }
+            Self::Rolling { charges, .. } => {
+                let left = charges.iter().filter(|charge| charge.at_us > start_us);
+                let charges: VecDeque<Charge> =
+                    left.map(|charge| Charge { at_us: charge.at_us.min(now_us), ..*charge }).collect();
+                let used_micros = charges.iter().fold(0, |used: i64, charge| used.saturating_add(charge.micros));
+                Self::Rolling { charges: Box::new(charges), used_micros }
+            }
+        }
+    }
+
+    /// Adds what another state has counted in the same window.
+    pub fn merge(&mut self, other: Self) {
+        match (self, other) {
+            (Self::Plain { used_micros, .. }, Self::Plain { used_micros: more, .. }) => {
+                *used_micros = used_micros.saturating_add(more);
+            }
+            (Self::Rolling { charges, used_micros }, Self::Rolling { charges: more, used_micros: used_more }) => {
+                charges.extend(*more);
+                charges.make_contiguous().sort_by_key(|charge| charge.at_us);
+                *used_micros = used_micros.saturating_add(used_more);
+            }
+            // One counter's usages are all of one kind.
+            (Self::Plain { .. }, Self::Rolling { .. }) | (Self::Rolling { .. }, Self::Plain { .. }) => {}
+        }
+    }
+
     /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
         match self {

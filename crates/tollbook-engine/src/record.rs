@@ -25,7 +25,7 @@ pub struct Event {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Body {
-    /// An engine began to judge, its state empty.
+    /// An engine began to judge, its state empty but for what it carries on.
     #[n(0)]
     Opened(#[n(0)] Opened),
     /// From here on a policy judges the calls of a server and a grant.
@@ -49,9 +49,9 @@ pub enum Body {
     /// An operator stopped a grant's calls, or let them go on.
     #[n(7)]
     Frozen(#[n(0)] Frozen),
-    /// The engine's state was put by, so that a replay can begin here.
+    /// What earlier instances had counted goes on here.
     #[n(8)]
-    Snapshot(#[n(0)] Snapshot),
+    Carried(#[n(0)] Carried),
     /// Old events were removed from the log.
     #[n(9)]
     Pruned(#[n(0)] Pruned),
@@ -174,15 +174,22 @@ pub struct Frozen {
     pub by: Option<String>,
 }
 
-/// The engine's state was put by: it is what every event before this one makes of an empty state.
+/// What earlier instances of the log had counted goes on in this one, as [`crate::State::carry`] says.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Snapshot {
-    /// SHA-256 of the bytes that [`crate::State::snapshot`] gave.
-    #[cbor(n(0), with = "minicbor::bytes")]
-    pub sha256: [u8; 32],
-    /// How many bytes they are.
+pub struct Carried {
+    /// The server whose counters they are; none means every server's.
+    #[n(0)]
+    pub server: Option<String>,
+    /// The instances. What one has counted for a server is carried on once and by one other, or it would
+    /// be counted twice.
     #[n(1)]
-    pub bytes: u64,
+    pub from: Vec<String>,
+    /// SHA-256 of the state that goes on, as [`crate::State::snapshot`] gives it.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub sha256: [u8; 32],
+    /// Whether it is what a replay of these instances counts. It isn't where calls went by unrecorded.
+    #[n(3)]
+    pub replays: bool,
 }
 
 /// Old events were removed from the log.

@@ -7,6 +7,8 @@
 //! Time never goes back in here: an event from before the latest one is taken at the latest one's time.
 //! That is what lets a window that has passed be forgotten for good.
 
+mod carry;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use minicbor::{Decode, Encode};
@@ -289,10 +291,15 @@ impl Counters {
             let counted = self.names.remove(&earlier);
             self.names.extend(counted.map(|counter| (name.clone(), counter)));
         }
+        self.number(name, limit.measure)
+    }
+
+    /// The number of a counter, which is a new one where nobody has named it yet.
+    fn number(&mut self, name: CounterName, measure: Measure) -> u32 {
         let next = u32::try_from(self.measures.len()).unwrap_or(u32::MAX);
         let counter = *self.names.entry(name).or_insert(next);
         if counter == next {
-            self.measures.push(limit.measure);
+            self.measures.push(measure);
         }
         counter
     }

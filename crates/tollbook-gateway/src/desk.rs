@@ -16,11 +16,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tollbook_engine::{
-    Activated, Args, Body, Bounds, Call, Decision, Engine, Frozen, Hash128, Judge, Kept, Mode, Opened, PolicyHash,
-    Reason, Record, RecordedArgs, State, Verdict,
+    Activated, Args, Body, Bounds, Call, Carried, Decision, Engine, Frozen, Hash128, Judge, Kept, Mode, Opened,
+    PolicyHash, Reason, Record, RecordedArgs, State, Verdict,
 };
 use tollbook_log::redact::Redaction;
-use tollbook_log::{AppendError, CloseError, Log, PolicyError};
+use tollbook_log::{AppendError, CloseError, DiskError, Log, PolicyError};
 use tollbook_policy::Policy;
 
 use crate::frame::{Asked, CallFrame, Refused, RequestId, Said, exact_arguments, read, said, trace_id};
@@ -30,7 +30,7 @@ use crate::operator::Held;
 use crate::{refusal, spelling};
 use engines::Engines;
 use questions::{Asked as AskedBack, Questions};
-use reopen::Gap;
+use reopen::{Failed, Gap};
 
 use connection::Pending;
 pub use connection::{Connection, Ticket};
@@ -109,6 +109,9 @@ pub enum Unrecorded {
     /// The policy can't be kept in the log.
     #[error("the policy can't be kept in the log")]
     Policy(#[from] PolicyError),
+    /// The counters of earlier instances can't be kept in the log.
+    #[error("the counters of earlier instances can't be kept in the log")]
+    State(#[from] DiskError),
 }
 
 /// A policy that took effect.
@@ -159,7 +162,7 @@ impl Desk {
             gap: Gap::default(),
             metrics: None,
         };
-        desk.begin()?;
+        desk.begin(None)?;
         Ok(desk)
     }
 
@@ -191,6 +194,37 @@ impl Desk {
             self.append(now_us, Body::Activated(Activated { server, grant: Some(grant.to_owned()), policy }))?;
         }
         self.engines.remove(server, grant);
+        Ok(())
+    }
+
+    /// Takes up what earlier instances of this log had counted for a server. It is to be done before a policy judges
+    /// the server's calls.
+    ///
+    /// # Errors
+    /// Where the log can't record it; then the counters begin empty.
+    pub fn carry_on(&mut self, server: &str, earlier: &[(&str, &State)]) -> Result<(), Unrecorded> {
+        if earlier.is_empty() {
+            return Ok(());
+        }
+        let now_us = self.now_us();
+        let states = earlier.iter().map(|(_, state)| *state);
+        let state = State::carried(self.state.bounds(), states, Some(server), now_us);
+        let from = earlier.iter().map(|(instance, _)| (*instance).to_owned()).collect();
+        self.carry(now_us, Some(server.to_owned()), from, &state, true)
+    }
+
+    fn carry(
+        &mut self,
+        now_us: i64,
+        server: Option<String>,
+        from: Vec<String>,
+        state: &State,
+        replays: bool,
+    ) -> Result<(), Unrecorded> {
+        let log = self.log.as_ref().ok_or(Unrecorded::Closed)?;
+        let sha256 = log.keep_carried(self.next_seq, &state.snapshot())?;
+        self.append(now_us, Body::Carried(Carried { server, from, sha256, replays }))?;
+        self.state.carry(state, None, now_us);
         Ok(())
     }
 
@@ -257,6 +291,13 @@ impl Desk {
     /// Where sealing fails; what was recorded stays in the open segment.
     pub fn close(&mut self) -> Result<(), CloseError> {
         let Some(mut log) = self.log.take() else { return Ok(()) };
+        // Where calls went by unrecorded the log doesn't give what was counted.
+        if log.failure().is_none()
+            && self.gap.calls == 0
+            && let Err(error) = log.leave(self.next_seq, &self.state.snapshot())
+        {
+            tracing::warn!(%error, "the next gateway will replay this one's log for what it has counted");
+        }
         loop {
             match Arc::try_unwrap(log) {
                 Ok(log) => return log.close(),
@@ -274,11 +315,17 @@ impl Desk {
         Ok(seq)
     }
 
-    /// The first events of a log: who judges, with an empty state, and by what.
-    fn begin(&mut self) -> Result<(), Unrecorded> {
+    /// The first events of a log: who judges, by what, and what goes on from the log that failed.
+    fn begin(&mut self, failed: Option<Failed>) -> Result<(), Unrecorded> {
         let now_us = self.now_us();
         let (engine, bounds) = (env!("CARGO_PKG_VERSION").to_owned(), Bounds::default());
         self.append(now_us, Body::Opened(Opened { engine, bounds, imported_from: None }))?;
+        if let Some(Failed { instance, state }) = failed {
+            let state = State::carried(bounds, [&state], None, now_us);
+            if let Err(error) = self.carry(now_us, None, vec![instance], &state, false) {
+                tracing::error!(%error, "counters begin empty in the new log");
+            }
+        }
         for activated in self.engines.activated() {
             self.append(now_us, Body::Activated(activated))?;
         }
@@ -396,14 +443,14 @@ impl Desk {
         let recorded = appended.is_ok();
         if let Err(error) = appended {
             self.gap.calls += 1;
+            // The next one is another call all the same.
+            self.next_seq = seq + 1;
             if self.manner.on_log_failure == OnLogFailure::Refuse {
                 // Nothing was forwarded, so nothing was used.
                 self.state.settle(seq, tollbook_engine::End::Unreachable, None);
                 return log_unavailable(frame, &error);
             }
             tracing::error!(%error, "a call was judged and not recorded");
-            // The next one is another call all the same.
-            self.next_seq = seq + 1;
         }
         if decision.verdict == Verdict::Allow || self.manner.mode == Mode::Shadow {
             let ticket = Ticket { seq, opening: self.gap.opening, recorded };

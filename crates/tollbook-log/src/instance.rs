@@ -10,19 +10,35 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use jiff::ToSpan;
+use jiff::tz::TimeZone;
+
 use crate::disk::{self, DiskError};
+use crate::manifest;
 
 /// Directory of what is still being written.
 pub(crate) const OPEN_DIR: &str = "open";
 const LOCK: &str = ".lock";
 const SEGMENT: &str = ".seg";
 
-/// A name that no other process has, and that sorts by time: `20261123T064652Z-7f3a9c01`.
-pub(crate) fn new_name(now_us: i64) -> String {
+/// How a name tells the time.
+const TIME: &str = "%Y%m%dT%H%M%SZ";
+
+/// A name that no other process has, such as `20261123T064652Z-7f3a9c01`: when it began, and later than every name
+/// that is there. So instances sort in the order in which they began, and those that another one carries on come
+/// before it, whatever the clock says.
+pub(crate) fn new_name(log: &Path, now_us: i64) -> Result<String, DiskError> {
     let random = getrandom::u32().unwrap_or_else(|_| std::process::id());
-    let time = jiff::Timestamp::from_microsecond(now_us)
-        .map_or_else(|_| "00000000T000000Z".to_owned(), |now| now.strftime("%Y%m%dT%H%M%SZ").to_string());
-    format!("{time}-{random:08x}")
+    let names = [manifest::instances(log)?, locked(log)?].concat();
+    let begun = |name: &String| {
+        let time = jiff::civil::DateTime::strptime(TIME, name.split_once('-')?.0).ok()?;
+        Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp())
+    };
+    let now = jiff::Timestamp::from_microsecond(now_us).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    let latest = names.iter().filter_map(begun).max();
+    let after = latest.and_then(|latest| latest.checked_add(1.second()).ok());
+    let time = after.map_or(now, |after| now.max(after));
+    Ok(format!("{}-{random:08x}", time.strftime(TIME)))
 }
 
 /// Waits until nobody else is opening the log. Given up when it is dropped.

@@ -10,6 +10,7 @@
 //!   checkpoints/<instance>     the last signed head of its Merkle tree          checkpoint, tree, note, key
 //!   policies/<hash>.json       every policy that ever judged a call             policies
 //!   snapshots/<instance>-<n>   the engine's state before event n, where older ones are gone    prune
+//!     ….carried, ….left        what goes on in another instance, and what one has left         carry
 //!   imports/                   what other logs were taken in, and what not      import
 //!   damaged/                   what recovery set aside                          recovery
 //!   lock                       held while a log is opened                       instance
@@ -35,6 +36,7 @@ pub mod redact;
 pub mod proof;
 pub mod verify;
 
+pub mod carry;
 pub mod compact;
 pub mod export;
 pub mod prune;

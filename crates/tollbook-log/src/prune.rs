@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use tollbook_engine::{Body, Event, Pruned as PrunedEvent};
 
+use crate::carry;
 use crate::compact::delete_retired;
 use crate::disk::{self, DiskError};
 use crate::instance::{self, Claim};
@@ -277,6 +278,8 @@ impl Pruning<'_> {
                 let path = format!("{SNAPSHOTS_DIR}/{}-{}", self.instance, old.first_seq);
                 retired.push(RetiredFile { path, since_us });
             }
+            let states = carry::states_before(self.log, self.instance, first_seq)?;
+            retired.extend(states.into_iter().map(|path| RetiredFile { path, since_us }));
             manifest.retired.extend(retired);
             manifest.ranges.extend(added);
             manifest.pruned = Some(PrunedRange {

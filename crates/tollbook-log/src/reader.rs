@@ -8,7 +8,6 @@
 mod events;
 mod leaves;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +15,7 @@ use arrow::array::RecordBatch;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::statistics::Statistics;
-use tollbook_engine::{Body, Event, Frozen, PolicyHash};
+use tollbook_engine::{Event, PolicyHash};
 
 use crate::disk::{self, DiskError};
 use crate::instance;
@@ -160,6 +159,21 @@ impl Reader {
         self.instances.iter().map(|instance| &instance.manifest)
     }
 
+    /// Whether a process is recording as this instance.
+    pub(crate) fn is_recording(&self, instance: &str) -> Result<bool, ReadError> {
+        Ok(instance::is_alive(self.dir_of(instance)?, instance))
+    }
+
+    /// The directory of the log that has an instance.
+    pub(crate) fn dir_of(&self, instance: &str) -> Result<&Path, ReadError> {
+        Ok(&self.instance(instance)?.dir)
+    }
+
+    fn instance(&self, name: &str) -> Result<&Instance, ReadError> {
+        let named = self.instances.iter().find(|known| known.manifest.instance == name);
+        named.ok_or_else(|| ReadError::NoInstance(name.to_owned()))
+    }
+
     /// The sealed files of a table, in order of instance and sequence.
     #[must_use]
     pub fn sealed_files(&self, kind: Kind) -> Vec<(PathBuf, &SealedFile)> {
@@ -210,34 +224,24 @@ impl Reader {
         Ok(late)
     }
 
-    /// The grants whose calls an operator has stopped and nobody has let go on: the latest word on each, of
-    /// whatever instance.
-    ///
-    /// # Errors
-    /// Where a file can't be read.
-    pub fn frozen_grants(&self) -> Result<BTreeSet<String>, ReadError> {
-        let mut said = Vec::new();
+    /// The events of all instances, sealed and open, that are neither calls nor outcomes, each with its instance's
+    /// name.
+    pub(crate) fn other_events(&self) -> Result<Vec<(String, Event)>, ReadError> {
+        let mut all = Vec::new();
         for instance in &self.instances {
-            let rows_error = |source| ReadError::Rows { path: instance.dir.clone(), source };
+            let name = &instance.manifest.instance;
             for file in instance.manifest.files().filter(|file| file.kind == Kind::Events) {
                 for event in events::file_events(&instance.dir, file)? {
-                    said.push(event?);
+                    all.push((name.clone(), event?));
                 }
             }
+            let rows_error = |source| ReadError::Rows { path: instance.dir.clone(), source };
             for record in Layout::of(instance.open_records()?).map_err(rows_error)?.events {
-                said.push(Event::from_bytes(record).map_err(RowsError::Record).map_err(rows_error)?);
+                let event = Event::from_bytes(record).map_err(RowsError::Record).map_err(rows_error)?;
+                all.push((name.clone(), event));
             }
         }
-        said.sort_by_key(|event| event.ts_us);
-        let mut frozen = BTreeSet::new();
-        for event in said {
-            match event.body {
-                Body::Frozen(Frozen { grant, frozen: true, .. }) => drop(frozen.insert(grant)),
-                Body::Frozen(Frozen { grant, .. }) => drop(frozen.remove(&grant)),
-                _ => {}
-            }
-        }
-        Ok(frozen)
+        Ok(all)
     }
 
     /// Records of all instances that aren't sealed.
@@ -251,8 +255,7 @@ impl Reader {
         &self,
         instance: &str,
     ) -> Result<impl Iterator<Item = Result<CallEvent, ReadError>> + '_, ReadError> {
-        let named = self.instances.iter().find(|known| known.manifest.instance == instance);
-        let found = named.ok_or_else(|| ReadError::NoInstance(instance.to_owned()))?;
+        let found = self.instance(instance)?;
         let rows_error = |source| ReadError::Rows { path: found.dir.clone(), source };
         let layout = Layout::of(found.open_records()?).map_err(rows_error)?;
         let mut open = Vec::new();
@@ -274,8 +277,7 @@ impl Reader {
     /// # Errors
     /// Where no instance has the name, or its open segments can't be read.
     pub fn events(&self, instance: &str) -> Result<Events<'_>, ReadError> {
-        let named = self.instances.iter().find(|known| known.manifest.instance == instance);
-        let found = named.ok_or_else(|| ReadError::NoInstance(instance.to_owned()))?;
+        let found = self.instance(instance)?;
         Ok(Events::new(&found.dir, &found.manifest, found.open_records()?))
     }
 
@@ -284,8 +286,7 @@ impl Reader {
     /// # Errors
     /// Where no instance has the name.
     pub fn first_seq(&self, instance: &str) -> Result<u64, ReadError> {
-        let named = self.manifests().find(|manifest| manifest.instance == instance);
-        named.map(Manifest::first_seq).ok_or_else(|| ReadError::NoInstance(instance.to_owned()))
+        Ok(self.instance(instance)?.manifest.first_seq())
     }
 
     /// The engine's state before [`Reader::first_seq`], as the bytes that a replay restores it from; none where
@@ -294,8 +295,7 @@ impl Reader {
     /// # Errors
     /// Where it isn't there, or not as it was.
     pub fn snapshot(&self, instance: &str) -> Result<Option<Vec<u8>>, ReadError> {
-        let named = self.instances.iter().find(|known| known.manifest.instance == instance);
-        let found = named.ok_or_else(|| ReadError::NoInstance(instance.to_owned()))?;
+        let found = self.instance(instance)?;
         let Some(pruned) = &found.manifest.pruned else { return Ok(None) };
         let Some(sum) = &pruned.snapshot_sha256 else { return Ok(None) };
         let path = prune::snapshot_path(&found.dir, instance, pruned.first_seq);
@@ -308,8 +308,7 @@ impl Reader {
 
     /// The leaves of an instance's tree in order; see [`Leaves`].
     pub(crate) fn leaves(&self, instance: &str) -> Result<Leaves<'_>, ReadError> {
-        let named = self.instances.iter().find(|known| known.manifest.instance == instance);
-        let found = named.ok_or_else(|| ReadError::NoInstance(instance.to_owned()))?;
+        let found = self.instance(instance)?;
         Ok(Leaves::new(&found.dir, &found.manifest, found.open_records()?))
     }
 

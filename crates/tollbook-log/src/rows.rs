@@ -18,7 +18,7 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::error::ArrowError;
 use tollbook_engine::{
-    Activated, Answered, Body, Event, Frozen, Gap, LimitFact, Opened, Outcome, Pruned, Record, Reset, Snapshot,
+    Activated, Answered, Body, Carried, Event, Frozen, Gap, LimitFact, Opened, Outcome, Pruned, Record, Reset,
 };
 
 use crate::disk;
@@ -102,12 +102,13 @@ struct FrozenDetail {
     by: Option<String>,
 }
 
-/// The rest of a `snapshot` event, in the column `detail`; the SHA-256 in hexadecimal.
+/// The rest of a `carried` event, in the column `detail`; the SHA-256 in hexadecimal.
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SnapshotDetail {
+struct CarriedDetail {
+    from: Vec<String>,
     sha256: String,
-    bytes: u64,
+    replays: bool,
 }
 
 /// The rest of a `pruned` event, in the column `detail`.
@@ -198,7 +199,11 @@ pub(crate) fn events(instance: &str, events: &[Event]) -> Result<RecordBatch, Ro
         whole(events.iter().map(|event| Some(event.seq))),
         time(events.iter().map(|event| event.ts_us)),
         text(each().map(|body| Some(kind_word(body)))),
-        text(activated().map(|activated| activated.map(|Activated { server, .. }| server))),
+        text(each().map(|body| match body {
+            Body::Activated(Activated { server, .. }) => Some(server),
+            Body::Carried(Carried { server, .. }) => server.as_ref(),
+            _ => None,
+        })),
         text(each().map(|body| match body {
             Body::Activated(Activated { grant, .. }) => grant.as_ref(),
             Body::Frozen(Frozen { grant, .. }) => Some(grant),
@@ -218,7 +223,7 @@ fn kind_word(body: &Body) -> &'static str {
         Body::Answered(_) => "answered",
         Body::Reset(_) => "reset",
         Body::Frozen(_) => "frozen",
-        Body::Snapshot(_) => "snapshot",
+        Body::Carried(_) => "carried",
         Body::Pruned(_) => "pruned",
         Body::Decision(_) => "decision",
         Body::Outcome(_) => "outcome",
@@ -246,8 +251,8 @@ fn detail(body: &Body) -> Option<String> {
         Body::Frozen(Frozen { frozen, by, .. }) => {
             serde_json::to_string(&FrozenDetail { frozen: *frozen, by: by.clone() })
         }
-        Body::Snapshot(Snapshot { sha256, bytes }) => {
-            serde_json::to_string(&SnapshotDetail { sha256: disk::hex(sha256), bytes: *bytes })
+        Body::Carried(Carried { from, sha256, replays, .. }) => {
+            serde_json::to_string(&CarriedDetail { from: from.clone(), sha256: disk::hex(sha256), replays: *replays })
         }
         Body::Pruned(Pruned { first_seq, before_us }) => {
             serde_json::to_string(&PrunedDetail { first_seq: *first_seq, before_us: *before_us })

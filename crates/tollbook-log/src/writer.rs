@@ -215,7 +215,7 @@ impl Log {
         let opening = instance::lock_log(dir)?;
         let recovery = recovery::recover(dir, options.signer.as_deref())?;
         let (instance, claim) = loop {
-            let name = instance::new_name((options.clock)());
+            let name = instance::new_name(dir, (options.clock)())?;
             if let Some(claim) = Claim::take(dir, &name)? {
                 break (name, claim);
             }

@@ -61,12 +61,12 @@ fn grid(of: &str) -> Grid {
 fn both(of: &str, calls: &[Made]) -> (Vec<Point>, Vec<Point>) {
     let grid = grid(of);
     let (mut sweep, mut columns) = (Sweep::new(&grid).unwrap(), Columns::default());
-    sweep.begin();
+    sweep.begin("i", &crate::Lineage::default());
     columns.begin();
     let (mut at_us, mut seq) = (0, 0);
     for made in calls {
         if made.begins {
-            sweep.begin();
+            sweep.begin("i", &crate::Lineage::default());
             columns.begin();
             (at_us, seq) = (0, 0);
         }

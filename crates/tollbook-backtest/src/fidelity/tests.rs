@@ -53,7 +53,7 @@ fn replay(policies: &BTreeMap<PolicyHash, Policy>, events: &[Event]) -> Fidelity
     let mut fidelity = Fidelity::default();
     policies.iter().for_each(|(hash, policy)| fidelity.policy(*hash, policy.clone()));
     assert_eq!(events.iter().find_map(|event| fidelity.lacks(event)).is_some(), policies.is_empty());
-    fidelity.begin("i");
+    fidelity.begin("i", &Lineage::default());
     events.iter().for_each(|event| fidelity.event(event));
     fidelity
 }
@@ -113,7 +113,7 @@ fn what_the_log_lacks_is_unknown_and_never_counted_as_the_same() {
 fn the_recorded_policy_as_its_own_candidate_changes_nothing() {
     let (policies, events) = log(POLICY, Kept::Read);
     let mut candidate = Candidate::new(policies.into_values().next().unwrap()).unwrap();
-    candidate.begin();
+    candidate.begin("i", &Lineage::default());
     events.iter().for_each(|event| drop(candidate.event(event)));
     let report = candidate.report();
     assert_eq!(report.all.change, crate::Change::default());
@@ -224,19 +224,19 @@ fn a_replay_begins_where_a_snapshot_was_taken() {
     for cut in 2..live.events.len() {
         let mut whole = Fidelity::default();
         whole.policy(live.engine.policy(), policy(WATCHED));
-        whole.begin("i");
+        whole.begin("i", &Lineage::default());
         live.events[..cut].iter().for_each(|event| whole.event(event));
         let bytes = whole.snapshot();
         assert_eq!(Fidelity::snapshot_policies(&bytes), Ok(vec![live.engine.policy()]));
 
         let mut rest = Fidelity::default();
         rest.policy(live.engine.policy(), policy(WATCHED));
-        rest.restore("i", &bytes).unwrap();
+        rest.restore("i", &Lineage::default(), &bytes).unwrap();
         live.events[cut..].iter().for_each(|event| rest.event(event));
         assert_eq!((rest.different, rest.unknown), (0, 0), "from {cut}");
         assert_eq!(whole.same + rest.same, 8, "from {cut}");
     }
-    assert!(Fidelity::default().restore("i", b"no snapshot").is_err());
+    assert!(Fidelity::default().restore("i", &Lineage::default(), b"no snapshot").is_err());
 }
 
 /// What a person said of a recorded call goes for the candidate's call too.
@@ -244,13 +244,111 @@ fn a_replay_begins_where_a_snapshot_was_taken() {
 fn a_candidate_takes_the_recorded_answers() {
     let live = watched();
     let mut same = Candidate::new(policy(WATCHED)).unwrap();
-    same.begin();
+    same.begin("i", &Lineage::default());
     live.events.iter().for_each(|event| drop(same.event(event)));
     assert_eq!(same.report().all.change, crate::Change::default());
 
     let otherwise = WATCHED.replace("args.n > 100 within 10m", "args.n > 200 within 20m");
     let mut other = Candidate::new(policy(&otherwise)).unwrap();
-    other.begin();
+    other.begin("i", &Lineage::default());
     live.events.iter().for_each(|event| drop(other.event(event)));
     assert_eq!(other.report().by_tool["pay"].change, crate::Change::default());
+}
+
+/// The lineage of an instance `b` that carries on an instance `a`.
+fn heirs(from: &str) -> Lineage {
+    let carried = Carried { server: None, from: vec![from.to_owned()], sha256: [0; 32], replays: true };
+    Lineage::of(&[("b".to_owned(), carried)])
+}
+
+const DAILY: &str = "default deny\ntool t { limit 9 per day per grant }\n";
+
+/// The events of a process that used eight of nine calls, and those of the next one, which has one more.
+fn restarted() -> (BTreeMap<PolicyHash, Policy>, [Vec<Event>; 2], State) {
+    let policy = policy(DAILY);
+    let engine = Engine::compile(&policy, "srv").unwrap();
+    let bounds = Bounds::default();
+    let opened = || Body::Opened(Opened { engine: "t".into(), bounds, imported_from: None });
+    let activated = Body::Activated(Activated { server: "srv".into(), grant: None, policy: engine.policy() });
+    let calls = |state: &mut State, bodies: &mut Vec<Body>, count: u64| {
+        for _ in 0..count {
+            let seq = u64::try_from(bodies.len()).unwrap();
+            let args = RecordedArgs::default();
+            let call = Call {
+                at_us: Some(7),
+                session: Some("s"),
+                grant: Some("g"),
+                agent: None,
+                tool: "t",
+                category: None,
+                args: Args::recorded(&args, None),
+                continues: false,
+            };
+            let decision = engine.decide(state, seq, &call);
+            bodies.push(Body::Decision(Box::new(decision.to_record(&engine, &call, args.clone()))));
+        }
+    };
+    let mut state = State::new(bounds, 1);
+    let mut first = vec![opened(), activated.clone()];
+    calls(&mut state, &mut first, 8);
+    let carried = State::carried(bounds, [&state], Some("srv"), 7);
+    let told = Carried { server: Some("srv".into()), from: vec!["a".into()], sha256: [0; 32], replays: true };
+    let mut second = vec![opened(), Body::Carried(told), activated];
+    let mut state = State::new(bounds, 2);
+    state.carry(&carried, None, 7);
+    calls(&mut state, &mut second, 3);
+    let numbered =
+        |bodies: Vec<Body>| (0..).zip(bodies).map(|(seq, body)| Event { seq, ts_us: Some(7), body }).collect();
+    (BTreeMap::from([(engine.policy(), policy)]), [numbered(first), numbered(second)], carried)
+}
+
+#[test]
+fn what_an_instance_carries_on_is_what_the_replay_of_the_earlier_one_has_counted() {
+    let (policies, [first, second], carried) = restarted();
+    let known = || {
+        let mut fidelity = Fidelity::default();
+        policies.iter().for_each(|(hash, policy)| fidelity.policy(*hash, policy.clone()));
+        fidelity
+    };
+    let replayed = |state: Option<State>, lineage: Option<Lineage>| {
+        let (lacks_state, lineage) = (lineage.is_none(), lineage.unwrap_or_default());
+        let mut fidelity = known();
+        fidelity.begin("a", &lineage);
+        first.iter().for_each(|event| fidelity.event(event));
+        fidelity.begin("b", &lineage);
+        assert_eq!(fidelity.lacks_state(&second[1]), lacks_state);
+        state.into_iter().for_each(|state| fidelity.carried(state));
+        second.iter().for_each(|event| fidelity.event(event));
+        (fidelity.same, fidelity.different, fidelity.differences)
+    };
+    let verdicts = second.iter().filter_map(|event| record(&mut event.clone()).and_then(|record| record.verdict));
+    assert_eq!(verdicts.collect::<Vec<_>>(), [Verdict::Allow, Verdict::Deny, Verdict::Deny]);
+    let restored = || State::restore(&carried.snapshot(), 0).unwrap();
+    assert_eq!(replayed(Some(restored()), Some(heirs("a"))), (11, 0, Vec::new()));
+    assert_eq!(replayed(None, Some(heirs("a"))), (11, 0, Vec::new()), "the replay has it all the same");
+    assert_eq!(replayed(Some(restored()), None), (11, 0, Vec::new()), "by itself, from what lies beside");
+
+    let other = State::new(Bounds::default(), 0);
+    let (same, different, differences) = replayed(Some(other), Some(heirs("a")));
+    assert_eq!((same, different), (8, 4));
+    assert_eq!((differences[0].instance.as_str(), differences[0].seq), ("b", 1));
+    assert!(differences[0].recorded.contains("carried on from a"), "{differences:?}");
+}
+
+/// A looser candidate has used more by the end of the first process, which counts in the second.
+#[test]
+fn a_candidate_carries_on_what_it_has_counted_itself() {
+    let (_, [first, second], _) = restarted();
+    let refused = |policy_text: &str, lineage: &Lineage| {
+        let mut candidate = Candidate::new(policy(policy_text)).unwrap();
+        candidate.begin("a", lineage);
+        first.iter().for_each(|event| drop(candidate.event(event)));
+        candidate.begin("b", lineage);
+        second.iter().for_each(|event| drop(candidate.event(event)));
+        candidate.report().all.refused_after
+    };
+    let lineage = heirs("a");
+    let counts = [9, 10, 11, 4].map(|max| refused(&DAILY.replace('9', &max.to_string()), &lineage));
+    assert_eq!(counts, [2, 1, 0, 7]);
+    assert_eq!(refused(DAILY, &Lineage::default()), 0, "each by itself");
 }

@@ -16,7 +16,7 @@ fn grid(windows: &[&str], maxima: &[u64]) -> Grid {
 /// five are a loop.
 fn swept(grid: &Grid) -> Vec<Point> {
     let mut sweep = Sweep::new(grid).unwrap();
-    sweep.begin();
+    sweep.begin("i", &Lineage::default());
     let mut seq = 0;
     for session in 0..11_u8 {
         for call in 0..if session == 10 { 30 } else { 5_i64 } {

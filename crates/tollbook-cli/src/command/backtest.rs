@@ -5,10 +5,10 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use comfy_table::{CellAlignment, Table, presets};
-use tollbook_backtest::{Busiest, Candidate, Change, Fidelity, Judged, Report, Tally};
-use tollbook_engine::{Body, Event, PolicyHash};
+use tollbook_backtest::{Busiest, Candidate, Change, Fidelity, Judged, Lineage, Report, Tally};
+use tollbook_engine::{Body, Event, PolicyHash, State};
 use tollbook_log::Reader;
 use tollbook_policy::{Policy, Target};
 
@@ -99,17 +99,18 @@ pub fn report(log: &Path, name: &str, candidate: Policy) -> anyhow::Result<(Stri
 /// Replays the log once, for the recorded policies and for all candidates.
 fn replay(log: &Path, tried: &mut [Tried], list: bool) -> anyhow::Result<(String, bool)> {
     let reader = Reader::open(&[log])?;
+    let lineage = lineage(&reader)?;
     let mut fidelity = Fidelity::default();
     let mut pruned = 0;
     let mut progress = Progress::over(&reader, 1);
     for instance in reader.instances() {
-        begin(&reader, &mut fidelity, instance)?;
+        begin(&reader, &mut fidelity, instance, &lineage)?;
         pruned += u64::from(reader.first_seq(instance)? > 0);
-        tried.iter_mut().for_each(|one| one.candidate.begin());
+        tried.iter_mut().for_each(|one| one.candidate.begin(instance, &lineage));
         for event in reader.events(instance)? {
             let event = event?;
             progress.event();
-            take(&reader, &mut fidelity, &event)?;
+            take(&reader, &mut fidelity, instance, &event)?;
             for one in &mut *tried {
                 if let Some(judged) = one.candidate.event(&event).filter(|_| list) {
                     one.list(instance, &event, &judged);
@@ -132,21 +133,34 @@ fn replay(log: &Path, tried: &mut [Tried], list: bool) -> anyhow::Result<(String
     Ok((text, fidelity.different == 0))
 }
 
+/// Which instances of a log carry on what others have counted.
+pub fn lineage(reader: &Reader) -> anyhow::Result<Lineage> {
+    Ok(Lineage::of(&reader.earlier()?.carried))
+}
+
 /// Begins an instance, where its first events were pruned with what had been counted by then.
-pub fn begin(reader: &Reader, fidelity: &mut Fidelity, instance: &str) -> anyhow::Result<()> {
+pub fn begin(reader: &Reader, fidelity: &mut Fidelity, instance: &str, lineage: &Lineage) -> anyhow::Result<()> {
     let Some(state) = reader.snapshot(instance)? else {
-        fidelity.begin(instance);
+        fidelity.begin(instance, lineage);
         return Ok(());
     };
     let unreadable = || format!("cannot read the state that `{instance}` was left with when it was pruned");
     for hash in Fidelity::snapshot_policies(&state).with_context(unreadable)? {
         fidelity.policy(hash, recorded_policy(reader, hash)?);
     }
-    fidelity.restore(instance, &state).with_context(unreadable)
+    fidelity.restore(instance, lineage, &state).with_context(unreadable)
 }
 
-/// Replays an event, with the policy that it puts in force.
-pub fn take(reader: &Reader, fidelity: &mut Fidelity, event: &Event) -> anyhow::Result<()> {
+/// Replays an event of an instance, with the policy that it puts in force, or the state that it carries on.
+pub fn take(reader: &Reader, fidelity: &mut Fidelity, instance: &str, event: &Event) -> anyhow::Result<()> {
+    if let Body::Carried(carried) = &event.body {
+        let unreadable = || format!("cannot read what `{instance}` carries on from others");
+        match reader.carried(instance, event.seq, carried).with_context(unreadable)? {
+            Some(state) => fidelity.carried(State::restore(&state, 0).with_context(unreadable)?),
+            None if fidelity.lacks_state(event) => bail!("what `{instance}` carries on from others has gone"),
+            None => {}
+        }
+    }
     if let Some(hash) = fidelity.lacks(event) {
         fidelity.policy(hash, recorded_policy(reader, hash)?);
     }

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use tollbook_backtest::Label;
+use tollbook_backtest::{Label, Lineage};
 use tollbook_engine::{Body, Event};
 use tollbook_log::Reader;
 
+use super::backtest::lineage;
 use super::query;
 use crate::progress::Progress;
 
@@ -135,9 +136,10 @@ pub fn each_event(
     take: &mut dyn FnMut(Read<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut progress = Progress::over(reader, 1);
+    let lineage = lineage(reader)?;
     for instance in reader.instances() {
         labels.begin();
-        take(Read::Instance)?;
+        take(Read::Instance(instance, &lineage))?;
         for event in reader.events(instance)? {
             let event = event?;
             progress.event();
@@ -151,7 +153,7 @@ pub fn each_event(
 /// What [`each_event`] gives.
 pub enum Read<'e> {
     /// The events of another instance follow.
-    Instance,
+    Instance(&'e str, &'e Lineage),
     /// The next event of the instance.
     Event(&'e Event, Label),
 }

@@ -110,10 +110,10 @@ impl Found {
         let mut breakers = Sweep::new(&breakers())?;
         each_event(&reader, &mut labels, &mut |read| {
             match read {
-                Read::Instance => {
+                Read::Instance(instance, lineage) => {
                     columns.begin();
-                    breakers.begin();
-                    today.iter_mut().for_each(|today| today.candidate.begin());
+                    breakers.begin(instance, lineage);
+                    today.iter_mut().for_each(|today| today.candidate.begin(instance, lineage));
                 }
                 Read::Event(event, label) => {
                     columns.event(event, label);
@@ -429,6 +429,9 @@ fn missing(why: Declined) -> String {
         Declined::Inexact(Inexact::Reset) => "an operator reset counters, so calls can't be counted".to_owned(),
         Declined::Inexact(Inexact::Unordered) => "times go back, so calls can't be counted".to_owned(),
         Declined::Inexact(Inexact::Continued) => "calls that are the rest of others can't be counted".to_owned(),
+        Declined::Inexact(Inexact::Carried) => {
+            "counters go on in other instances, so calls can't be counted".to_owned()
+        }
         Declined::Inexact(Inexact::Bounds) => "there are too many keys to count".to_owned(),
     }
 }

@@ -1,6 +1,5 @@
 //! `tollbook run`: the gateway on standard input and output, in front of a command or a URL.
 
-use std::collections::BTreeSet;
 use std::io::{stdin, stdout};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -15,8 +14,9 @@ use tollbook_gateway::stdio::ClientOut;
 use tollbook_gateway::{Connection, Desk, Manner, OnLogFailure, operator, stdio};
 use tollbook_log::redact::Redaction;
 use tollbook_log::segment::SegmentEnd;
-use tollbook_log::{Log, Options, Reader, Recovery};
+use tollbook_log::{Log, Options, Recovery};
 
+use super::carry::carry_on;
 use super::retention;
 use super::watch::{SharedDesk, Standing, reload_on_hangup, watch};
 use crate::arguments::{Durability, LogFailure, RecordArgs, Run};
@@ -40,7 +40,7 @@ pub fn run(arguments: &Run) -> anyhow::Result<ExitCode> {
     let session = log.instance().to_owned();
     let clock = Box::new(|| jiff::Timestamp::now().as_microsecond());
     let mut desk = Desk::open(log, manner(arguments)?, clock).context("cannot write the log")?;
-    desk.keep_frozen(frozen_before(&arguments.log)?).context("cannot write the log")?;
+    carry_on(&arguments.log, &mut desk, &[&standing.server])?;
     desk.activate(engine, None, &policy).context("cannot write the log")?;
     let desk = Arc::new(Mutex::new(desk));
     let listening = operator::listen(&arguments.log, &session, Arc::clone(&desk));
@@ -123,12 +123,6 @@ pub fn open_log(dir: &Path, options: Options) -> anyhow::Result<Log> {
         Log::open(dir, options).with_context(|| format!("cannot open the log `{}`", dir.display()))?;
     tell(&recovery);
     Ok(log)
-}
-
-/// The grants that an operator froze under earlier processes of a log, and nobody has thawed.
-pub fn frozen_before(log: &Path) -> anyhow::Result<BTreeSet<String>> {
-    let frozen = Reader::open(&[log]).and_then(|reader| reader.frozen_grants());
-    frozen.with_context(|| format!("cannot tell which grants are frozen in the log `{}`", log.display()))
 }
 
 /// What an earlier process left behind.

@@ -14,8 +14,9 @@ use tollbook_gateway::{Desk, Manner, OnLogFailure, operator};
 use tollbook_log::Options;
 use tollbook_log::redact::Redaction;
 
+use super::carry::carry_on;
 use super::retention;
-use super::run::{frozen_before, open_log};
+use super::run::open_log;
 use super::watch::{SharedDesk, Standing, reload_on_hangup, watch};
 use crate::arguments::serve::Serve;
 
@@ -29,7 +30,8 @@ pub fn run(arguments: &Serve) -> anyhow::Result<ExitCode> {
     let instance = log.instance().to_owned();
     let clock = Box::new(|| jiff::Timestamp::now().as_microsecond());
     let mut desk = Desk::open(log, manner(&config)?, clock).context("cannot write the log")?;
-    desk.keep_frozen(frozen_before(&config.log)?).context("cannot write the log")?;
+    let servers: Vec<&str> = config.servers.keys().map(String::as_str).collect();
+    carry_on(&config.log, &mut desk, &servers)?;
     let desk = Arc::new(Mutex::new(desk));
     let grants = read_grants(file)?;
     let standing = standing(file, &config, &grants);

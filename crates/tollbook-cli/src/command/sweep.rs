@@ -26,7 +26,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut columns = Columns::default();
     each_event(&reader, &mut labels, &mut |read| {
         match read {
-            Read::Instance => columns.begin(),
+            Read::Instance(..) => columns.begin(),
             Read::Event(event, label) => columns.event(event, label),
         }
         Ok(())
@@ -35,7 +35,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if sweep.count(&columns) > 0 {
         each_event(&reader, &mut labels, &mut |read| {
             match read {
-                Read::Instance => sweep.begin(),
+                Read::Instance(instance, lineage) => sweep.begin(instance, lineage),
                 Read::Event(event, label) => sweep.event(event, label),
             }
             Ok(())

@@ -145,7 +145,7 @@ impl Desk {
         }
         let (call_seq, end, result) = (outcome.call_seq, outcome.end, outcome.result_hash);
         if !call.recorded {
-            // Nor is its end; the state ends with the log that is down.
+            // Nor is its end.
             return self.state.settle(call_seq, end, result);
         }
         if let Err(error) = self.append(now_us, Body::Outcome(outcome)) {

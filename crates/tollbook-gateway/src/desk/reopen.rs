@@ -1,7 +1,7 @@
 //! A log that failed is begun anew, and tells how many calls it has missed.
 //!
-//! The new log is an instance of its own, whose counters begin empty, as after a restart: a replay has
-//! nothing else to begin with.
+//! The new log is an instance of its own, which carries on what was counted by then, the calls that were missed among
+//! it. Calls in flight and those that wait for a person are let go, as after a restart.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +23,12 @@ pub(super) struct Gap {
     tried: Option<Instant>,
 }
 
+/// What a log that failed has left.
+pub(super) struct Failed {
+    pub instance: String,
+    pub state: State,
+}
+
 impl Desk {
     /// Begins a new log where this one has failed. Nothing happens where it can't be begun either.
     pub(super) fn mend_log(&mut self) {
@@ -32,14 +38,16 @@ impl Desk {
             return;
         }
         self.gap.tried = Some(Instant::now());
+        let instance = log.instance().to_owned();
         match log.reopen() {
             Ok((log, _)) => {
                 self.log = Some(Arc::new(log));
-                self.state = State::new(super::Bounds::default(), self.manner.seed);
+                let begun = State::new(super::Bounds::default(), self.manner.seed);
+                let failed = Failed { instance, state: std::mem::replace(&mut self.state, begun) };
                 self.held.clear();
                 self.questions.clear();
                 self.gap.opening += 1;
-                if let Err(error) = self.begin().and_then(|()| self.tell_gap(cause)) {
+                if let Err(error) = self.begin(Some(failed)).and_then(|()| self.tell_gap(cause)) {
                     tracing::error!(%error, "the new log failed as well");
                 }
             }

@@ -53,7 +53,7 @@ pub(crate) struct Children {
 pub(crate) struct Child {
     desk: SharedDesk,
     grant: String,
-    pub connection: SharedConnection,
+    connection: SharedConnection,
     input: mpsc::Sender<Vec<u8>>,
     ears: Mutex<Ears>,
 }
@@ -99,10 +99,14 @@ impl Children {
         lock(&self.table).get(session).filter(|child| child.grant == grant && child.is_here()).cloned()
     }
 
-    /// Starts a process for a conversation. None where there are as many as may be.
+    /// The process of a conversation that has none yet: it is started, unless another request has done so meanwhile.
+    /// None where there are as many as may be.
     pub fn start(&self, session: &str, grant: &str, connection: SharedConnection) -> io::Result<Option<Arc<Child>>> {
         self.end_idle();
         let mut table = lock(&self.table);
+        if let Some(child) = table.get(session).filter(|child| child.grant == grant && child.is_here()) {
+            return Ok(Some(Arc::clone(child)));
+        }
         if table.len() >= self.most {
             return Ok(None);
         }

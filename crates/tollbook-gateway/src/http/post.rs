@@ -226,15 +226,9 @@ impl From<'_> {
             return Ok(Conversation { connection: sessions.given(self.name, &self.grant, &id)?, key: id });
         }
         let client = glance.agent.as_deref().unwrap_or_default();
-        let key = sessions.silent(self.name, &self.grant, client)?;
-        // Over HTTP each request stands alone; a process has one connection for all of them.
-        let child = match &self.server.way {
-            Way::Program(children) => children.of(&key, &self.grant),
-            Way::Url(_) => None,
-        };
-        let new = || Arc::new(Mutex::new(Connection::new(self.name, &self.grant, &key)));
-        let connection = child.map_or_else(new, |child| Arc::clone(&child.connection));
-        Ok(Conversation { connection, key })
+        let (key, shared) = sessions.silent(self.name, &self.grant, client)?;
+        let alone = || Arc::new(Mutex::new(Connection::new(self.name, &self.grant, &key)));
+        Ok(Conversation { connection: if program { shared } else { alone() }, key })
     }
 
     /// What the headers say of the frame.

@@ -48,6 +48,8 @@ struct Given {
 
 struct Silent {
     session: String,
+    /// What its process is spoken to through; over HTTP each request stands alone.
+    connection: SharedConnection,
     used: Instant,
 }
 
@@ -89,8 +91,9 @@ impl Sessions {
         Ok(connection)
     }
 
-    /// What the conversation of a client without a session id is called.
-    pub fn silent(&self, server: &str, grant: &str, client: &str) -> Result<String, NoSession> {
+    /// What the conversation of a client without a session id is called, and the connection that its requests to a
+    /// process share.
+    pub fn silent(&self, server: &str, grant: &str, client: &str) -> Result<(String, SharedConnection), NoSession> {
         self.end_idle(false);
         let now = Instant::now();
         let place = (server.to_owned(), grant.to_owned(), client.to_owned());
@@ -98,7 +101,7 @@ impl Sessions {
             && now.duration_since(known.used) < self.idle
         {
             known.used = now;
-            return Ok(known.session.clone());
+            return Ok((known.session.clone(), Arc::clone(&known.connection)));
         }
         if lock(&self.table).silent.len() >= self.most {
             self.end_idle(true);
@@ -109,8 +112,10 @@ impl Sessions {
         }
         table.begun += 1;
         let session = self.hashed(&format!("{grant} {client} {}", table.begun));
-        table.silent.insert(place, Silent { session: session.clone(), used: now });
-        Ok(session)
+        let connection = Arc::new(Mutex::new(Connection::new(server, grant, &session)));
+        let silent = Silent { session: session.clone(), connection: Arc::clone(&connection), used: now };
+        table.silent.insert(place, silent);
+        Ok((session, connection))
     }
 
     /// The client has ended its session.

@@ -2,14 +2,14 @@
 
 use arrow::array::RecordBatch;
 use tollbook_engine::{
-    Activated, Answered, Body, Bounds, End, Event, Frozen, Gap, Hash128, Opened, Outcome, PolicyHash, Pruned, Reset,
-    Snapshot,
+    Activated, Answered, Body, Bounds, Carried, End, Event, Frozen, Gap, Hash128, Opened, Outcome, PolicyHash, Pruned,
+    Reset,
 };
 
 use super::call::CallReader;
 use super::columns::{Table, Texts, Times, Wholes};
 use super::{
-    AnsweredDetail, FrozenDetail, GapDetail, OpenedDetail, PrunedDetail, ResetDetail, RowsError, SnapshotDetail, hex,
+    AnsweredDetail, CarriedDetail, FrozenDetail, GapDetail, OpenedDetail, PrunedDetail, ResetDetail, RowsError, hex,
 };
 use crate::schema::{events, outcomes};
 
@@ -109,11 +109,10 @@ pub(crate) fn other_events(batch: &RecordBatch) -> Result<Vec<Event>, RowsError>
                     let FrozenDetail { frozen, by } = json(&detail, row, seq)?;
                     Body::Frozen(Frozen { grant: grant.required(row, seq)?.to_owned(), frozen, by })
                 }
-                "snapshot" => {
-                    let SnapshotDetail { sha256, bytes } = json(&detail, row, seq)?;
-                    // Both are a SHA-256 in hexadecimal.
-                    let PolicyHash(sha256) = PolicyHash::from_hex(&sha256).ok_or_else(|| detail.wrong(seq, &sha256))?;
-                    Body::Snapshot(Snapshot { sha256, bytes })
+                "carried" => {
+                    let CarriedDetail { from, sha256, replays } = json(&detail, row, seq)?;
+                    let sha256 = hex(&sha256).ok_or_else(|| detail.wrong(seq, &sha256))?;
+                    Body::Carried(Carried { server: server.get(row).map(str::to_owned), from, sha256, replays })
                 }
                 "pruned" => {
                     let PrunedDetail { first_seq, before_us } = json(&detail, row, seq)?;

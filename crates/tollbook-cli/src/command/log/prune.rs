@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use jiff::Timestamp;
-use tollbook_backtest::Fidelity;
+use tollbook_backtest::{Fidelity, Lineage};
 use tollbook_log::prune::{PruneOptions, Pruned, prune};
 use tollbook_log::{Reader, Signer};
 
@@ -55,13 +55,14 @@ pub fn state_at(reader: &Reader, instance: &str, seq: u64) -> anyhow::Result<Opt
         return Ok(None);
     }
     let mut fidelity = Fidelity::default();
-    backtest::begin(reader, &mut fidelity, instance)?;
+    // It is replayed by itself: what it carries on lies beside it.
+    backtest::begin(reader, &mut fidelity, instance, &Lineage::default())?;
     for event in reader.events(instance)? {
         let event = event?;
         if event.seq >= seq {
             break;
         }
-        backtest::take(reader, &mut fidelity, &event)?;
+        backtest::take(reader, &mut fidelity, instance, &event)?;
     }
     if let Some(first) = fidelity.differences.first() {
         let (count, at) = (fidelity.different, first.seq);

@@ -7,6 +7,7 @@ use tollbook_engine::Body;
 use tollbook_log::Reader;
 use tollbook_query::{Backtest, Rejudged};
 
+use crate::command::backtest::lineage;
 use crate::policy::Source;
 
 /// Replays logs under a policy that lies in a file.
@@ -21,8 +22,9 @@ impl Backtest for Replays {
 
 fn replay(name: &str, log: &Reader, tell: &mut dyn FnMut(Rejudged) -> bool) -> anyhow::Result<()> {
     let mut candidate = Candidate::new(Source::read(Path::new(name))?.policy()?)?;
+    let lineage = lineage(log)?;
     for instance in log.instances() {
-        candidate.begin();
+        candidate.begin(instance, &lineage);
         for event in log.events(instance)? {
             let event = event?;
             let (Some(judged), Body::Decision(record)) = (candidate.event(&event), &event.body) else { continue };

@@ -52,9 +52,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut by_tool: BTreeMap<String, u64> = BTreeMap::new();
     each_event(&reader, &mut labels, &mut |read| {
         match read {
-            Read::Instance => {
+            Read::Instance(instance, lineage) => {
                 columns.begin();
-                tried.iter_mut().for_each(|(_, candidate)| candidate.begin());
+                tried.iter_mut().for_each(|(_, candidate)| candidate.begin(instance, lineage));
             }
             Read::Event(event, label) => {
                 columns.event(event, label);
@@ -115,10 +115,11 @@ fn page(data: &Value) -> anyhow::Result<String> {
 
 fn fidelity(reader: &Reader) -> anyhow::Result<Value> {
     let mut fidelity = Fidelity::default();
+    let lineage = backtest::lineage(reader)?;
     for instance in reader.instances() {
-        backtest::begin(reader, &mut fidelity, instance)?;
+        backtest::begin(reader, &mut fidelity, instance, &lineage)?;
         for event in reader.events(instance)? {
-            backtest::take(reader, &mut fidelity, &event?)?;
+            backtest::take(reader, &mut fidelity, instance, &event?)?;
         }
     }
     Ok(match fidelity.share() {

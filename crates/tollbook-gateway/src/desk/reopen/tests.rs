@@ -7,7 +7,7 @@ use super::super::{Connection, End, Manner, OnLogFailure, Step};
 use super::*;
 use crate::headers::Headers;
 
-const POLICY: &str = "default deny\ntool t { limit 3 per day per grant }\n";
+const POLICY: &str = "default deny\ntool t { limit 4 per day per grant }\n";
 
 fn desk(dir: &std::path::Path, on_log_failure: OnLogFailure) -> Desk {
     let policy = tollbook_policy::read("p.toll", POLICY, Target::Native).unwrap().policy;
@@ -58,10 +58,13 @@ fn calls_are_refused_until_the_log_is_back_and_the_gap_is_told() {
     assert_eq!(told(&mut desk, &mut connection, 2, "t"), "- log_unavailable");
     assert_eq!(told(&mut desk, &mut connection, 3, "t"), "- log_unavailable");
     desk.gap.tried = None;
-    assert_eq!(told(&mut desk, &mut connection, 4, "t"), "+ Some(3)", "after opened, activated and gap");
+    assert_eq!(told(&mut desk, &mut connection, 4, "t"), "+ Some(4)", "after opened, carried, activated and gap");
     // The answer to a call of the old log is no event of the new one.
     desk.from_server(&mut connection, br#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#);
-    assert_eq!(told(&mut desk, &mut connection, 5, "t"), "+ Some(4)");
+    assert_eq!(told(&mut desk, &mut connection, 5, "t"), "+ Some(5)");
+    assert_eq!(told(&mut desk, &mut connection, 6, "t"), "+ Some(6)");
+    let refused = told(&mut desk, &mut connection, 7, "t");
+    assert!(refused.contains("[POLICY DENIED]"), "the call of the old log counts in the new one: {refused}");
     desk.close().unwrap();
     let gaps = gaps(dir.path());
     assert_eq!(gaps.len(), 1);
@@ -79,7 +82,7 @@ fn calls_that_may_go_on_are_judged_all_the_same_and_counted() {
     assert_eq!(told(&mut desk, &mut connection, 2, "other"), "- default_deny");
     assert!(desk.goes_on_unrecorded());
     desk.gap.tried = None;
-    assert_eq!(told(&mut desk, &mut connection, 3, "t"), "+ Some(3)");
+    assert_eq!(told(&mut desk, &mut connection, 3, "t"), "+ Some(4)");
     desk.close().unwrap();
     assert_eq!(gaps(dir.path())[0].calls, Some(3));
 }
@@ -97,13 +100,14 @@ fn a_call_of_the_old_log_that_is_not_forwarded_ends_nothing_in_the_new_one() {
         call
     };
     take(&mut desk, &mut early, 1);
-    let old = take(&mut desk, &mut early, 2);
+    take(&mut desk, &mut early, 2);
+    let old = take(&mut desk, &mut early, 3);
     break_log(&desk);
     let new = take(&mut desk, &mut late, 1);
-    assert_eq!(old.seq, new.seq, "after opened, activated and gap");
+    assert_eq!(old.seq, new.seq, "after opened, carried, activated and gap");
     assert!(desk.recorded(old)().is_err() && desk.recorded(new)().is_ok());
     let told = desk.not_forwarded(&mut early, old, End::Unreachable).unwrap();
-    assert!(String::from_utf8(told).unwrap().contains(r#""id":2"#));
+    assert!(String::from_utf8(told).unwrap().contains(r#""id":3"#));
     assert_eq!(desk.state.in_flight(), 1, "the new call is still open");
 }
 
@@ -125,7 +129,7 @@ fn calls_that_go_on_unrecorded_are_told_apart() {
         desk.from_server(&mut connection, answer.as_bytes());
     }
     desk.gap.tried = None;
-    assert_eq!(told(&mut desk, &mut connection, 7, "t"), "+ Some(3)");
+    assert_eq!(told(&mut desk, &mut connection, 7, "t"), "+ Some(4)");
     desk.close().unwrap();
     assert_eq!(gaps(dir.path())[0].calls, Some(6));
 }
