@@ -75,7 +75,7 @@ fn append(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// `fsync` with one caller and with 64, beside a sync of as many bytes with nothing around it.
+/// `fsync` with one caller and with 64, threads and tasks, beside a sync of as many bytes with nothing around it.
 fn fsync(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("fsync");
     group.sample_size(10).warm_up_time(Duration::from_secs(1)).throughput(Throughput::Elements(1));
@@ -88,7 +88,7 @@ fn fsync(criterion: &mut Criterion) {
         });
     });
     for callers in [1, 64] {
-        group.bench_function(format!("{callers} callers"), |bencher| {
+        group.bench_function(format!("{callers} threads"), |bencher| {
             bencher.iter_custom(|times| {
                 let dir = dir();
                 let log = open(dir.path(), Durability::Fsync, None);
@@ -101,7 +101,7 @@ fn fsync(criterion: &mut Criterion) {
                             let mut traffic = Traffic::new(caller);
                             for _ in 0..each {
                                 let (ts_us, body) = call(&mut traffic);
-                                log.wait_recorded(log.append(ts_us, body).unwrap()).unwrap();
+                                log.recorded(log.append(ts_us, body).unwrap()).wait().unwrap();
                             }
                         });
                     }
@@ -110,6 +110,33 @@ fn fsync(criterion: &mut Criterion) {
             });
         });
     }
+    // As in the gateway over HTTP: callers are tasks, which cost no thread to wake.
+    group.bench_function("64 tasks", |bencher| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+        bencher.iter_custom(|times| {
+            let dir = dir();
+            let log = Arc::new(open(dir.path(), Durability::Fsync, None));
+            let each = times.div_ceil(64);
+            let start = Instant::now();
+            runtime.block_on(async {
+                let callers = (0..64).map(|caller| {
+                    let log = Arc::clone(&log);
+                    tokio::spawn(async move {
+                        let mut traffic = Traffic::new(caller);
+                        for _ in 0..each {
+                            let (ts_us, body) = call(&mut traffic);
+                            let seq = log.append(ts_us, body).unwrap();
+                            log.recorded(seq).await.unwrap();
+                        }
+                    })
+                });
+                for caller in callers.collect::<Vec<_>>() {
+                    caller.await.unwrap();
+                }
+            });
+            start.elapsed().mul_f64(times as f64 / (each * 64) as f64)
+        });
+    });
     group.finish();
 }
 

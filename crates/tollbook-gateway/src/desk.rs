@@ -20,7 +20,7 @@ use tollbook_engine::{
     PolicyHash, Reason, Record, RecordedArgs, State, Verdict,
 };
 use tollbook_log::redact::Redaction;
-use tollbook_log::{AppendError, CloseError, DiskError, Log, PolicyError};
+use tollbook_log::{AppendError, CloseError, DiskError, Log, PolicyError, Recorded};
 use tollbook_policy::Policy;
 
 use crate::frame::{Asked, CallFrame, Refused, RequestId, Said, exact_arguments, read, said, trace_id};
@@ -267,22 +267,14 @@ impl Desk {
         self.manner.waits_for_sync
     }
 
-    /// [`Desk::recorded`], where there is anything to wait for.
-    pub(crate) fn sync_to_wait_for(&self, call: Ticket) -> Option<impl FnOnce() -> Result<(), AppendError> + use<>> {
-        self.manner.waits_for_sync.then(|| self.recorded(call))
-    }
-
-    /// Waits until a record is what the log's durability promises. Not to be called under a lock: that is
-    /// what lets one sync serve many calls.
-    pub(crate) fn recorded(&self, call: Ticket) -> impl FnOnce() -> Result<(), AppendError> + use<> {
-        let log = self.log.clone();
-        let begun_anew = call.opening != self.gap.opening;
-        move || match log {
-            _ if !call.recorded => Ok(()),
-            Some(_) if begun_anew => Err(AppendError::Failed("the log that has the record failed".to_owned())),
-            Some(log) => log.wait_recorded(call.seq),
-            None => Ok(()),
-        }
+    /// A record on its way to what the log's durability promises; none where there is nothing to wait for. Not to be
+    /// waited for under a lock: that is what lets one sync serve many calls.
+    pub(crate) fn recorded(&self, call: Ticket) -> Option<Result<Recorded, AppendError>> {
+        let log = self.log.as_ref().filter(|_| self.manner.waits_for_sync && call.recorded)?;
+        Some(match call.opening == self.gap.opening {
+            true => Ok(log.recorded(call.seq)),
+            false => Err(AppendError::Failed("the log that has the record failed".to_owned())),
+        })
     }
 
     /// Seals the log. Every call that still comes is refused.

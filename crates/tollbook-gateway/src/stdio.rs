@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
+use tollbook_log::Recorded;
 
 use crate::desk::{Connection, Desk, End, Step, Ticket, lock};
 use crate::headers::Headers;
@@ -209,7 +210,7 @@ impl Relay {
         let mut unsafe_ones = Vec::new();
         for (call, place) in calls.iter().rev() {
             let recorded = lock(&self.desk).recorded(*call);
-            if let Err(error) = recorded()
+            if let Some(Err(error)) = recorded.map(|recorded| recorded.and_then(Recorded::wait))
                 && !lock(&self.desk).goes_on_unrecorded()
             {
                 tracing::error!(%error, seq = call.seq, "a call was not forwarded because its record is not safe");

@@ -76,5 +76,6 @@ pub use recovery::{RecoveredSegment, Recovery, RecoveryError, SetAside};
 pub use rows::RowsError;
 pub use seal::SealError;
 pub use writer::{
-    AppendError, BUFFER_BYTES_MAX, Clock, CloseError, Durability, FileSeam, Log, OpenError, Options, SYNC_WITHIN_MS,
+    AppendError, BUFFER_BYTES_MAX, Clock, CloseError, Durability, FileSeam, Log, OpenError, Options, Recorded,
+    SYNC_WITHIN_MS,
 };

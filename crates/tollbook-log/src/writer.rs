@@ -10,11 +10,13 @@
 
 mod heads;
 mod sync;
+mod wait;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle, Thread};
+use std::task::Waker;
+use std::thread::JoinHandle;
 
 use tollbook_engine::{Body, Event, PolicyHash};
 
@@ -26,11 +28,12 @@ use crate::recovery::{self, Recovery, RecoveryError};
 use crate::seal::{self, SealError};
 use crate::segment;
 use heads::Heads;
+pub use wait::Recorded;
 
 /// What "recorded" means once [`Log::append`] has returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
-    /// On stable storage once [`Log::wait_recorded`] has returned: survives a power cut.
+    /// On stable storage once [`Log::recorded`] is ready has returned: survives a power cut.
     Fsync,
     /// Handed to the operating system once [`Log::append`] has returned, and synced within
     /// [`SYNC_WITHIN_MS`]: survives a killed process, and loses that much to a power cut.
@@ -188,7 +191,7 @@ struct State {
     synced_seq: u64,
     sync_wanted: bool,
     /// Who waits until which event is synced.
-    waiting: Vec<(u64, Thread)>,
+    waiting: Vec<(u64, Waker)>,
     failure: Option<String>,
     closing: bool,
     /// None without a signer.
@@ -312,13 +315,11 @@ impl Log {
         Ok(seq)
     }
 
-    /// Returns once the event is as durable as [`Options::durability`] says: with [`Durability::Fsync`] that
-    /// means waiting for the next sync, with the others it is so already. Blocks.
-    ///
-    /// # Errors
-    /// Where the log failed before, so that the event may be lost.
-    pub fn wait_recorded(&self, seq: u64) -> Result<(), AppendError> {
-        if self.shared.options.durability == Durability::Fsync { self.wait_synced(seq) } else { Ok(()) }
+    /// Ready once the event is as durable as [`Options::durability`] says: with [`Durability::Fsync`] that means
+    /// waiting for the next sync, with the others it is so already. An error where the log failed before, so that
+    /// the event may be lost.
+    pub fn recorded(&self, seq: u64) -> Recorded {
+        Recorded { shared: Arc::clone(&self.shared), seq }
     }
 
     /// Returns once the event is on stable storage, whatever the durability. One sync serves all that wait.
@@ -327,27 +328,7 @@ impl Log {
     /// # Errors
     /// Where the log failed before, so that the event may be lost.
     pub fn wait_synced(&self, seq: u64) -> Result<(), AppendError> {
-        let mut state = self.shared.lock();
-        if seq >= state.next_seq {
-            return Err(AppendError::NotAppended(seq));
-        }
-        if state.synced_seq > seq {
-            return Ok(());
-        }
-        state.usable()?;
-        state.waiting.push((seq, thread::current()));
-        if !std::mem::replace(&mut state.sync_wanted, true) {
-            self.shared.wake.notify_one();
-        }
-        drop(state);
-        loop {
-            thread::park();
-            if self.shared.synced.load(Ordering::Acquire) > seq {
-                return Ok(());
-            }
-            // The log has failed, or whoever woke this thread meant something else.
-            self.shared.lock().usable()?;
-        }
+        self.shared.wait_synced(seq)
     }
 
     /// All events with a smaller sequence number are on stable storage. Doesn't block.
@@ -473,20 +454,6 @@ impl Drop for Log {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Tells those that wait what was synced, or that the log has failed.
-    fn tell(&self, state: &mut State) {
-        self.told(state).into_iter().for_each(|thread| thread.unpark());
-    }
-
-    /// Those that need wait no longer, once they are woken.
-    fn told(&self, state: &mut State) -> Vec<Thread> {
-        let (failed, synced) = (state.failure.is_some(), state.synced_seq);
-        self.synced.store(synced, Ordering::Release);
-        self.progress.notify_all();
-        let waiting = state.waiting.extract_if(.., |(seq, _)| failed || *seq < synced);
-        waiting.map(|(_, thread)| thread).collect()
     }
 
     /// Goes on in a new segment where the open one is full or old.

@@ -93,10 +93,12 @@ impl Children {
         Self { desk, program, most, idle, answer_bytes_max, table: Mutex::default() }
     }
 
-    /// The process of a conversation; none where it has none, or it is another grant's.
+    /// The process of a conversation, which isn't idle from now on; none where it has none, or it is another grant's.
     pub fn of(&self, session: &str, grant: &str) -> Option<Arc<Child>> {
         self.end_idle();
-        lock(&self.table).get(session).filter(|child| child.grant == grant && child.is_here()).cloned()
+        let child = lock(&self.table).get(session).filter(|child| child.grant == grant && child.is_here()).cloned()?;
+        lock(&child.ears).used = Some(Instant::now());
+        Some(child)
     }
 
     /// The process of a conversation that has none yet: it is started, unless another request has done so meanwhile.
@@ -289,7 +291,10 @@ impl Child {
 
     /// The client has gone for good: the process' input ends, and so does it.
     fn hung_up(&self) {
-        lock(&self.ears).gone = true;
+        // Of one that has ended by itself nothing is open, and another may have its connection by now.
+        if std::mem::replace(&mut lock(&self.ears).gone, true) {
+            return;
+        }
         lock(&self.desk).client_gone(&mut lock(&self.connection));
         let _ = self.input.try_send(Vec::new());
     }

@@ -227,8 +227,16 @@ impl From<'_> {
         }
         let client = glance.agent.as_deref().unwrap_or_default();
         let (key, shared) = sessions.silent(self.name, &self.grant, client)?;
-        let alone = || Arc::new(Mutex::new(Connection::new(self.name, &self.grant, &key)));
-        Ok(Conversation { connection: if program { shared } else { alone() }, key })
+        let connection = match &self.server.way {
+            Way::Program(children) => {
+                // A process that has been idle for too long ends before the call is pending, or stays for it.
+                children.of(&key, &self.grant);
+                shared
+            }
+            // Over HTTP each request stands alone.
+            Way::Url(_) => Arc::new(Mutex::new(Connection::new(self.name, &self.grant, &key))),
+        };
+        Ok(Conversation { connection, key })
     }
 
     /// What the headers say of the frame.
@@ -319,8 +327,11 @@ pub(super) async fn not_safely_recorded(
     call: Ticket,
 ) -> Option<Vec<u8>> {
     // Without a sync to wait for, it is what it is to be once it was taken.
-    let recorded = lock(desk).sync_to_wait_for(call)?;
-    let safe = tokio::task::spawn_blocking(recorded).await.is_ok_and(|safe| safe.is_ok());
+    let recorded = lock(desk).recorded(call)?;
+    let safe = match recorded {
+        Ok(recorded) => recorded.await.is_ok(),
+        Err(_) => false,
+    };
     let mut desk = lock(desk);
     if safe || desk.goes_on_unrecorded() {
         return None;

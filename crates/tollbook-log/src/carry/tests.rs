@@ -19,7 +19,9 @@ fn carried(log: &Log, seq: u64, server: Option<&str>, from: &[&str]) {
 fn ended(dir: &Path, left: Option<&[u8]>) -> String {
     let log = open(dir);
     log.append(1, decided("a")).unwrap();
-    left.map(|state| log.leave(1, state).unwrap());
+    if let Some(state) = left {
+        log.leave(1, state).unwrap();
+    }
     let name = log.instance().to_owned();
     log.close().unwrap();
     name

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::{Arc, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ fn sync_once<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>) -> MutexG
     let told = shared.told(&mut state);
     drop(state);
     // Whoever is woken appends next, and needs the lock for it.
-    told.into_iter().for_each(|thread| thread.unpark());
+    told.into_iter().for_each(Waker::wake);
     shared.lock()
 }
 

@@ -219,10 +219,10 @@ fn a_failed_sync_poisons_the_log_and_wakes_who_waits() {
     let seam = Seam::default();
     let log = open(dir.path(), seam.options(Durability::Fsync));
     let first = log.append(NOW, decided("a")).unwrap();
-    log.wait_recorded(first).expect("synced");
+    log.recorded(first).wait().expect("synced");
     seam.syncs.store(true, Ordering::SeqCst);
     let second = log.append(NOW, decided("b")).unwrap();
-    let error = log.wait_recorded(second).unwrap_err();
+    let error = log.recorded(second).wait().unwrap_err();
     assert!(error.to_string().contains("the disk is gone"), "{error}");
     seam.syncs.store(false, Ordering::SeqCst);
     assert_eq!(log.append(NOW, decided("c")), Err(error));
@@ -239,7 +239,7 @@ fn one_sync_serves_all_that_wait() {
             scope.spawn(|| {
                 for _ in 0..50 {
                     let seq = log.append(NOW, decided("a")).unwrap();
-                    log.wait_recorded(seq).unwrap();
+                    log.recorded(seq).wait().unwrap();
                     assert!(log.synced_below() > seq);
                 }
             });
@@ -249,6 +249,31 @@ fn one_sync_serves_all_that_wait() {
     assert!(syncs < 400, "{syncs} syncs for 400 calls");
     log.close().unwrap();
     assert_eq!(seqs(dir.path()), (0..400).collect::<Vec<_>>());
+}
+
+/// A task costs less to wake than a thread, and is woken all the same where the log fails.
+#[tokio::test]
+async fn tasks_wait_as_threads_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let seam = Seam::default();
+    let log = Arc::new(open(dir.path(), seam.options(Durability::Fsync)));
+    let started = seam.synced.load(Ordering::SeqCst);
+    let one = |log: Arc<Log>| async move {
+        for _ in 0..50 {
+            let seq = log.append(NOW, decided("a")).unwrap();
+            log.recorded(seq).await.unwrap();
+            assert!(log.synced_below() > seq);
+        }
+    };
+    let tasks: Vec<_> = (0..8).map(|_| tokio::spawn(one(Arc::clone(&log)))).collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let syncs = seam.synced.load(Ordering::SeqCst) - started;
+    assert!(syncs < 400, "{syncs} syncs for 400 calls");
+    seam.syncs.store(true, Ordering::SeqCst);
+    let last = log.append(NOW, decided("b")).unwrap();
+    assert!(log.recorded(last).await.unwrap_err().to_string().contains("the disk is gone"));
 }
 
 #[test]
