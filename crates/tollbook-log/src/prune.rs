@@ -33,6 +33,9 @@ use crate::verify;
 /// Directory of the states that replays begin with.
 pub(crate) const SNAPSHOTS_DIR: &str = "snapshots";
 
+/// Why the instance of another process that lives is left alone.
+pub const IS_RECORDING: &str = "it is recording";
+
 /// How a log is pruned.
 #[derive(Debug, Clone)]
 pub struct PruneOptions {
@@ -117,10 +120,11 @@ pub struct Own<'a> {
     pub tell: &'a mut dyn FnMut(PrunedEvent) -> Result<(), String>,
 }
 
-/// Takes the oldest ranges out of each instance that isn't recording, and out of the caller's own.
+/// Takes the oldest ranges out of each instance that isn't recording, and out of the caller's own. An instance whose
+/// records can't be read, aren't those that were sealed or don't give a state is left alone.
 ///
 /// # Errors
-/// Where the log can't be read or written, or what would go isn't what was sealed.
+/// Where the log can't be written.
 pub fn prune(
     log: &Path,
     options: &PruneOptions,
@@ -137,7 +141,7 @@ pub fn prune(
     for name in manifest::instances(log)? {
         let pruning = Pruning { log, options, instance: &name };
         if let Some(own) = own.as_mut().filter(|own| own.instance == name) {
-            pruning.run(Some(own), state_at, &mut done)?;
+            pruning.run_alone(Some(own), state_at, &mut done)?;
             continue;
         }
         let claim = {
@@ -145,10 +149,10 @@ pub fn prune(
             Claim::take(log, &name)?
         };
         let Some(claim) = claim else {
-            done.left.push((name, "it is recording".to_owned()));
+            done.left.push((name, IS_RECORDING.to_owned()));
             continue;
         };
-        let pruned = pruning.run(None, state_at, &mut done);
+        let pruned = pruning.run_alone(None, state_at, &mut done);
         claim.end()?;
         pruned?;
     }
@@ -162,6 +166,23 @@ struct Pruning<'a> {
 }
 
 impl Pruning<'_> {
+    /// An instance whose records aren't what they should be is left alone, and the others go on.
+    fn run_alone(
+        &self,
+        own: Option<&mut Own<'_>>,
+        state_at: &mut StateAt<'_>,
+        done: &mut Pruned,
+    ) -> Result<(), PruneError> {
+        match self.run(own, state_at, done) {
+            Err(error @ (PruneError::Changed { .. } | PruneError::State { .. } | PruneError::Read(_))) => {
+                let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
+                done.left.push((self.instance.to_owned(), format!("{error}{}", source.unwrap_or_default())));
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
     fn run(&self, own: Option<&mut Own<'_>>, state_at: &mut StateAt<'_>, done: &mut Pruned) -> Result<(), PruneError> {
         let Some(manifest) = Manifest::load(self.log, self.instance)? else { return Ok(()) };
         let signer = self.options.signer.as_ref();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tollbook_log::Signer;
-use tollbook_log::prune::{Own, PruneOptions, Pruned, prune};
+use tollbook_log::prune::{IS_RECORDING, Own, PruneOptions, Pruned, prune};
 
 use super::log::prune::state_at;
 use super::watch::SharedDesk;
@@ -87,5 +87,8 @@ impl Retention {
 fn tell(pruned: &Pruned) {
     for (instance, first_left) in &pruned.pruned {
         eprintln!("removed the events of {instance} before {first_left}, which were older than the log is kept");
+    }
+    for (instance, why) in pruned.left.iter().filter(|(_, why)| why != IS_RECORDING) {
+        eprintln!("warning: the old events of {instance} stay: {why}");
     }
 }
