@@ -1,8 +1,8 @@
 //! One file for each command.
 
 pub mod backtest;
-#[cfg(feature = "query")]
 mod carry;
+#[cfg(feature = "query")]
 mod categories;
 mod check;
 mod check_config;
