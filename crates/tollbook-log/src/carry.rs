@@ -8,14 +8,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use tollbook_engine::{Body, Carried, Event, Frozen};
 
 use crate::disk::{self, DiskError};
 use crate::manifest::Manifest;
-use crate::prune::{SNAPSHOTS_DIR, snapshot_path};
+use crate::prune::{SNAPSHOTS_DIR, snapshot_within};
 use crate::reader::{ReadError, Reader};
 use crate::writer::Log;
 
@@ -74,7 +74,7 @@ impl Log {
     /// # Errors
     /// Where it can't be written.
     pub fn keep_carried(&self, seq: u64, state: &[u8]) -> Result<[u8; 32], DiskError> {
-        disk::write_whole(&carried_path(self.dir(), self.instance(), seq), self.instance(), state)?;
+        disk::write_whole(&self.dir().join(carried_within(self.instance(), seq)), self.instance(), state)?;
         Ok(Sha256::digest(state).into())
     }
 
@@ -83,7 +83,7 @@ impl Log {
     /// # Errors
     /// Where it can't be written; then a replay gives it.
     pub fn leave(&self, next_seq: u64, state: &[u8]) -> Result<(), DiskError> {
-        disk::write_whole(&left_path(self.dir(), self.instance(), next_seq), self.instance(), state)
+        disk::write_whole(&self.dir().join(left_within(self.instance(), next_seq)), self.instance(), state)
     }
 }
 
@@ -117,12 +117,13 @@ impl Reader {
     /// # Errors
     /// Where it can't be read, or isn't as it was.
     pub fn carried(&self, instance: &str, seq: u64, carried: &Carried) -> Result<Option<Vec<u8>>, ReadError> {
-        let path = carried_path(self.dir_of(instance)?, instance, seq);
-        match disk::read_if_there(&path)? {
+        let (store, within) = (self.store_of(instance)?, carried_within(instance, seq));
+        match store.read(&within)? {
             Some(bytes) if disk::sha256_of(&bytes) != disk::hex(&carried.sha256) => {
-                Err(ReadError::DamagedFile { path, what: "its SHA-256 isn't that of the event".to_owned() })
+                let (path, what) = (store.shown().join(within), "its SHA-256 isn't that of the event".to_owned());
+                Err(ReadError::DamagedFile { path, what })
             }
-            read => Ok(read),
+            read => Ok(read.map(Vec::from)),
         }
     }
 
@@ -131,20 +132,19 @@ impl Reader {
     /// # Errors
     /// Where it can't be read.
     pub fn left(&self, instance: &str) -> Result<Option<Vec<u8>>, ReadError> {
-        let dir = self.dir_of(instance)?;
         let next_seq = self.manifests().find(|manifest| manifest.instance == instance).map_or(0, Manifest::next_seq);
-        Ok(disk::read_if_there(&left_path(dir, instance, next_seq))?)
+        Ok(self.store_of(instance)?.read(&left_within(instance, next_seq))?.map(Vec::from))
     }
 }
 
-/// The state that event `seq` of an instance carries on.
-pub(crate) fn carried_path(log: &Path, instance: &str, seq: u64) -> PathBuf {
-    snapshot_path(log, instance, seq).with_added_extension("carried")
+/// Where the state lies in a log that event `seq` of an instance carries on.
+fn carried_within(instance: &str, seq: u64) -> String {
+    format!("{}.carried", snapshot_within(instance, seq))
 }
 
-/// What an instance had counted when it ended, its next event being `next_seq`.
-pub(crate) fn left_path(log: &Path, instance: &str, next_seq: u64) -> PathBuf {
-    snapshot_path(log, instance, next_seq).with_added_extension("left")
+/// Where that lies which an instance had counted when it ended, its next event being `next_seq`.
+fn left_within(instance: &str, next_seq: u64) -> String {
+    format!("{}.left", snapshot_within(instance, next_seq))
 }
 
 /// The states of an instance that nobody asks for once its events before `first_seq` are gone, as paths in the log:

@@ -23,6 +23,7 @@ use crate::key::Signer;
 use crate::manifest::{self, Manifest, ManifestError, RetiredFile, SealedRange};
 use crate::reader::{Events, ReadError};
 use crate::seal::{self, SealError};
+use crate::store::Store;
 use crate::tree::Tree;
 
 /// Records in memory at which a range is ended, in bytes.
@@ -171,7 +172,8 @@ impl Compaction<'_> {
     fn read(&self, range: &SealedRange) -> Result<Vec<Vec<u8>>, CompactError> {
         let mut alone = Manifest::new(self.instance);
         alone.ranges.push(range.clone());
-        let events = Events::new(self.log, &alone, Vec::new());
+        let store = Store::local(self.log)?;
+        let events = Events::new(&store, &alone, Vec::new());
         let records = events.map(|event| Ok(event?.to_bytes())).collect::<Result<Vec<_>, ReadError>>()?;
         let root = disk::hex(&Tree::of(records.iter().map(Vec::as_slice)).root());
         if range.root.as_ref().is_some_and(|expected| *expected != root) {

@@ -95,19 +95,29 @@ pub(crate) struct SegmentName {
 }
 
 pub(crate) fn segment_path(log: &Path, instance: &str, number: u64) -> PathBuf {
-    log.join(OPEN_DIR).join(format!("{instance}.{number}{SEGMENT}"))
+    log.join(segment_within(instance, number))
+}
+
+/// Where an open segment lies in a log.
+pub(crate) fn segment_within(instance: &str, number: u64) -> String {
+    format!("{OPEN_DIR}/{instance}.{number}{SEGMENT}")
 }
 
 /// The open segments, by instance and number.
 pub(crate) fn segments(log: &Path) -> Result<Vec<SegmentName>, DiskError> {
+    Ok(segments_named(log, disk::names(&log.join(OPEN_DIR))?))
+}
+
+/// The open segments among the files of these names.
+pub(crate) fn segments_named(log: &Path, names: Vec<String>) -> Vec<SegmentName> {
     let dir = log.join(OPEN_DIR);
     let named = |name: String| {
         let (instance, number) = name.strip_suffix(SEGMENT)?.rsplit_once('.')?;
         Some(SegmentName { instance: instance.to_owned(), number: number.parse().ok()?, path: dir.join(&name) })
     };
-    let mut segments: Vec<_> = disk::names(&dir)?.into_iter().filter_map(named).collect();
+    let mut segments: Vec<_> = names.into_iter().filter_map(named).collect();
     segments.sort_unstable();
-    Ok(segments)
+    segments
 }
 
 /// Instances that left a lock's file, sorted.

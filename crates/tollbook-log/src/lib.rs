@@ -53,6 +53,7 @@ mod reader;
 mod recovery;
 mod rows;
 mod seal;
+mod store;
 mod threads;
 mod tree;
 mod writer;
@@ -75,6 +76,7 @@ pub use reader::{Events, ReadError, Reader};
 pub use recovery::{RecoveredSegment, Recovery, RecoveryError, SetAside};
 pub use rows::RowsError;
 pub use seal::SealError;
+pub use store::Store;
 pub use writer::{
     AppendError, BUFFER_BYTES_MAX, Clock, CloseError, Durability, FileSeam, Log, OpenError, Options, Recorded,
     SYNC_WITHIN_MS,

@@ -203,16 +203,21 @@ impl Manifest {
     /// Reads the manifest of an instance; none where it has sealed nothing.
     pub(crate) fn load(log: &Path, instance: &str) -> Result<Option<Self>, ManifestError> {
         let path = path(log, instance);
-        let Some(bytes) = disk::read_if_there(&path)? else { return Ok(None) };
+        let bytes = disk::read_if_there(&path)?;
+        bytes.map(|bytes| Self::read(path, &bytes, instance)).transpose()
+    }
+
+    /// Reads the manifest of an instance from the bytes of its file.
+    pub(crate) fn read(path: PathBuf, bytes: &[u8], instance: &str) -> Result<Self, ManifestError> {
         let malformed = |source| ManifestError::Malformed { path: path.clone(), source };
-        let Versioned { format } = serde_json::from_slice(&bytes).map_err(malformed)?;
+        let Versioned { format } = serde_json::from_slice(bytes).map_err(malformed)?;
         if format > FORMAT {
             return Err(ManifestError::Newer { path, found: format });
         }
-        let manifest: Self = serde_json::from_slice(&bytes).map_err(malformed)?;
+        let manifest: Self = serde_json::from_slice(bytes).map_err(malformed)?;
         match manifest.fault(instance) {
             Some(what) => Err(ManifestError::Damaged { path, what }),
-            None => Ok(Some(manifest)),
+            None => Ok(manifest),
         }
     }
 
@@ -294,7 +299,12 @@ impl PrunedRange {
 }
 
 pub(crate) fn path(log: &Path, instance: &str) -> PathBuf {
-    log.join(DIR).join(format!("{instance}.json"))
+    log.join(within(instance))
+}
+
+/// Where the manifest of an instance lies in a log.
+pub(crate) fn within(instance: &str) -> String {
+    format!("{DIR}/{instance}.json")
 }
 
 fn stays_inside(path: &str) -> bool {
@@ -313,8 +323,12 @@ pub(crate) fn lock(log: &Path) -> Result<File, DiskError> {
 
 /// Instances that have a manifest, sorted.
 pub(crate) fn instances(log: &Path) -> Result<Vec<String>, DiskError> {
-    let names = disk::names(&log.join(DIR))?;
-    Ok(names.iter().filter_map(|name| name.strip_suffix(".json")).map(str::to_owned).collect())
+    Ok(disk::names(&log.join(DIR))?.iter().filter_map(|name| instance_of(name)).map(str::to_owned).collect())
+}
+
+/// The instance whose manifest a file of this name is.
+pub(crate) fn instance_of(name: &str) -> Option<&str> {
+    name.strip_suffix(".json")
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::path::Path;
 use tollbook_engine::PolicyHash;
 
 use crate::disk::{self, DiskError};
+use crate::store::Store;
 
 /// Why a policy can't be kept or read.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +38,7 @@ pub enum PolicyError {
 /// Where the text isn't what the hash names, or can't be written.
 pub(crate) fn store(log: &Path, instance: &str, hash: PolicyHash, json: &str) -> Result<(), PolicyError> {
     check(hash, json)?;
-    let path = path(log, hash);
+    let path = log.join(within(hash));
     let kept = disk::read_if_there(&path)?;
     if kept.is_some_and(|kept| kept == json.as_bytes()) {
         return Ok(());
@@ -46,9 +47,9 @@ pub(crate) fn store(log: &Path, instance: &str, hash: PolicyHash, json: &str) ->
 }
 
 /// Reads a policy and checks it.
-pub(crate) fn read(log: &Path, hash: PolicyHash) -> Result<String, PolicyError> {
-    let bytes = disk::read_if_there(&path(log, hash))?.ok_or(PolicyError::Missing(hash))?;
-    let json = String::from_utf8(bytes).map_err(|_| PolicyError::NotText(hash))?;
+pub(crate) fn read(log: &Store, hash: PolicyHash) -> Result<String, PolicyError> {
+    let bytes = log.read(&within(hash))?.ok_or(PolicyError::Missing(hash))?;
+    let json = String::from_utf8(bytes.into()).map_err(|_| PolicyError::NotText(hash))?;
     check(hash, &json)?;
     Ok(json)
 }
@@ -58,6 +59,7 @@ fn check(expected: PolicyHash, json: &str) -> Result<(), PolicyError> {
     if found == expected { Ok(()) } else { Err(PolicyError::Damaged { expected, found }) }
 }
 
-fn path(log: &Path, hash: PolicyHash) -> std::path::PathBuf {
-    log.join("policies").join(format!("{hash}.json"))
+/// Where a policy lies in a log.
+fn within(hash: PolicyHash) -> String {
+    format!("policies/{hash}.json")
 }

@@ -27,6 +27,7 @@ use crate::key::Signer;
 use crate::manifest::{self, Manifest, ManifestError, PrunedRange, RetiredFile, SealedRange};
 use crate::reader::{Leaves, ReadError, Reader, last_us};
 use crate::seal::{self, SealError};
+use crate::store::Store;
 use crate::tree::Tree;
 use crate::verify;
 
@@ -222,12 +223,13 @@ impl Pruning<'_> {
 
     /// The ranges whose events all happened before.
     fn going<'m>(&self, manifest: &'m Manifest) -> Result<&'m [SealedRange], PruneError> {
+        let store = Store::local(self.log)?;
         let mut count = 0;
         for range in &manifest.ranges {
             let mut last = None;
             for file in &range.files {
                 // Without a time nobody knows.
-                last = last.max(Some(last_us(self.log, file)?.unwrap_or(i64::MAX)));
+                last = last.max(Some(last_us(&store, file)?.unwrap_or(i64::MAX)));
             }
             if last.is_none_or(|last| last >= self.options.before_us) {
                 break;
@@ -242,12 +244,12 @@ impl Pruning<'_> {
 
     /// The tree over all that goes, and what went before; none where records are missing.
     fn tree(&self, manifest: &Manifest, going: &[SealedRange]) -> Result<Option<Tree>, PruneError> {
-        let mut tree = manifest.pruned_tree();
+        let (store, mut tree) = (Store::local(self.log)?, manifest.pruned_tree());
         for range in going {
             let mut alone = Manifest::new(self.instance);
             alone.ranges.push(range.clone());
             let mut own = Tree::default();
-            for leaf in Leaves::new(self.log, &alone, Vec::new()) {
+            for leaf in Leaves::new(&store, &alone, Vec::new()) {
                 let (seq, leaf) = leaf?;
                 if seq != tree.size() {
                     return Ok(None);
@@ -332,7 +334,12 @@ impl Pruning<'_> {
 
 /// Where the state before an event is kept.
 pub(crate) fn snapshot_path(log: &Path, instance: &str, seq: u64) -> PathBuf {
-    log.join(SNAPSHOTS_DIR).join(format!("{instance}-{seq}"))
+    log.join(snapshot_within(instance, seq))
+}
+
+/// The same, as a path in the log.
+pub(crate) fn snapshot_within(instance: &str, seq: u64) -> String {
+    format!("{SNAPSHOTS_DIR}/{instance}-{seq}")
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@
 mod events;
 mod leaves;
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
+use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::statistics::Statistics;
@@ -26,6 +26,7 @@ use crate::prune;
 use crate::rows::{self, CallEvent, RowsError};
 use crate::schema::{self, Kind};
 use crate::segment::{self, HeaderError, SegmentEnd};
+use crate::store::Store;
 
 pub use events::Events;
 pub(crate) use events::sound;
@@ -106,13 +107,13 @@ pub enum ReadError {
 /// A snapshot of one log, or of several.
 #[derive(Debug)]
 pub struct Reader {
-    dirs: Vec<PathBuf>,
+    stores: Vec<Store>,
     instances: Vec<Instance>,
 }
 
 #[derive(Debug)]
 struct Instance {
-    dir: PathBuf,
+    store: Store,
     manifest: Manifest,
     segments: Vec<OpenSegment>,
 }
@@ -120,7 +121,7 @@ struct Instance {
 #[derive(Debug)]
 struct OpenSegment {
     path: PathBuf,
-    bytes: Vec<u8>,
+    bytes: Bytes,
 }
 
 impl Reader {
@@ -131,22 +132,34 @@ impl Reader {
     /// # Errors
     /// Where a directory holds no log, or something in it can't be read.
     pub fn open<P: AsRef<Path>>(dirs: &[P]) -> Result<Self, ReadError> {
-        let dirs: Vec<PathBuf> = dirs.iter().map(|dir| dir.as_ref().to_owned()).collect();
-        let mut instances = Vec::new();
-        for dir in &dirs {
-            let is_log = dir.join(instance::OPEN_DIR).is_dir() || dir.join(manifest::DIR).is_dir();
-            if !is_log {
-                return Err(ReadError::NoLog(dir.clone()));
+        let mut stores = Vec::with_capacity(dirs.len());
+        for dir in dirs.iter().map(AsRef::as_ref) {
+            if !dir.join(instance::OPEN_DIR).is_dir() && !dir.join(manifest::DIR).is_dir() {
+                return Err(ReadError::NoLog(dir.to_owned()));
             }
-            instances.extend(snapshot(dir)?);
+            stores.push(Store::local(dir)?);
+        }
+        Self::at(stores)
+    }
+
+    /// Takes a snapshot of logs, wherever they are.
+    ///
+    /// # Errors
+    /// Where something in them can't be read.
+    pub fn at(stores: Vec<Store>) -> Result<Self, ReadError> {
+        let mut instances = Vec::new();
+        for store in &stores {
+            instances.extend(snapshot_of(store, |_| true)?);
         }
         instances.sort_by(|a, b| a.manifest.instance.cmp(&b.manifest.instance));
-        Ok(Self { dirs, instances })
+        Ok(Self { stores, instances })
     }
 
     /// Takes a snapshot of one instance, whatever the state of the others.
     pub(crate) fn open_one(dir: &Path, instance: &str) -> Result<Self, ReadError> {
-        Ok(Self { dirs: vec![dir.to_owned()], instances: snapshot_of(dir, |name| name == instance)? })
+        let store = Store::local(dir)?;
+        let instances = snapshot_of(&store, |name| name == instance)?;
+        Ok(Self { stores: vec![store], instances })
     }
 
     /// The instances, by name, which is by the time that they began.
@@ -161,12 +174,12 @@ impl Reader {
 
     /// Whether a process is recording as this instance.
     pub(crate) fn is_recording(&self, instance: &str) -> Result<bool, ReadError> {
-        Ok(instance::is_alive(self.dir_of(instance)?, instance))
+        Ok(instance::is_alive(self.store_of(instance)?.shown(), instance))
     }
 
-    /// The directory of the log that has an instance.
-    pub(crate) fn dir_of(&self, instance: &str) -> Result<&Path, ReadError> {
-        Ok(&self.instance(instance)?.dir)
+    /// The log that has an instance.
+    pub(crate) fn store_of(&self, instance: &str) -> Result<&Store, ReadError> {
+        Ok(&self.instance(instance)?.store)
     }
 
     fn instance(&self, name: &str) -> Result<&Instance, ReadError> {
@@ -177,7 +190,7 @@ impl Reader {
     /// The sealed files of a table, in order of instance and sequence.
     #[must_use]
     pub fn sealed_files(&self, kind: Kind) -> Vec<(PathBuf, &SealedFile)> {
-        let files = |instance: &'_ Instance| instance.dir.clone();
+        let files = |instance: &'_ Instance| instance.store.shown().to_owned();
         self.instances
             .iter()
             .flat_map(|instance| instance.manifest.files().map(move |file| (files(instance).join(&file.path), file)))
@@ -195,7 +208,7 @@ impl Reader {
         for instance in &self.instances {
             let records = instance.open_records()?;
             let rows = Layout::of(records).and_then(|layout| layout.batches(kind, &instance.manifest.instance));
-            batches.extend(rows.map_err(|source| ReadError::Rows { path: instance.dir.clone(), source })?);
+            batches.extend(rows.map_err(|source| ReadError::Rows { path: instance.store.shown().to_owned(), source })?);
         }
         Ok(batches)
     }
@@ -210,11 +223,11 @@ impl Reader {
         for instance in &self.instances {
             let name = &instance.manifest.instance;
             for file in instance.manifest.files().filter(|file| file.kind == Kind::Outcomes) {
-                for event in events::file_events(&instance.dir, file)? {
+                for event in events::file_events(&instance.store, file)? {
                     late.push((name.clone(), event?));
                 }
             }
-            let rows_error = |source| ReadError::Rows { path: instance.dir.clone(), source };
+            let rows_error = |source| ReadError::Rows { path: instance.store.shown().to_owned(), source };
             let layout = Layout::of(instance.open_records()?).map_err(rows_error)?;
             for record in layout.outcomes {
                 let event = Event::from_bytes(record).map_err(RowsError::Record).map_err(rows_error)?;
@@ -231,11 +244,11 @@ impl Reader {
         for instance in &self.instances {
             let name = &instance.manifest.instance;
             for file in instance.manifest.files().filter(|file| file.kind == Kind::Events) {
-                for event in events::file_events(&instance.dir, file)? {
+                for event in events::file_events(&instance.store, file)? {
                     all.push((name.clone(), event?));
                 }
             }
-            let rows_error = |source| ReadError::Rows { path: instance.dir.clone(), source };
+            let rows_error = |source| ReadError::Rows { path: instance.store.shown().to_owned(), source };
             for record in Layout::of(instance.open_records()?).map_err(rows_error)?.events {
                 let event = Event::from_bytes(record).map_err(RowsError::Record).map_err(rows_error)?;
                 all.push((name.clone(), event));
@@ -256,14 +269,14 @@ impl Reader {
         instance: &str,
     ) -> Result<impl Iterator<Item = Result<CallEvent, ReadError>> + '_, ReadError> {
         let found = self.instance(instance)?;
-        let rows_error = |source| ReadError::Rows { path: found.dir.clone(), source };
+        let rows_error = |source| ReadError::Rows { path: found.store.shown().to_owned(), source };
         let layout = Layout::of(found.open_records()?).map_err(rows_error)?;
         let mut open = Vec::new();
         for batch in layout.batches(Kind::Calls, instance).map_err(rows_error)? {
             open.extend(rows::call_events(&batch).map_err(rows_error)?);
         }
         let files = found.manifest.files().filter(|file| file.kind == Kind::Calls);
-        let sealed = files.flat_map(|file| match events::file_calls(&found.dir, file) {
+        let sealed = files.flat_map(|file| match events::file_calls(&found.store, file) {
             Ok(calls) => Box::new(calls) as Box<dyn Iterator<Item = Result<CallEvent, ReadError>>>,
             Err(error) => Box::new(std::iter::once(Err(error))),
         });
@@ -278,7 +291,7 @@ impl Reader {
     /// Where no instance has the name, or its open segments can't be read.
     pub fn events(&self, instance: &str) -> Result<Events<'_>, ReadError> {
         let found = self.instance(instance)?;
-        Ok(Events::new(&found.dir, &found.manifest, found.open_records()?))
+        Ok(Events::new(&found.store, &found.manifest, found.open_records()?))
     }
 
     /// The first event of an instance that is left: 0, unless older ones were pruned.
@@ -298,10 +311,11 @@ impl Reader {
         let found = self.instance(instance)?;
         let Some(pruned) = &found.manifest.pruned else { return Ok(None) };
         let Some(sum) = &pruned.snapshot_sha256 else { return Ok(None) };
-        let path = prune::snapshot_path(&found.dir, instance, pruned.first_seq);
-        match disk::read_if_there(&path)? {
+        let within = prune::snapshot_within(instance, pruned.first_seq);
+        let path = found.store.shown().join(&within);
+        match found.store.read(&within)? {
             None => Err(ReadError::MissingFile(path)),
-            Some(bytes) if disk::sha256_of(&bytes) == *sum => Ok(Some(bytes)),
+            Some(bytes) if disk::sha256_of(&bytes) == *sum => Ok(Some(bytes.into())),
             Some(_) => Err(ReadError::DamagedFile { path, what: "its SHA-256 isn't the manifest's".to_owned() }),
         }
     }
@@ -309,7 +323,7 @@ impl Reader {
     /// The leaves of an instance's tree in order; see [`Leaves`].
     pub(crate) fn leaves(&self, instance: &str) -> Result<Leaves<'_>, ReadError> {
         let found = self.instance(instance)?;
-        Ok(Leaves::new(&found.dir, &found.manifest, found.open_records()?))
+        Ok(Leaves::new(&found.store, &found.manifest, found.open_records()?))
     }
 
     /// Reads a policy and checks it against its hash.
@@ -318,8 +332,8 @@ impl Reader {
     /// Where none of the logs holds it as it was.
     pub fn policy(&self, hash: PolicyHash) -> Result<String, PolicyError> {
         let mut outcome = Err(PolicyError::Missing(hash));
-        for dir in &self.dirs {
-            outcome = policies::read(dir, hash);
+        for store in &self.stores {
+            outcome = policies::read(store, hash);
             if outcome.is_ok() {
                 break;
             }
@@ -352,26 +366,24 @@ impl Instance {
     }
 }
 
-fn snapshot(dir: &Path) -> Result<Vec<Instance>, ReadError> {
-    snapshot_of(dir, |_| true)
-}
-
-fn snapshot_of(dir: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Instance>, ReadError> {
+fn snapshot_of(store: &Store, wanted: impl Fn(&str) -> bool) -> Result<Vec<Instance>, ReadError> {
     for _ in 0..TRIES_MAX {
-        let before = manifests(dir, &wanted)?;
-        let Some(segments) = open_segments(dir, &wanted)? else { continue };
-        if manifests(dir, &wanted)? != before {
+        let before = manifests(store, &wanted)?;
+        let Some(segments) = open_segments(store, &wanted)? else { continue };
+        if manifests(store, &wanted)? != before {
             continue;
         }
-        let mut instances: Vec<Instance> = before
-            .into_iter()
-            .map(|manifest| Instance { dir: dir.to_owned(), manifest, segments: Vec::new() })
-            .collect();
+        let mut instances = Vec::with_capacity(before.len());
+        for (name, bytes) in before {
+            let path = store.shown().join(manifest::within(&name));
+            let manifest = Manifest::read(path, &bytes, &name)?;
+            instances.push(Instance { store: store.clone(), manifest, segments: Vec::new() });
+        }
         for (name, segment) in segments {
             match instances.iter_mut().find(|instance| instance.manifest.instance == name) {
                 Some(instance) => instance.segments.push(segment),
                 None => instances.push(Instance {
-                    dir: dir.to_owned(),
+                    store: store.clone(),
                     manifest: Manifest::new(&name),
                     segments: vec![segment],
                 }),
@@ -379,25 +391,32 @@ fn snapshot_of(dir: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Instance
         }
         return Ok(instances);
     }
-    Err(ReadError::Restless(dir.to_owned()))
+    Err(ReadError::Restless(store.shown().to_owned()))
 }
 
-fn manifests(dir: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Manifest>, ReadError> {
-    let names = manifest::instances(dir)?;
-    names
-        .iter()
-        .filter(|name| wanted(name))
-        .filter_map(|name| Manifest::load(dir, name).transpose())
-        .map(|read| Ok(read?))
-        .collect()
+/// The bytes of the manifests, by instance.
+fn manifests(store: &Store, wanted: impl Fn(&str) -> bool) -> Result<Vec<(String, Bytes)>, ReadError> {
+    let mut manifests = Vec::new();
+    for name in store.names(manifest::DIR)? {
+        let Some(instance) = manifest::instance_of(&name).filter(|instance| wanted(instance)) else { continue };
+        // One that has gone again is none.
+        if let Some(bytes) = store.read(&manifest::within(instance))? {
+            manifests.push((instance.to_owned(), bytes));
+        }
+    }
+    Ok(manifests)
 }
 
 /// The bytes of the open segments by instance and number; none where one was sealed meanwhile. They are read
 /// in order: a segment is whole before the next one begins.
-fn open_segments(dir: &Path, wanted: impl Fn(&str) -> bool) -> Result<Option<Vec<(String, OpenSegment)>>, ReadError> {
+fn open_segments(
+    store: &Store,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Option<Vec<(String, OpenSegment)>>, ReadError> {
     let mut segments = Vec::new();
-    for name in instance::segments(dir)?.into_iter().filter(|name| wanted(&name.instance)) {
-        match disk::read_if_there(&name.path)? {
+    let named = instance::segments_named(store.shown(), store.names(instance::OPEN_DIR)?);
+    for name in named.into_iter().filter(|name| wanted(&name.instance)) {
+        match store.read(&instance::segment_within(&name.instance, name.number))? {
             Some(bytes) => segments.push((name.instance, OpenSegment { path: name.path, bytes })),
             None => return Ok(None),
         }
@@ -405,32 +424,25 @@ fn open_segments(dir: &Path, wanted: impl Fn(&str) -> bool) -> Result<Option<Vec
     Ok(Some(segments))
 }
 
-/// Opens a sealed file, its size and SHA-256 as they were written. Parquet that was damaged, even by one bit,
-/// can do worse than fail to decode.
-fn open_sealed(dir: &Path, file: &SealedFile) -> Result<std::fs::File, ReadError> {
-    let path = dir.join(&file.path);
-    let opened = open_file(&path)?;
-    let bytes = opened.metadata().map_err(DiskError::at("read", &path))?.len();
-    if bytes != file.bytes {
-        return Err(ReadError::DamagedFile { path, what: format!("it has {bytes} bytes instead of {}", file.bytes) });
+/// A sealed file, its size and SHA-256 as they were written. Parquet that was damaged, even by one bit, can do
+/// worse than fail to decode.
+fn open_sealed(store: &Store, file: &SealedFile) -> Result<Bytes, ReadError> {
+    let path = store.shown().join(&file.path);
+    let Some(bytes) = store.read(&file.path)? else { return Err(ReadError::MissingFile(path)) };
+    if bytes.len() as u64 != file.bytes {
+        let what = format!("it has {} bytes instead of {}", bytes.len(), file.bytes);
+        return Err(ReadError::DamagedFile { path, what });
     }
-    if disk::sha256(&path).map_err(DiskError::at("read", &path))? != file.sha256 {
+    if disk::sha256_of(&bytes) != file.sha256 {
         return Err(ReadError::DamagedFile { path, what: "its SHA-256 isn't the manifest's".to_owned() });
     }
-    Ok(opened)
-}
-
-fn open_file(path: &Path) -> Result<std::fs::File, ReadError> {
-    std::fs::File::open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => ReadError::MissingFile(path.to_owned()),
-        _ => DiskError::at("open", path)(error).into(),
-    })
+    Ok(bytes)
 }
 
 /// The last time in a file's rows, as its footer tells; none where a row may have none.
-pub(crate) fn last_us(dir: &Path, file: &SealedFile) -> Result<Option<i64>, ReadError> {
-    let path = dir.join(&file.path);
-    let opened = open_sealed(dir, file)?;
+pub(crate) fn last_us(store: &Store, file: &SealedFile) -> Result<Option<i64>, ReadError> {
+    let path = store.shown().join(&file.path);
+    let opened = open_sealed(store, file)?;
     let parquet = |source| ReadError::Parquet { path: path.clone(), source };
     let reader = sound(&path, || SerializedFileReader::new(opened))?.map_err(parquet)?;
     let mut last = i64::MIN;

@@ -24,6 +24,7 @@ use crate::note;
 use crate::policies;
 use crate::reader::{ReadError, Reader};
 use crate::recovery;
+use crate::store::Store;
 use crate::tree::{Hash, Tree};
 
 /// What a log is held against.
@@ -464,10 +465,10 @@ impl Verified {
 
     /// Each policy is what its name says.
     fn check_policies(&mut self, log: &Path) -> Result<(), DiskError> {
-        let dir = log.join("policies");
+        let (store, dir) = (Store::local(log)?, log.join("policies"));
         for name in disk::names(&dir)? {
             let Some(hash) = name.strip_suffix(".json").and_then(PolicyHash::from_hex) else { continue };
-            if let Err(error) = policies::read(log, hash) {
+            if let Err(error) = policies::read(&store, hash) {
                 let path = Some(dir.join(&name));
                 self.faults.push(Fault { instance: None, seq: None, path, what: error.to_string() });
             }

@@ -373,14 +373,6 @@ impl Log {
         policies::store(&self.shared.dir, &self.shared.instance, hash, json)
     }
 
-    /// Reads a policy and checks it against its hash.
-    ///
-    /// # Errors
-    /// Where the log doesn't hold it, or not as it was.
-    pub fn policy(&self, hash: PolicyHash) -> Result<String, PolicyError> {
-        policies::read(&self.shared.dir, hash)
-    }
-
     /// Seals everything and ends the instance. All events are on stable storage when this returns.
     ///
     /// # Errors

@@ -33,15 +33,6 @@ pub enum QueryError {
     /// The log can't be read.
     #[error("cannot read the log")]
     Log(#[from] ReadError),
-    /// A directory's place among all others isn't known.
-    #[error("cannot tell where `{}` is", dir.display())]
-    Place {
-        /// The directory.
-        dir: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
     /// A sealed file isn't as it was written.
     #[error("the sealed file `{}` is damaged: {what}; --skip-damaged answers from the rest", path.display())]
     Damaged {
@@ -287,9 +278,20 @@ impl LogDir {
     /// # Errors
     /// Where the directory holds no log, or something in it can't be read.
     pub fn open(dir: &Path) -> Result<Self, QueryError> {
+        // It tells a directory without a log from an empty log.
         let reader = Reader::open(&[dir])?;
-        let store = Store::local(dir).map_err(|source| QueryError::Place { dir: dir.to_owned(), source })?;
+        let store = Store::local(dir).map_err(ReadError::from)?;
         Ok(Self { name: dir.display().to_string(), dir: dir.to_owned(), reader, store })
+    }
+
+    /// Takes a snapshot of a log that lies elsewhere.
+    ///
+    /// # Errors
+    /// Where something in it can't be read.
+    pub fn at(store: Store) -> Result<Self, QueryError> {
+        let dir = store.log().shown().to_owned();
+        let reader = Reader::at(vec![store.log().clone()])?;
+        Ok(Self { name: dir.display().to_string(), dir, reader, store })
     }
 }
 

@@ -1,7 +1,7 @@
-//! Where sealed files are read from: any object store, the local file system among them.
+//! Where a log is read from, as DataFusion has it: [`tollbook_log::Store`], known by a URL.
 //!
-//! DataFusion, `loops()` and the late outcomes all read through [`Store`], so a log that lies elsewhere needs
-//! a store of its own and nothing more. Writing and sealing never go this way: object stores cannot sync.
+//! DataFusion, `loops()` and the late outcomes all read through [`Store`], and the log's own reader through the store
+//! within, so a log that lies elsewhere needs a store of its own and nothing more.
 
 use std::ops::Range;
 use std::path::Path as FilePath;
@@ -10,7 +10,6 @@ use std::sync::Arc;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::physical_plan::parquet::{DefaultParquetFileReaderFactory, ParquetFileReaderFactory};
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::object_store::local::LocalFileSystem;
 use datafusion::object_store::path::Path;
 use datafusion::object_store::{ObjectStore, ObjectStoreExt};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
@@ -22,6 +21,7 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use sha2::{Digest, Sha256};
+use tollbook_log::DiskError;
 
 use crate::source::Sealed;
 
@@ -31,26 +31,29 @@ pub(crate) const FOOTER_BYTES: usize = 64 << 10;
 /// A place that holds the files of one log.
 #[derive(Debug, Clone)]
 pub struct Store {
-    store: Arc<dyn ObjectStore>,
+    log: tollbook_log::Store,
     url: ObjectStoreUrl,
-    root: Path,
 }
 
 impl Store {
-    /// A log's directory in a store that is known by a URL such as `s3://bucket`.
+    /// A log in a store that is known by a URL such as `s3://bucket`.
     #[must_use]
-    pub fn new(store: Arc<dyn ObjectStore>, url: ObjectStoreUrl, root: Path) -> Self {
-        Self { store, url, root }
+    pub fn new(log: tollbook_log::Store, url: ObjectStoreUrl) -> Self {
+        Self { log, url }
     }
 
     /// A directory of this machine.
     ///
     /// # Errors
     /// Where its path can't be told from the root.
-    pub fn local(dir: &FilePath) -> std::io::Result<Self> {
-        let dir = std::path::absolute(dir)?;
-        let root = Path::from_absolute_path(&dir).map_err(std::io::Error::other)?;
-        Ok(Self { store: Arc::new(LocalFileSystem::new()), url: ObjectStoreUrl::local_filesystem(), root })
+    pub fn local(dir: &FilePath) -> std::result::Result<Self, DiskError> {
+        Ok(Self { log: tollbook_log::Store::local(dir)?, url: ObjectStoreUrl::local_filesystem() })
+    }
+
+    /// The log, as its own reader has it.
+    #[must_use]
+    pub fn log(&self) -> &tollbook_log::Store {
+        &self.log
     }
 
     pub(crate) fn url(&self) -> &ObjectStoreUrl {
@@ -58,12 +61,12 @@ impl Store {
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
-        &self.store
+        self.log.store()
     }
 
     /// Where a file lies whose path within the log is this.
     pub(crate) fn path(&self, within: &str) -> Path {
-        within.split('/').fold(self.root.clone(), |path, part| path.join(part))
+        self.log.place(within)
     }
 
     /// Begins to read a sealed file.
@@ -73,7 +76,7 @@ impl Store {
         options: ArrowReaderOptions,
     ) -> Result<ParquetRecordBatchStreamBuilder<Bytes>> {
         let footer = usize::try_from(file.bytes).unwrap_or(FOOTER_BYTES).min(FOOTER_BYTES);
-        let factory = DefaultParquetFileReaderFactory::new(Arc::clone(&self.store));
+        let factory = DefaultParquetFileReaderFactory::new(Arc::clone(self.store()));
         let metrics = ExecutionPlanMetricsSet::new();
         let reader = factory.create_reader(0, file.partitioned(), Some(footer), &metrics)?;
         let builder = ParquetRecordBatchStreamBuilder::new_with_options(Bytes(reader), options).await;
@@ -91,7 +94,7 @@ impl Store {
     }
 
     async fn sha256(&self, file: &Sealed) -> datafusion::object_store::Result<(u64, String)> {
-        let mut stream = self.store.get(&file.path).await?.into_stream();
+        let mut stream = self.store().get(&file.path).await?.into_stream();
         let (mut hasher, mut bytes) = (Sha256::new(), 0);
         while let Some(part) = stream.try_next().await? {
             bytes += part.len() as u64;

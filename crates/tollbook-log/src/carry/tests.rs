@@ -48,7 +48,7 @@ fn what_one_has_left_is_taken_once_for_each_server() {
     assert_eq!((reader.left(&one).unwrap(), reader.left(&two).unwrap()), (Some(b"five".to_vec()), None));
     let (_, event) = &reader.earlier().unwrap().carried[0];
     assert_eq!(reader.carried(&name, 0, event).unwrap(), Some(b"counters".to_vec()));
-    let path = carried_path(dir, &name, 0);
+    let path = dir.join(carried_within(&name, 0));
     fs::write(&path, b"Counters").unwrap();
     let damaged = reader.carried(&name, 0, event).unwrap_err().to_string();
     assert!(damaged.contains("its SHA-256 isn't that of the event"), "{damaged}");

@@ -17,6 +17,7 @@ use crate::layout::BATCH_ROWS_MAX;
 use crate::manifest::{Manifest, SealedFile, SealedRange};
 use crate::rows::{self, CallEvent, RowsError};
 use crate::schema::Kind;
+use crate::store::Store;
 
 /// A file with more bytes than this, decompressed, is read in small batches: Arrow's texts hold 2 GiB a
 /// column at most, and a record is at most 16 MiB.
@@ -25,7 +26,7 @@ const LARGE_FILE_BATCH_ROWS: usize = 64;
 
 /// The events of an instance in order of sequence. After an error there are none.
 pub struct Events<'a> {
-    dir: PathBuf,
+    store: Store,
     instance: &'a str,
     ranges: std::slice::Iter<'a, SealedRange>,
     range: Option<RangeEvents>,
@@ -34,9 +35,9 @@ pub struct Events<'a> {
 }
 
 impl<'a> Events<'a> {
-    pub(crate) fn new(dir: &Path, manifest: &'a Manifest, open: Vec<&'a [u8]>) -> Self {
+    pub(crate) fn new(store: &Store, manifest: &'a Manifest, open: Vec<&'a [u8]>) -> Self {
         Self {
-            dir: dir.to_owned(),
+            store: store.clone(),
             instance: &manifest.instance,
             ranges: manifest.ranges.iter(),
             range: None,
@@ -54,13 +55,13 @@ impl<'a> Events<'a> {
                 }
             }
             match self.ranges.next() {
-                Some(range) => self.range = Some(RangeEvents::open(&self.dir, range)?),
+                Some(range) => self.range = Some(RangeEvents::open(&self.store, range)?),
                 None => break,
             }
         }
         let Some(record) = self.open.next() else { return Ok(None) };
         let read = Event::from_bytes(record).map_err(RowsError::Record);
-        read.map(Some).map_err(|source| ReadError::Rows { path: self.dir.clone(), source })
+        read.map(Some).map_err(|source| ReadError::Rows { path: self.store.shown().to_owned(), source })
     }
 }
 
@@ -88,8 +89,8 @@ pub(super) struct RangeEvents {
 }
 
 impl RangeEvents {
-    pub fn open(dir: &Path, range: &SealedRange) -> Result<Self, ReadError> {
-        let files = range.files.iter().map(|file| FileEvents::open(dir, file)).collect::<Result<Vec<_>, _>>()?;
+    pub fn open(store: &Store, range: &SealedRange) -> Result<Self, ReadError> {
+        let files = range.files.iter().map(|file| FileEvents::open(store, file)).collect::<Result<Vec<_>, _>>()?;
         let mut events = Self {
             range: (range.first_seq, range.last_seq),
             next_seq: range.first_seq,
@@ -138,16 +139,16 @@ pub(super) struct FileEvents {
     outcomes: BTreeMap<u64, Event>,
 }
 
-pub(super) fn file_events(dir: &Path, file: &SealedFile) -> Result<FileEvents, ReadError> {
-    FileEvents::open(dir, file)
+pub(super) fn file_events(store: &Store, file: &SealedFile) -> Result<FileEvents, ReadError> {
+    FileEvents::open(store, file)
 }
 
 /// The rows of a file of calls.
 pub(super) fn file_calls(
-    dir: &Path,
+    store: &Store,
     file: &SealedFile,
 ) -> Result<impl Iterator<Item = Result<CallEvent, ReadError>>, ReadError> {
-    let mut file = FileEvents::open(dir, file)?;
+    let mut file = FileEvents::open(store, file)?;
     Ok(std::iter::from_fn(move || {
         while file.rows.is_empty() {
             match file.fill() {
@@ -174,9 +175,9 @@ pub(super) fn batch_rows(metadata: &ParquetMetaData) -> usize {
 }
 
 impl FileEvents {
-    fn open(dir: &Path, file: &SealedFile) -> Result<Self, ReadError> {
-        let path = dir.join(&file.path);
-        let opened = open_sealed(dir, file)?;
+    fn open(store: &Store, file: &SealedFile) -> Result<Self, ReadError> {
+        let path = store.shown().join(&file.path);
+        let opened = open_sealed(store, file)?;
         let parquet = |source| ReadError::Parquet { path: path.clone(), source };
         let batches = sound(&path, || {
             let builder = ParquetRecordBatchReaderBuilder::try_new(opened)?;

@@ -5,20 +5,22 @@
 //! processors, and then put into their places: the order in which they were read doesn't matter.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 
 use arrow::array::RecordBatch;
+use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::PageIndexPolicy;
 use tollbook_engine::Event;
 
 use super::events::{RangeEvents, batch_rows, sound};
-use super::{ReadError, open_file, open_sealed};
+use super::{ReadError, open_sealed};
 use crate::manifest::{Manifest, SealedFile, SealedRange};
 use crate::rows::{self, RowsError};
 use crate::schema::{self, Kind};
+use crate::store::Store;
 use crate::threads;
 use crate::tree::{self, Hash};
 
@@ -31,7 +33,7 @@ const GROUP_ROWS: u64 = 1 << 18;
 const RANGE_ROWS_MAX: u64 = 1 << 24;
 /// The leaves of an instance in order of sequence, each with its place. After an error there are none.
 pub(crate) struct Leaves<'a> {
-    dir: PathBuf,
+    store: Store,
     instance: &'a str,
     ranges: &'a [SealedRange],
     /// Worked on while `group` is read.
@@ -54,9 +56,9 @@ enum RangeLeaves {
 }
 
 impl<'a> Leaves<'a> {
-    pub fn new(dir: &Path, manifest: &'a Manifest, open: Vec<&'a [u8]>) -> Self {
+    pub fn new(store: &Store, manifest: &'a Manifest, open: Vec<&'a [u8]>) -> Self {
         Self {
-            dir: dir.to_owned(),
+            store: store.clone(),
             instance: &manifest.instance,
             ranges: &manifest.ranges,
             ahead: None,
@@ -97,7 +99,7 @@ impl<'a> Leaves<'a> {
         }
         let Some(record) = self.open.next() else { return Ok(None) };
         let read = Event::from_bytes(record).map_err(RowsError::Record);
-        let event = read.map_err(|source| ReadError::Rows { path: self.dir.clone(), source })?;
+        let event = read.map_err(|source| ReadError::Rows { path: self.store.shown().to_owned(), source })?;
         Ok(Some((event.seq, tree::leaf(record))))
     }
 
@@ -119,15 +121,15 @@ impl<'a> Leaves<'a> {
         let count = self.ranges.iter().take_while(fits).count();
         let (group, rest) = self.ranges.split_at_checked(count).filter(|(group, _)| !group.is_empty())?;
         self.ranges = rest;
-        let (dir, instance, group) = (self.dir.clone(), self.instance.to_owned(), group.to_vec());
+        let (store, instance, group) = (self.store.clone(), self.instance.to_owned(), group.to_vec());
         if rest.is_empty() && rows < GROUP_ROWS && self.ahead.is_none() && self.range.is_none() {
-            return Some(Ahead::Done(hash_ranges(&dir, &instance, &group)));
+            return Some(Ahead::Done(hash_ranges(&store, &instance, &group)));
         }
-        let (dir_there, instance_there, group_there) = (dir.clone(), instance.clone(), group.clone());
-        let work = move || hash_ranges(&dir_there, &instance_there, &group_there);
+        let (store_there, instance_there, group_there) = (store.clone(), instance.clone(), group.clone());
+        let work = move || hash_ranges(&store_there, &instance_there, &group_there);
         Some(match thread::Builder::new().name("tollbook-hash".into()).spawn(work) {
             Ok(thread) => Ahead::Working(thread),
-            Err(_) => Ahead::Done(hash_ranges(&dir, &instance, &group)),
+            Err(_) => Ahead::Done(hash_ranges(&store, &instance, &group)),
         })
     }
 }
@@ -149,9 +151,9 @@ impl Ahead {
 }
 
 /// The leaves of some ranges, all threads together.
-fn hash_ranges(dir: &Path, instance: &str, ranges: &[SealedRange]) -> Vec<RangeLeaves> {
+fn hash_ranges(store: &Store, instance: &str, ranges: &[SealedRange]) -> Vec<RangeLeaves> {
     let failed = |error| RangeLeaves::Ready { next_seq: 0, leaves: Vec::new().into_iter(), error: Some(error) };
-    let open = |range: &SealedRange| range.files.iter().map(|file| SealedRows::open(dir, file)).collect();
+    let open = |range: &SealedRange| range.files.iter().map(|file| SealedRows::open(store, file)).collect();
     let opened: Vec<Result<Vec<SealedRows>, ReadError>> = ranges.iter().map(open).collect();
     let mut parts = Vec::new();
     let mut ends = Vec::new();
@@ -171,7 +173,7 @@ fn hash_ranges(dir: &Path, instance: &str, ranges: &[SealedRange]) -> Vec<RangeL
         from = to;
         ready.push(match (files, hashed) {
             (Err(error), _) | (_, Err(error)) => failed(error),
-            _ if rows > RANGE_ROWS_MAX => RangeEvents::open(dir, range).map_or_else(failed, RangeLeaves::Streamed),
+            _ if rows > RANGE_ROWS_MAX => RangeEvents::open(store, range).map_or_else(failed, RangeLeaves::Streamed),
             (_, Ok(hashed)) => in_place(instance, range, hashed),
         });
     }
@@ -213,6 +215,7 @@ fn in_place(instance: &str, range: &SealedRange, parts: Vec<Vec<(u64, Hash)>>) -
 struct SealedRows {
     path: PathBuf,
     kind: Kind,
+    bytes: Bytes,
     metadata: ArrowReaderMetadata,
     rows: u64,
 }
@@ -225,17 +228,17 @@ struct Part<'f> {
 }
 
 impl SealedRows {
-    fn open(dir: &Path, file: &SealedFile) -> Result<Self, ReadError> {
-        let path = dir.join(&file.path);
-        let opened = open_sealed(dir, file)?;
+    fn open(store: &Store, file: &SealedFile) -> Result<Self, ReadError> {
+        let path = store.shown().join(&file.path);
+        let bytes = open_sealed(store, file)?;
         // With the page index, what lies before a part isn't decoded.
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
-        let metadata = sound(&path, || ArrowReaderMetadata::load(&opened, options))?;
+        let metadata = sound(&path, || ArrowReaderMetadata::load(&bytes, options))?;
         let metadata = metadata.map_err(|source| ReadError::Parquet { path: path.clone(), source })?;
         let groups = metadata.metadata().row_groups();
         let rows = groups.iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(u64::MAX));
         let rows = rows.fold(0_u64, u64::saturating_add);
-        Ok(Self { path, kind: file.kind, metadata, rows })
+        Ok(Self { path, kind: file.kind, bytes, metadata, rows })
     }
 
     fn parts<'f>(&'f self, parts: &mut Vec<Part<'f>>) {
@@ -252,10 +255,9 @@ impl SealedRows {
 
 impl Part<'_> {
     fn hash(&self) -> Result<Vec<(u64, Hash)>, ReadError> {
-        let SealedRows { path, kind, metadata, .. } = self.file;
+        let SealedRows { path, kind, bytes, metadata, .. } = self.file;
         let parquet = |source| ReadError::Parquet { path: path.clone(), source };
-        // Opened anew: threads that share a file share its position.
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(open_file(path)?, metadata.clone());
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), metadata.clone());
         // Of the canonical bytes, the instance's name is no part.
         let columns = builder.schema().fields().iter().enumerate();
         let wanted = columns.filter(|(_, field)| field.name() != schema::calls::INSTANCE.name).map(|(at, _)| at);

@@ -7,7 +7,7 @@ use datafusion::object_store::memory::InMemory;
 use datafusion::object_store::path::Path as StorePath;
 use datafusion::object_store::{ObjectStore, ObjectStoreExt};
 use tollbook_engine::{Body, End, Hash128, Outcome, Record};
-use tollbook_log::{Log, Options};
+use tollbook_log::{Log, Options, Reader};
 
 use crate::late::tests::record;
 use crate::{LogDir, QueryError, Session, Store, output};
@@ -142,7 +142,8 @@ fn a_session_sees_the_log_as_it_stood() {
     log.close().unwrap();
 }
 
-/// The sealed files of a log in another store are all that is read, by tables, late outcomes and `loops()` alike.
+/// A log of which nothing is left here: manifests, sealed files and open segments are all read from another store,
+/// by tables, late outcomes, `loops()` and a replay alike.
 #[tokio::test]
 async fn another_store_is_a_url_away() {
     let dir = tempfile::tempdir().unwrap();
@@ -153,19 +154,36 @@ async fn another_store_is_a_url_away() {
     let late = Outcome { call_seq: 3, end: End::ToolError, upstream_us: None, result_bytes: None, result_hash: None };
     log.append(9 * SECOND_US, Body::Outcome(late)).unwrap();
     log.close().unwrap();
+    // This one is open still.
+    let log = open_log(dir.path(), 100);
+    log.append(20 * SECOND_US, call("other", "t")).unwrap();
+    let events = |reader: &Reader| {
+        let all = reader.instances().flat_map(|instance| reader.events(instance).unwrap());
+        all.collect::<Result<Vec<_>, _>>().unwrap()
+    };
+    let here = events(&LogDir::open(dir.path()).unwrap().reader);
     let memory = InMemory::new();
-    let here = LogDir::open(dir.path()).unwrap();
-    for kind in tollbook_log::schema::Kind::ALL {
-        for (path, file) in here.reader.sealed_files(kind) {
-            let at = StorePath::from(format!("logs/one/{}", file.path));
-            memory.put(&at, std::fs::read(&path).unwrap().into()).await.unwrap();
-            std::fs::remove_file(path).unwrap();
+    let mut dirs = vec![dir.path().to_owned()];
+    while let Some(next) = dirs.pop() {
+        for entry in std::fs::read_dir(next).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                dirs.push(entry.path());
+                continue;
+            }
+            let within = entry.path().strip_prefix(dir.path()).unwrap().to_str().unwrap().to_owned();
+            let bytes = std::fs::read(entry.path()).unwrap();
+            memory.put(&StorePath::from(format!("logs/one/{within}")), bytes.into()).await.unwrap();
         }
     }
-    let (url, root) = (ObjectStoreUrl::parse("memory://elsewhere").unwrap(), StorePath::from("logs/one"));
-    let store = Store::new(Arc::new(memory) as Arc<dyn ObjectStore>, url, root);
-    let session = session(LogDir { store, ..here }).await;
-    assert_eq!(asked(&session, "SELECT count(*), count(outcome), max(outcome) FROM calls").await, ["4 1 tool_error"]);
+    drop(log);
+    dir.close().unwrap();
+    let url = ObjectStoreUrl::parse("memory://elsewhere").unwrap();
+    let elsewhere = Arc::new(memory) as Arc<dyn ObjectStore>;
+    let log = tollbook_log::Store::new(elsewhere, StorePath::from("logs/one"), "memory://elsewhere/logs/one");
+    let log = LogDir::at(Store::new(log, url)).unwrap();
+    assert_eq!(events(&log.reader), here);
+    let session = session(log).await;
+    assert_eq!(asked(&session, "SELECT count(*), count(outcome), max(outcome) FROM calls").await, ["5 1 tool_error"]);
     assert_eq!(asked(&session, "SELECT repeats, errors FROM loops()").await, ["4 1"]);
 }
 
