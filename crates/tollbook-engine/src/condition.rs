@@ -108,6 +108,17 @@ impl Condition {
 
     pub fn judge(&self, args: &Args<'_>) -> Truth {
         let found = args.find(&self.path, &self.path_text);
+        // The commonest test comes first, apart from those that call something, for which registers are saved.
+        if let (Test::Ordered { to, admits }, Found::Value(Value::Number(number))) = (&self.test, found)
+            && let Some(order) = to.compare_short(number)
+        {
+            return if admitted(*admits, order) { Truth::True } else { Truth::NotTrue };
+        }
+        self.judge_found(found)
+    }
+
+    #[inline(never)]
+    fn judge_found(&self, found: Found<'_>) -> Truth {
         let holds = match (&self.test, found) {
             (_, Found::Unrecorded) => return Truth::Unrecorded,
             (Test::Exists(wanted), found) => Some((found != Found::Missing) == *wanted),
@@ -153,6 +164,7 @@ pub(crate) fn all(conditions: &[Condition], args: &Args<'_>) -> Truth {
 }
 
 /// Whether every condition of at least one list holds.
+#[inline]
 pub(crate) fn any(lists: &[Vec<Condition>], args: &Args<'_>) -> Truth {
     // Most rules are one comparison.
     if let [list] = lists
@@ -160,6 +172,11 @@ pub(crate) fn any(lists: &[Vec<Condition>], args: &Args<'_>) -> Truth {
     {
         return condition.judge(args);
     }
+    any_of_several(lists, args)
+}
+
+#[inline(never)]
+fn any_of_several(lists: &[Vec<Condition>], args: &Args<'_>) -> Truth {
     let mut truth = Truth::NotTrue;
     for list in lists {
         match all(list, args) {
@@ -194,12 +211,15 @@ impl Scalar {
 
 impl Number {
     /// The argument's order relative to this number; None for a number beyond every bound.
-    #[inline]
     fn compare(&self, argument: &json::Number<'_>) -> Option<Ordering> {
-        if let (Some(micros), Some(own)) = (argument.short_micros(), self.micros) {
-            return Some(micros.cmp(&own));
-        }
-        Some(Decimal::parse(argument.text)?.cmp(&self.exact))
+        let exact = || Some(Decimal::parse(argument.text)?.cmp(&self.exact));
+        self.compare_short(argument).or_else(exact)
+    }
+
+    /// The same where both are short; None where they have to be read as decimals.
+    #[inline]
+    fn compare_short(&self, argument: &json::Number<'_>) -> Option<Ordering> {
+        Some(argument.short_micros()?.cmp(&self.micros?))
     }
 }
 

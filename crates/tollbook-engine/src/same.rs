@@ -5,7 +5,7 @@
 //! a word each, which together are all of it.
 
 /// Texts up to this long are told by their ends.
-const SHORT: usize = 16;
+pub(crate) const SHORT: usize = 16;
 
 /// The two ends of a text, which overlap where it is shorter than both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
