@@ -52,8 +52,16 @@ struct Slot<V> {
 }
 
 impl<V> Slot<V> {
+    #[inline]
     fn has(&self, key: KeyRef<'_>) -> bool {
-        self.number == key.0 && same(&self.second, key.2) && same(&self.first, key.1)
+        let first = self.first.len() == key.1.len() && (key.1.is_empty() || *self.first == *key.1);
+        first && self.number == key.0 && self.second_is(key.2)
+    }
+
+    /// Not inlined, so that what is around it is, all the way up to the decision.
+    #[inline(never)]
+    fn second_is(&self, text: &str) -> bool {
+        same(&self.second, text)
     }
 
     fn is_full(&self) -> bool {
@@ -202,7 +210,7 @@ impl<'b, C, V: Decode<'b, C> + Default> Decode<'b, C> for Keyed<V> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn hash_of(hasher: &SeedableRandomState, key: KeyRef<'_>) -> u64 {
     let mut hasher = hasher.build_hasher();
     // Most keys have one text. Where the first of two ends is hashed too, so that no two keys are written alike.
