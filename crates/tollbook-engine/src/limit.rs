@@ -80,15 +80,12 @@ impl Measure {
         if self.rolling { at_us.saturating_sub(self.length_us) } else { at_us - at_us.rem_euclid(self.length_us) }
     }
 
-    /// The same where `usage` was held: most calls fall into the window that it was last advanced to, and a
-    /// comparison is cheaper than the division.
-    pub fn start_us_by(&self, usage: &Usage, at_us: i64) -> i64 {
-        match *usage {
-            Usage::Plain { start_us, .. } if at_us >= start_us && at_us.saturating_sub(start_us) < self.length_us => {
-                start_us
-            }
-            _ => self.start_us(at_us),
-        }
+    /// The window that `usage` was last advanced to, if `at_us` still falls into it. Most calls do, and have
+    /// nothing to advance and no division to make.
+    pub fn current_us(&self, usage: &Usage, at_us: i64) -> Option<i64> {
+        let Usage::Plain { start_us, .. } = *usage else { return None };
+        let ends = start_us.checked_add(self.length_us);
+        (at_us >= start_us && ends.is_none_or(|end_us| at_us < end_us)).then_some(start_us)
     }
 
     /// An empty window that begins at `start_us`.
@@ -107,13 +104,16 @@ impl Measure {
             Some(Usage::Plain { used_micros, .. } | Usage::Rolling { used_micros, .. }) => *used_micros,
             None => 0,
         };
-        let fits = amount <= self.max_micros.saturating_sub(used_micros);
-        let frees_at_us =
-            if fits || amount > self.max_micros { None } else { self.frees_at_us(usage, start_us, amount) };
+        let fits = used_micros.checked_add(amount).is_some_and(|used_micros| used_micros <= self.max_micros);
+        let frees_at_us = if fits { None } else { self.frees_at_us(usage, start_us, amount) };
         Probe { start_us, used_micros, fits, frees_at_us }
     }
 
+    #[inline(never)]
     fn frees_at_us(&self, usage: Option<&Usage>, start_us: i64, amount: i64) -> Option<i64> {
+        if amount > self.max_micros {
+            return None;
+        }
         match usage? {
             Usage::Plain { .. } => Some(start_us.saturating_add(self.length_us)),
             Usage::Rolling { charges, used_micros } => {

@@ -309,8 +309,14 @@ impl Counters {
         let Some((handle, usage)) = self.usages.find_mut(key) else {
             return (None, measure.probe(None, measure.start_us(now_us), amount));
         };
-        let start_us = measure.start_us_by(usage, now_us);
-        self.charges -= usage.advance(start_us);
+        let start_us = match measure.current_us(usage, now_us) {
+            Some(start_us) => start_us,
+            None => {
+                let start_us = measure.start_us(now_us);
+                self.charges -= usage.advance(start_us);
+                start_us
+            }
+        };
         (Some(handle), measure.probe(Some(usage), start_us, amount))
     }
 

@@ -43,6 +43,28 @@ fn windows_before_1970_are_aligned_too() {
 }
 
 #[test]
+fn a_window_that_is_held_is_the_one_that_would_be_worked_out() {
+    let length_us = plain(1).length_us;
+    for start_us in [-length_us, 0, length_us, plain(1).start_us(i64::MAX)] {
+        let usage = plain(1).usage(start_us);
+        let held = |at_us| plain(1).current_us(&usage, at_us);
+        assert_eq!(held(start_us - 1), None);
+        for at_us in [start_us, start_us.saturating_add(length_us - 1)] {
+            assert_eq!(held(at_us), Some(plain(1).start_us(at_us)));
+        }
+        assert_eq!(start_us.checked_add(length_us).and_then(held), None);
+    }
+}
+
+#[test]
+fn a_call_that_would_overflow_its_counter_does_not_fit() {
+    let mut usage = plain(i64::MAX).usage(0);
+    usage.charge(0, i64::MAX);
+    assert!(!plain(i64::MAX).probe(Some(&usage), 0, 1).fits);
+    assert!(plain(i64::MAX).probe(Some(&usage), 0, 0).fits);
+}
+
+#[test]
 fn a_rolling_window_admits_its_maximum_in_any_half_open_span() {
     check(rolling(2), &[59_998, 59_999, 60_000, 119_997, 119_998, 119_999, 119_999], "++--++-");
     check(rolling(1), &[0, 59_999, 60_000], "+-+");
