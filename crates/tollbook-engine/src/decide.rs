@@ -309,11 +309,17 @@ impl<'a, 'b> Judging<'a, 'b> {
     fn charge(&mut self, state: &mut State, seq: u64) -> Option<()> {
         let now_us = self.now_us?;
         let shadow_too = !self.grows || self.has_room(state, now_us)?;
-        let session = self.remember(state, now_us)?;
+        let session = if self.engine.look_back > 0 { self.remember(state, now_us)? } else { None };
         for (fact, micros) in self.fitting(shadow_too) {
-            let key = (fact.counter, fact.plan.tool(self.call.tool), fact.key);
-            let instants = (fact.window_start_us, now_us);
-            if let Some(charge) = state.counters.charge(fact.held, key, &fact.plan.measure, instants, micros) {
+            let (measure, instants) = (&fact.plan.measure, (fact.window_start_us, now_us));
+            let charge = match fact.held.and_then(|held| state.counters.charge(held, measure, instants, micros)) {
+                Some(charge) => Some(charge),
+                None => {
+                    let key = (fact.counter, fact.plan.tool(self.call.tool), fact.key);
+                    state.counters.charge_new(key, measure, instants, micros)
+                }
+            };
+            if let Some(charge) = charge {
                 state.flight.charge(charge);
             }
         }
@@ -352,10 +358,10 @@ impl<'a, 'b> Judging<'a, 'b> {
         })
     }
 
-    /// Puts the call into its session's history, if any breaker looks at histories. The outer None: there
-    /// is no room for one more session.
+    /// Puts the call into its session's history. The outer None: there is no room for one more session.
+    #[inline(never)]
     fn remember(&mut self, state: &mut State, now_us: i64) -> Option<Option<Handle>> {
-        let Some(session) = self.call.session.filter(|_| self.engine.look_back > 0) else { return Some(None) };
+        let Some(session) = self.call.session else { return Some(None) };
         let key = (0, &*self.engine.server, session);
         let held = match state.sessions.find(key) {
             Some(held) => Some(held),

@@ -353,28 +353,31 @@ impl Counters {
         next_end_us
     }
 
-    /// Adds a charge that was probed and fits, to the key's usage or to a new one.
+    /// Adds a charge that was probed and fits to the key's usage. None where the key has gone: it was idle, and
+    /// made room for another.
     pub fn charge(
         &mut self,
-        held: Option<Handle>,
+        held: Handle,
+        measure: &Measure,
+        (start_us, now_us): (i64, i64),
+        micros: i64,
+    ) -> Option<Charged> {
+        self.usages.get_mut(held)?.charge(now_us, micros);
+        self.charges += u64::from(measure.rolling);
+        Some(Charged { counter: held, start_us, micros })
+    }
+
+    /// Adds such a charge to a new key.
+    #[inline(never)]
+    pub fn charge_new(
+        &mut self,
         key: KeyRef<'_>,
         measure: &Measure,
         (start_us, now_us): (i64, i64),
         micros: i64,
     ) -> Option<Charged> {
-        // A key that was idle may have made room for another.
-        let handle = match held
-            .filter(|handle| self.usages.get_mut(*handle).map(|usage| usage.charge(now_us, micros)).is_some())
-        {
-            Some(handle) => handle,
-            None => {
-                let mut usage = measure.usage(start_us);
-                usage.charge(now_us, micros);
-                self.usages.insert(key, usage)?
-            }
-        };
-        self.charges += u64::from(measure.rolling);
-        Some(Charged { counter: handle, start_us, micros })
+        let counter = self.usages.insert(key, measure.usage(start_us))?;
+        self.charge(counter, measure, (start_us, now_us), micros)
     }
 
     fn give_back(&mut self, charge: Charged, at_us: i64) {
