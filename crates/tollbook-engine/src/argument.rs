@@ -157,7 +157,7 @@ fn node_at<'a>(args: Option<&'a Node<'a>>, path: &Path) -> Option<&'a Node<'a>> 
 #[inline]
 fn member<'a>(node: &'a Node<'a>, key: &str) -> Option<&'a Node<'a>> {
     for member in node.members()? {
-        if same(&member.key, key) {
+        if same(member.key.as_bytes(), key.as_bytes()) {
             return Some(&member.node);
         }
     }

@@ -247,7 +247,7 @@ impl Engine {
         for name in names {
             let mut plan = engine.plan_of(&name, None, own.get(name.as_str()).copied());
             plan.tool_id = Some(tool_id(&name));
-            let ends = Ends::of(&name);
+            let ends = Ends::of(name.as_bytes());
             let named = Named { ends, name: name.into(), plan };
             engine.named.insert_unique(ends.hash(), named, |named| named.ends.hash());
         }
@@ -309,7 +309,7 @@ impl Engine {
     }
 
     fn named(&self, tool: &str) -> Option<&Plan> {
-        let ends = Ends::of(tool);
+        let ends = Ends::of(tool.as_bytes());
         let is_it = |named: &Named| named.ends == ends && (ends.are_all() || *named.name == *tool);
         self.named.find(ends.hash(), is_it).map(|named| &named.plan)
     }

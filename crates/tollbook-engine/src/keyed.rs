@@ -11,7 +11,9 @@ use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
 use minicbor::{Decode, Decoder, Encode, Encoder};
 
-use crate::same::same;
+use texts::Texts;
+
+mod texts;
 
 /// What an entry is looked up by: a number, and two texts of which either may be empty.
 pub(crate) type KeyRef<'a> = (u32, &'a str, &'a str);
@@ -35,33 +37,29 @@ pub(crate) struct Keyed<V> {
 
 /// An entry, or the place of one that has gone. Small, because a million of them don't fit a cache: what
 /// a look-up reads lies side by side, and a counter in one line of it.
-#[derive(Debug, Encode, Decode)]
+#[derive(Debug)]
 #[repr(align(64))]
 struct Slot<V> {
     /// Odd while it holds an entry; goes up whenever it is filled or emptied.
-    #[n(0)]
     generation: u32,
-    #[n(1)]
     number: u32,
-    #[n(2)]
-    first: Box<str>,
-    #[n(3)]
-    second: Box<str>,
-    #[n(4)]
+    texts: Texts,
     value: V,
 }
 
 impl<V> Slot<V> {
     #[inline]
     fn has(&self, key: KeyRef<'_>) -> bool {
-        let first = self.first.len() == key.1.len() && (key.1.is_empty() || *self.first == *key.1);
-        first && self.number == key.0 && self.second_is(key.2)
+        self.number == key.0 && self.texts.are(key.1, key.2)
     }
 
-    /// Not inlined, so that what is around it is, all the way up to the decision.
-    #[inline(never)]
-    fn second_is(&self, text: &str) -> bool {
-        same(&self.second, text)
+    fn key(&self) -> KeyRef<'_> {
+        let (first, second) = self.texts.texts();
+        (self.number, first, second)
+    }
+
+    fn hash(&self, hasher: &SeedableRandomState) -> u64 {
+        hash_of(hasher, self.number, self.texts.bytes())
     }
 
     fn is_full(&self) -> bool {
@@ -82,8 +80,7 @@ impl<V: Default> Keyed<V> {
         self.table = HashTable::with_capacity(self.slots.len());
         let (slots, hasher) = (&self.slots, &self.hasher);
         for (slot, held) in (0_u32..).zip(slots).filter(|(_, held)| held.is_full()) {
-            let hash = hash_of(hasher, (held.number, &held.first, &held.second));
-            self.table.insert_unique(hash, slot, |&slot| slot_hash(slots, hasher, slot));
+            self.table.insert_unique(held.hash(hasher), slot, |&slot| slot_hash(slots, hasher, slot));
         }
     }
 
@@ -104,7 +101,7 @@ impl<V: Default> Keyed<V> {
     }
 
     fn slot_of(&self, key: KeyRef<'_>) -> Option<u32> {
-        let hash = hash_of(&self.hasher, key);
+        let hash = hash_of(&self.hasher, key.0, (key.1.as_bytes(), key.2.as_bytes()));
         self.table.find(hash, |&slot| self.slot(slot).is_some_and(|held| held.has(key))).copied()
     }
 
@@ -120,7 +117,8 @@ impl<V: Default> Keyed<V> {
     /// Adds a key that isn't there. None once 2^32 entries are held.
     #[inline(never)]
     pub fn insert(&mut self, key: KeyRef<'_>, value: V) -> Option<Handle> {
-        let filled = Slot { generation: 1, number: key.0, first: key.1.into(), second: key.2.into(), value };
+        let filled = Slot { generation: 1, number: key.0, texts: Texts::new(key.1, key.2), value };
+        let hash = filled.hash(&self.hasher);
         let (slot, generation) = match self.free.pop() {
             Some(slot) => {
                 let place = self.slots.get_mut(usize::try_from(slot).ok()?)?;
@@ -135,7 +133,7 @@ impl<V: Default> Keyed<V> {
             }
         };
         let (slots, hasher) = (&self.slots, &self.hasher);
-        self.table.insert_unique(hash_of(hasher, key), slot, |&slot| slot_hash(slots, hasher, slot));
+        self.table.insert_unique(hash, slot, |&slot| slot_hash(slots, hasher, slot));
         Some(Handle { slot, generation })
     }
 
@@ -144,14 +142,9 @@ impl<V: Default> Keyed<V> {
         if slot.generation != handle.generation || !slot.is_full() {
             return;
         }
-        let hash = hash_of(&self.hasher, (slot.number, &slot.first, &slot.second));
-        *slot = Slot {
-            generation: slot.generation.wrapping_add(1),
-            number: 0,
-            first: Box::default(),
-            second: Box::default(),
-            value: V::default(),
-        };
+        let hash = slot.hash(&self.hasher);
+        let generation = slot.generation.wrapping_add(1);
+        *slot = Slot { generation, number: 0, texts: Texts::default(), value: V::default() };
         if let Ok(found) = self.table.find_entry(hash, |&held| held == handle.slot) {
             found.remove();
         }
@@ -161,7 +154,7 @@ impl<V: Default> Keyed<V> {
     /// Visits every entry, in the order of their slots.
     pub fn each_key(&self) -> impl Iterator<Item = (KeyRef<'_>, &V)> {
         let full = self.slots.iter().filter(|slot| slot.is_full());
-        full.map(|slot| ((slot.number, &*slot.first, &*slot.second), &slot.value))
+        full.map(|slot| (slot.key(), &slot.value))
     }
 
     /// Visits every value.
@@ -174,7 +167,9 @@ impl<V: Default> Keyed<V> {
         for index in 0..self.slots.len() {
             let Some(slot) = self.slots.get_mut(index) else { break };
             let generation = slot.generation;
-            let gone = slot.is_full() && !keep((slot.number, &slot.first, &slot.second), &mut slot.value);
+            let Slot { number, texts, value, .. } = slot;
+            let (first, second) = texts.texts();
+            let gone = generation % 2 == 1 && !keep((*number, first, second), value);
             if let (true, Ok(slot)) = (gone, u32::try_from(index)) {
                 self.remove(Handle { slot, generation });
             }
@@ -184,6 +179,21 @@ impl<V: Default> Keyed<V> {
     fn slot(&self, slot: u32) -> Option<&Slot<V>> {
         self.slots.get(usize::try_from(slot).ok()?)
     }
+}
+
+/// A slot as a snapshot has it.
+#[derive(Encode, Decode)]
+struct Written<T, V> {
+    #[n(0)]
+    generation: u32,
+    #[n(1)]
+    number: u32,
+    #[n(2)]
+    first: T,
+    #[n(3)]
+    second: T,
+    #[n(4)]
+    value: V,
 }
 
 /// The slots as they stand, those that are free too, so that every handle goes on to name what it named.
@@ -210,20 +220,38 @@ impl<'b, C, V: Decode<'b, C> + Default> Decode<'b, C> for Keyed<V> {
     }
 }
 
+impl<C, V: Encode<C>> Encode<C> for Slot<V> {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        to: &mut Encoder<W>,
+        context: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        let (number, first, second) = self.key();
+        Written { generation: self.generation, number, first, second, value: &self.value }.encode(to, context)
+    }
+}
+
+impl<'b, C, V: Decode<'b, C>> Decode<'b, C> for Slot<V> {
+    fn decode(from: &mut Decoder<'b>, context: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let Written::<&str, V> { generation, number, first, second, value } = Written::decode(from, context)?;
+        Ok(Self { generation, number, texts: Texts::new(first, second), value })
+    }
+}
+
 #[inline(always)]
-fn hash_of(hasher: &SeedableRandomState, key: KeyRef<'_>) -> u64 {
+fn hash_of(hasher: &SeedableRandomState, number: u32, (first, second): (&[u8], &[u8])) -> u64 {
     let mut hasher = hasher.build_hasher();
     // Most keys have one text. Where the first of two ends is hashed too, so that no two keys are written alike.
-    if !key.1.is_empty() {
-        hasher.write(key.1.as_bytes());
-        hasher.write_usize(key.1.len());
+    if !first.is_empty() {
+        hasher.write(first);
+        hasher.write_usize(first.len());
     }
-    hasher.write(key.2.as_bytes());
+    hasher.write(second);
     // Nobody outside chooses the number, so it is enough that it sets keys of the same texts apart.
-    hasher.finish() ^ u64::from(key.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    hasher.finish() ^ u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 fn slot_hash<V>(slots: &[Slot<V>], hasher: &SeedableRandomState, slot: u32) -> u64 {
     let held = usize::try_from(slot).ok().and_then(|index| slots.get(index));
-    held.map_or(0, |held| hash_of(hasher, (held.number, &held.first, &held.second)))
+    held.map_or(0, |held| held.hash(hasher))
 }

@@ -17,8 +17,7 @@ pub(crate) struct Ends {
 
 impl Ends {
     #[inline]
-    pub fn of(text: &str) -> Self {
-        let text = text.as_bytes();
+    pub fn of(text: &[u8]) -> Self {
         let eight = |chunk: Option<&[u8; 8]>| chunk.map_or(0, |chunk| u64::from_le_bytes(*chunk));
         let four = |chunk: Option<&[u8; 4]>| chunk.map_or(0, |chunk| u64::from(u32::from_le_bytes(*chunk)));
         let one = |byte: Option<&u8>| byte.map_or(0, |byte| u64::from(*byte));
@@ -48,7 +47,7 @@ impl Ends {
 
 /// Whether two texts are equal.
 #[inline]
-pub(crate) fn same(a: &str, b: &str) -> bool {
+pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }
