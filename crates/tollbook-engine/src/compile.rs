@@ -310,8 +310,17 @@ impl Engine {
 
     fn named(&self, tool: &str) -> Option<&Plan> {
         let ends = Ends::of(tool.as_bytes());
-        let is_it = |named: &Named| named.ends == ends && (ends.are_all() || *named.name == *tool);
-        self.named.find(ends.hash(), is_it).map(|named| &named.plan)
+        // Short names are told by their ends, which calls nothing.
+        let named = match ends.are_all() {
+            true => self.named.find(ends.hash(), |named| named.ends == ends),
+            false => self.long_named(ends, tool),
+        };
+        named.map(|named| &named.plan)
+    }
+
+    #[inline(never)]
+    fn long_named(&self, ends: Ends, tool: &str) -> Option<&Named> {
+        self.named.find(ends.hash(), |named| named.ends == ends && *named.name == *tool)
     }
 
     /// What applies to a tool of this category.
