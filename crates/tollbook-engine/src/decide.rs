@@ -19,11 +19,10 @@ use crate::approval::Answer;
 use crate::argument::{Args, Found};
 use crate::call::Call;
 use crate::canonical::hash128;
-use crate::compile::{ApprovePlan, BreakPlan, Clause, Engine, LimitPlan, Plan, Step, Text, tool_id};
+use crate::compile::{ApprovePlan, Engine, LimitPlan, Plan, Step, Text, tool_id};
 use crate::condition::{Truth, any};
 use crate::decision::{Decision, Fact, Reason};
 use crate::history::History;
-use crate::hours::Hours;
 use crate::keyed::Handle;
 use crate::record::{Hash128, Verdict};
 use crate::run::CallId;
@@ -94,18 +93,17 @@ struct Judging<'a, 'b> {
 
 impl<'a, 'b> Judging<'a, 'b> {
     fn judge(&mut self, state: &mut State, seq: u64) -> Option<()> {
-        let clauses = &self.engine.clauses;
         for step in &self.plan.steps {
             match *step {
-                Step::Require(place) => self.require(clauses.require.get(place)?)?,
-                Step::Deny(place) => self.deny(clauses.deny.get(place)?)?,
-                Step::During(place) => self.only_during(clauses.hours.get(place)?)?,
+                Step::Require(place) => self.require(place)?,
+                Step::Deny(place) => self.deny(place)?,
+                Step::During(place) => self.only_during(place)?,
                 _ if self.call.continues => {}
                 Step::FindApproval => self.find_approval(state),
-                Step::Break(place) => self.breaker(state, clauses.breaks.get(place)?)?,
-                Step::Limit(place) => self.probe(state, place, clauses.limits.get(place)?),
+                Step::Break(place) => self.breaker(state, place)?,
+                Step::Limit(place) => self.probe(state, place)?,
                 Step::Fit => self.fit()?,
-                Step::Approve(place) => self.approve(state, seq, clauses.approve.get(place)?)?,
+                Step::Approve(place) => self.approve(state, seq, place)?,
             }
         }
         if self.call.continues { Some(()) } else { self.charge(state, seq) }
@@ -141,7 +139,8 @@ impl<'a, 'b> Judging<'a, 'b> {
     }
 
     #[inline(never)]
-    fn require(&mut self, clause: &'a Clause) -> Option<()> {
+    fn require(&mut self, place: usize) -> Option<()> {
+        let clause = self.engine.clauses.require.get(place)?;
         match any(&clause.any_of, &self.call.args) {
             Truth::True => {}
             Truth::NotTrue => self.clause_refuses(Reason::Require, &clause.text)?,
@@ -150,7 +149,8 @@ impl<'a, 'b> Judging<'a, 'b> {
         Some(())
     }
 
-    fn deny(&mut self, clause: &'a Clause) -> Option<()> {
+    fn deny(&mut self, place: usize) -> Option<()> {
+        let clause = self.engine.clauses.deny.get(place)?;
         match any(&clause.any_of, &self.call.args) {
             Truth::True => self.clause_refuses(Reason::Deny, &clause.text)?,
             Truth::NotTrue => {}
@@ -160,7 +160,8 @@ impl<'a, 'b> Judging<'a, 'b> {
     }
 
     #[inline(never)]
-    fn only_during(&mut self, (hours, text): &'a (Hours, Text)) -> Option<()> {
+    fn only_during(&mut self, place: usize) -> Option<()> {
+        let (hours, text) = self.engine.clauses.hours.get(place)?;
         match self.now_us {
             None => self.cannot_tell(&text.rule, text.shadow),
             Some(now_us) if !hours.contain(now_us) => self.clause_refuses(Reason::OnlyDuring, text)?,
@@ -170,7 +171,8 @@ impl<'a, 'b> Judging<'a, 'b> {
     }
 
     #[inline(never)]
-    fn breaker(&mut self, state: &State, plan: &'a BreakPlan) -> Option<()> {
+    fn breaker(&mut self, state: &State, place: usize) -> Option<()> {
+        let plan = self.engine.clauses.breaks.get(place)?;
         if self.approval.is_some() {
             return Some(());
         }
@@ -191,14 +193,16 @@ impl<'a, 'b> Judging<'a, 'b> {
 
     /// Puts the facts of a limit into the decision: those of all of them, for the record.
     #[inline(never)]
-    fn probe(&mut self, state: &mut State, place: usize, limit: &'a LimitPlan) {
+    fn probe(&mut self, state: &mut State, place: usize) -> Option<()> {
+        let limit = self.engine.clauses.limits.get(place)?;
         let key = self.call.scope_value(limit.scope, &self.engine.server);
         let amount = match &limit.of {
             None => Amount::Micros(ONE_CALL),
             Some((path, text)) => amount(&self.call.args, path, text),
         };
         let (Some(now_us), Some(key), false) = (self.now_us, key, matches!(amount, Amount::Unrecorded)) else {
-            return self.cannot_tell(&limit.rule, limit.shadow);
+            self.cannot_tell(&limit.rule, limit.shadow);
+            return Some(());
         };
         let amount_micros = if let Amount::Micros(micros) = amount { Some(micros) } else { None };
         // An amount that cannot be told is more than any window admits.
@@ -225,6 +229,7 @@ impl<'a, 'b> Judging<'a, 'b> {
             let reason = if matches!(amount, Amount::Invalid) { Reason::AmountInvalid } else { Reason::Limit };
             self.refusing = Some((reason, limit));
         }
+        Some(())
     }
 
     /// Refuses by the first limit that the call doesn't fit into.
@@ -263,7 +268,8 @@ impl<'a, 'b> Judging<'a, 'b> {
     }
 
     #[inline(never)]
-    fn approve(&mut self, state: &mut State, seq: u64, plan: &'a ApprovePlan) -> Option<()> {
+    fn approve(&mut self, state: &mut State, seq: u64, place: usize) -> Option<()> {
+        let plan = self.engine.clauses.approve.get(place)?;
         let applies = if plan.any_of.is_empty() { Truth::True } else { any(&plan.any_of, &self.call.args) };
         let (fingerprint, now_us) = match (applies, self.fingerprint(&plan.text.rule), self.now_us) {
             (Truth::NotTrue, ..) => return Some(()),
