@@ -311,7 +311,6 @@ impl<'a, 'b> Judging<'a, 'b> {
     }
 
     /// Charges every limit over the call, or none where the state has no room.
-    #[inline(never)]
     fn charge(&mut self, state: &mut State, seq: u64) -> Option<()> {
         let now_us = self.now_us?;
         let shadow_too = !self.grows || self.has_room(state, now_us)?;
