@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_executor::block_on;
+use pollster::block_on;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Place;
 use object_store::{Error, ObjectStore, ObjectStoreExt};
