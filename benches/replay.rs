@@ -26,7 +26,6 @@ use std::path::Path;
 use std::time::Instant;
 
 use tollbook_backtest::{Candidate, Columns, Label};
-use tollbook_engine::Body;
 use tollbook_log::Reader;
 use tollbook_policy::Target;
 use tollbook_policy::policy::Scope;
@@ -75,8 +74,9 @@ fn replay(log: &Path) -> (u64, u64) {
     let mut calls = 0;
     for instance in reader.instances() {
         candidate.begin();
-        for event in reader.events(instance).unwrap() {
-            calls += u64::from(candidate.event(&event.unwrap()).is_some());
+        let mut events = reader.replay(instance, candidate.reads()).unwrap();
+        while let Some(event) = events.next_event().unwrap() {
+            calls += u64::from(candidate.event(&event).is_some());
         }
     }
     (calls, candidate.report().all.change.newly_refused)
@@ -87,10 +87,9 @@ fn columns(log: &Path) -> Columns {
     let mut columns = Columns::default();
     for instance in reader.instances() {
         columns.begin();
-        for event in reader.events(instance).unwrap() {
-            let event = event.unwrap();
-            let label = if matches!(event.body, Body::Decision(_)) { Label::Clean } else { Label::Bad };
-            columns.event(&event, label);
+        let mut events = reader.replay(instance, Columns::READS).unwrap();
+        while let Some(event) = events.next_event().unwrap() {
+            columns.event(&event, Label::Clean);
         }
     }
     columns

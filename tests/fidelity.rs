@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use fastrand::Rng;
 use tollbook_backtest::Fidelity;
-use tollbook_engine::{Engine, Kept, Mode, PolicyHash};
+use tollbook_engine::{Engine, Kept, Mode, PolicyHash, Reads};
 use tollbook_gateway::operator::{Request, Response};
 use tollbook_gateway::{Connection, Desk, End, Headers, Manner, OnLogFailure, Step};
 use tollbook_log::prune::{Own, PruneOptions, prune};
@@ -213,7 +213,8 @@ fn state_at(reader: &Reader, instance: &str, seq: u64) -> Vec<u8> {
         }
         None => fidelity.begin(instance),
     }
-    for event in reader.events(instance).unwrap().map(Result::unwrap).take_while(|event| event.seq < seq) {
+    let mut events = reader.replay(instance, Reads::ALL).unwrap();
+    while let Some(event) = events.next_event().unwrap().filter(|event| event.seq < seq) {
         if let Some(hash) = fidelity.lacks(&event) {
             known(&mut fidelity, hash);
         }

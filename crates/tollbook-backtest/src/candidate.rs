@@ -6,25 +6,32 @@
 //! one of its counters, was decided otherwise than recorded) or unknown (the log lacks what the candidate
 //! reads), and all three are counted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use tollbook_engine::{Body, Bounds, CompileError, Decision, Engine, Event, Judge, Reason, Record, State, Verdict};
+use foldhash::fast::RandomState;
+use hashbrown::{Equivalent, HashSet};
+use tollbook_engine::{
+    Body, BodyRef, Bounds, CompileError, Decision, Engine, EventRef, Judge, Reads, Reason, RecordRef, State, Verdict,
+};
 use tollbook_policy::{Category, Policy};
 
+use crate::named::Named;
 use crate::report::{Change, Report};
+use crate::tallies::Tallies;
 use crate::{parsed_args, recorded_call};
 
 /// A policy that is tried on a log.
 #[derive(Debug)]
 pub struct Candidate {
     policy: Policy,
-    engines: BTreeMap<String, Engine>,
+    reads: Reads,
+    /// By server.
+    engines: Named<Engine>,
     state: State,
-    /// Sessions and counters in which something was decided otherwise, in this instance.
-    diverged: BTreeSet<String>,
+    diverged: Diverged,
     /// The candidate's approval for the call of a recorded one: the person's answer goes for both.
     approvals: BTreeMap<String, String>,
-    report: Report,
+    tallies: Tallies,
 }
 
 /// What the candidate makes of one recorded call.
@@ -83,29 +90,42 @@ impl Candidate {
     /// # Errors
     /// A policy that can't be made into an engine.
     pub fn new(policy: Policy) -> Result<Self, CompileError> {
-        Engine::compile(&policy, "")?;
+        let reads = Engine::compile(&policy, "")?.replay_reads();
         Ok(Self {
             policy,
-            engines: BTreeMap::new(),
+            reads: Reads { decision: true, ..reads },
+            engines: Named::default(),
             state: State::new(Bounds::default(), 0),
-            diverged: BTreeSet::new(),
+            diverged: Diverged::default(),
             approvals: BTreeMap::new(),
-            report: Report::default(),
+            tallies: Tallies::default(),
         })
+    }
+
+    /// What it reads of each call.
+    #[must_use]
+    pub fn reads(&self) -> Reads {
+        self.reads
     }
 
     /// The events of another instance follow: it has counters of its own.
     pub fn begin(&mut self) {
         self.state = State::new(Bounds::default(), 0);
-        self.diverged.clear();
+        self.diverged = Diverged::default();
         self.approvals.clear();
     }
 
     /// The next event of the instance; for a call that a policy judges, what the candidate makes of it.
-    pub fn event(&mut self, event: &Event) -> Option<Judged> {
-        match &event.body {
-            Body::Decision(record) if record.judged_by == Judge::Gateway => self.report.by_gateway += 1,
-            Body::Decision(record) => return self.call(event, record),
+    pub fn event(&mut self, event: &EventRef<'_>) -> Option<Judged> {
+        let body = match &event.body {
+            BodyRef::Decision(record) if record.judged_by != Judge::Gateway => return self.call(event, record),
+            BodyRef::Decision(_) => {
+                self.tallies.by_gateway += 1;
+                return None;
+            }
+            BodyRef::Other(body) => body,
+        };
+        match body {
             Body::Outcome(outcome) => self.state.settle(outcome.call_seq, outcome.end, outcome.result_hash),
             Body::Answered(answered) => {
                 let approval = self.approvals.remove(&answered.approval)?;
@@ -113,39 +133,38 @@ impl Candidate {
             }
             Body::Reset(reset) => self.state.reset(reset.counter.as_deref(), reset.key.as_deref()),
             Body::Opened(_) | Body::Activated(_) | Body::Gap(_) | Body::Frozen(_) => {}
-            Body::Snapshot(_) | Body::Pruned(_) => {}
+            Body::Snapshot(_) | Body::Pruned(_) | Body::Decision(_) => {}
         }
         None
     }
 
     /// What was found.
     #[must_use]
-    pub fn report(&self) -> &Report {
-        &self.report
+    pub fn report(&self) -> Report {
+        self.tallies.report()
     }
 
-    fn call(&mut self, event: &Event, record: &Record) -> Option<Judged> {
+    fn call(&mut self, event: &EventRef<'_>, record: &RecordRef<'_>) -> Option<Judged> {
         let parsed = parsed_args(record);
         let mut call = recorded_call(event, record, parsed.as_ref())?;
-        if !self.engines.contains_key(&record.server) {
+        let server = match self.engines.find(record.server) {
+            Some(server) => server,
             // It compiled before, and a server's name changes nothing in that.
-            let engine = Engine::compile(&self.policy, &record.server).ok()?;
-            self.engines.insert(record.server.clone(), engine);
-        }
-        let engine = self.engines.get(&record.server)?;
+            None => self.engines.add(record.server, Engine::compile(&self.policy, record.server).ok()?),
+        };
+        let engine = self.engines.get(server)?;
         if engine.judges_by_category() && call.category.is_none() {
             // An imported record knows the name alone.
             call.category = Some(Category::by_name(call.tool).name());
         }
         let mut decision = Decision::default();
         engine.decide_into(&mut decision, &mut self.state, event.seq, &call);
-        if let (Some(recorded), Some(own)) = (&record.approval, &decision.approval) {
-            self.approvals.insert(recorded.clone(), own.clone());
+        if let (Some(recorded), Some(own)) = (record.approval, &decision.approval) {
+            self.approvals.insert(recorded.to_owned(), own.clone());
         }
-        let keys = diverging_keys(record, &decision);
         let certainty = match decision.verdict {
             Verdict::Unknown => Certainty::Unknown,
-            _ if keys.iter().any(|key| self.diverged.contains(key)) => Certainty::Diverged,
+            _ if self.diverged.concerns(server, record, &decision) => Certainty::Diverged,
             _ => Certainty::Exact,
         };
         let judged = Judged {
@@ -156,9 +175,9 @@ impl Candidate {
             reason: decision.reason,
         };
         if judged.change() != Change::default() {
-            self.diverged.extend(keys);
+            self.diverged.add(server, record, &decision);
         }
-        self.report.add(event, record, &decision, &judged);
+        self.tallies.add(event, record, &decision, &judged);
         Some(judged)
     }
 }
@@ -167,9 +186,36 @@ pub(crate) fn refuses(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Deny | Verdict::Hold)
 }
 
-/// The session and the counters through which a call bears on later ones.
-fn diverging_keys(record: &Record, decision: &Decision<'_>) -> Vec<String> {
-    let session = record.session.iter().map(|session| format!("session {session}"));
-    let counters = decision.limits.iter().map(|fact| format!("{} {} {}", record.server, fact.rule(), fact.key));
-    session.chain(counters).collect()
+/// Sessions and counters in which something was decided otherwise: through them a call bears on later ones.
+#[derive(Debug, Default)]
+struct Diverged {
+    sessions: HashSet<Box<str>, RandomState>,
+    counters: HashSet<Counter, RandomState>,
+}
+
+/// A limit's counter: number of the server, place of the limit, and the scope's value.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Counter(u32, usize, Box<str>);
+
+/// A counter, looked up without making one.
+#[derive(Hash)]
+struct CounterRef<'a>(u32, usize, &'a str);
+
+impl Equivalent<Counter> for CounterRef<'_> {
+    fn equivalent(&self, counter: &Counter) -> bool {
+        (self.0, self.1, self.2) == (counter.0, counter.1, &counter.2)
+    }
+}
+
+impl Diverged {
+    fn concerns(&self, server: u32, record: &RecordRef<'_>, decision: &Decision<'_>) -> bool {
+        let counter = |key, limit| self.counters.contains(&CounterRef(server, limit, key));
+        !self.sessions.is_empty() && record.session.is_some_and(|session| self.sessions.contains(session))
+            || !self.counters.is_empty() && decision.limits.iter().any(|fact| counter(fact.key, fact.limit))
+    }
+
+    fn add(&mut self, server: u32, record: &RecordRef<'_>, decision: &Decision<'_>) {
+        self.sessions.extend(record.session.map(Box::from));
+        self.counters.extend(decision.limits.iter().map(|fact| Counter(server, fact.limit, fact.key.into())));
+    }
 }

@@ -9,14 +9,15 @@
 //! counter, the engine's bounds were in reach): there the events must be replayed.
 
 use std::collections::BTreeSet;
-use std::hash::{Hash, RandomState};
+use std::hash::Hash;
 
-use foldhash::fast::FixedState;
+use foldhash::fast::{FixedState, RandomState};
 use hashbrown::{Equivalent, HashMap};
-use tollbook_engine::{Body, Bounds, End, Event, Judge, Record};
+use tollbook_engine::{Body, BodyRef, Bounds, End, EventRef, Judge, Reads, RecordRef};
 use tollbook_policy::Category;
 use tollbook_policy::policy::{Scope, Selector};
 
+use crate::named::Named;
 use crate::sweep::Label;
 
 /// A name that isn't known.
@@ -35,10 +36,11 @@ pub struct Columns {
     agent: Vec<u32>,
     instance: Vec<u32>,
     label: Vec<Label>,
-    kinds: Numbers<Kind>,
-    grants: Numbers<String>,
-    sessions: Numbers<String>,
-    agents: Numbers<String>,
+    kinds: HashMap<Kind, u32, RandomState>,
+    grants: Named<()>,
+    /// A session of another instance is another one.
+    sessions: Named<()>,
+    agents: Named<()>,
     instances: u32,
     /// Of the instance that is read: its calls' sequence numbers, from which place on, and the last time.
     seqs: Vec<u64>,
@@ -78,42 +80,6 @@ impl From<&KindRef<'_>> for Kind {
     }
 }
 
-/// Names by number. A name of another instance is another name.
-#[derive(Debug)]
-struct Numbers<T> {
-    /// Shuffled, since sessions are named by clients.
-    numbers: HashMap<T, u32, RandomState>,
-    count: u32,
-    /// The names, by number.
-    names: Vec<T>,
-}
-
-impl<T> Default for Numbers<T> {
-    fn default() -> Self {
-        Self { numbers: HashMap::default(), count: 0, names: Vec::new() }
-    }
-}
-
-impl<T: Eq + Hash> Numbers<T> {
-    fn add(&mut self, name: T) -> u32 {
-        let number = self.count;
-        self.numbers.insert(name, number);
-        self.count += 1;
-        number
-    }
-}
-
-impl Numbers<String> {
-    fn of(&mut self, name: Option<&String>) -> u32 {
-        let Some(name) = name else { return NONE };
-        if let Some(number) = self.numbers.get(name) {
-            return *number;
-        }
-        self.names.push(name.clone());
-        self.add(name.clone())
-    }
-}
-
 /// Why counting would not give the engine's answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inexact {
@@ -130,24 +96,27 @@ pub enum Inexact {
 }
 
 impl Columns {
+    /// What is read of each call.
+    pub const READS: Reads = Reads { args: false, args_hash: false, decision: false, result_hash: false, rest: false };
+
     /// The events of another instance follow: it has counters of its own.
     pub fn begin(&mut self) {
         self.instances += 1;
-        self.sessions.numbers.clear();
+        self.sessions.begin();
         self.seqs.clear();
         self.begins = self.at_us.len();
         self.latest_us = i64::MIN;
     }
 
     /// The next event of the instance; `label` is asked for calls alone.
-    pub fn event(&mut self, event: &Event, label: Label) {
+    pub fn event(&mut self, event: &EventRef<'_>, label: Label) {
         match &event.body {
-            Body::Decision(record) if record.judged_by != Judge::Gateway => self.call(event, record, label),
-            Body::Outcome(outcome) if matches!(outcome.end, End::Unreachable | End::RpcError) => {
+            BodyRef::Decision(record) if record.judged_by != Judge::Gateway => self.call(event, record, label),
+            BodyRef::Other(Body::Outcome(outcome)) if matches!(outcome.end, End::Unreachable | End::RpcError) => {
                 let place = self.seqs.binary_search(&outcome.call_seq).ok();
                 self.given_back.extend(place.and_then(|place| self.kind.get(self.begins + place)));
             }
-            Body::Reset(_) => self.reset = true,
+            BodyRef::Other(Body::Reset(_)) => self.reset = true,
             _ => {}
         }
     }
@@ -155,31 +124,31 @@ impl Columns {
     /// The tools that were called, by name.
     #[must_use]
     pub fn tools(&self) -> BTreeSet<&str> {
-        self.kinds.numbers.keys().map(|kind| kind.tool.as_str()).collect()
+        self.kinds.keys().map(|kind| kind.tool.as_str()).collect()
     }
 
     /// The categories of the tools that were called.
     #[must_use]
     pub fn categories(&self) -> BTreeSet<&str> {
-        self.kinds.numbers.keys().map(|kind| kind.category.as_str()).collect()
+        self.kinds.keys().map(|kind| kind.category.as_str()).collect()
     }
 
     /// What a key of a layout of this scope is called; nothing for a server or everyone.
     #[must_use]
     pub fn name(&self, scope: Scope, value: u32) -> &str {
         let names = match scope {
-            Scope::Grant => &self.grants.names,
-            Scope::Session => &self.sessions.names,
-            Scope::Agent => &self.agents.names,
+            Scope::Grant => &self.grants,
+            Scope::Session => &self.sessions,
+            Scope::Agent => &self.agents,
             Scope::Server | Scope::Everyone => return "",
         };
-        usize::try_from(value).ok().and_then(|value| names.get(value)).map_or("", String::as_str)
+        names.name(value).unwrap_or_default()
     }
 
     /// Sessions so far.
     #[must_use]
     pub fn sessions(&self) -> u64 {
-        u64::from(self.sessions.count)
+        u64::try_from(self.sessions.len()).unwrap_or(u64::MAX)
     }
 
     /// Calls so far.
@@ -188,14 +157,17 @@ impl Columns {
         self.at_us.len()
     }
 
-    fn call(&mut self, event: &Event, record: &Record, label: Label) {
-        let Some(tool) = &record.tool else { return };
+    fn call(&mut self, event: &EventRef<'_>, record: &RecordRef<'_>, label: Label) {
+        let Some(tool) = record.tool else { return };
         self.continued |= record.continues.is_some();
-        let category = record.category.as_deref().unwrap_or_else(|| Category::by_name(tool).name());
-        let kind = KindRef { server: &record.server, tool, category };
-        let kind = match self.kinds.numbers.get(&kind) {
+        let category = record.category.unwrap_or_else(|| Category::by_name(tool).name());
+        let kind = KindRef { server: record.server, tool, category };
+        let kind = match self.kinds.get(&kind) {
             Some(number) => *number,
-            None => self.kinds.add(Kind::from(&kind)),
+            None => {
+                let next = u32::try_from(self.kinds.len()).unwrap_or(NONE);
+                *self.kinds.entry(Kind::from(&kind)).or_insert(next)
+            }
         };
         if let Some(at_us) = event.ts_us {
             self.unordered |= at_us < self.latest_us;
@@ -204,9 +176,9 @@ impl Columns {
         self.seqs.push(event.seq);
         self.at_us.push(event.ts_us.unwrap_or(NO_TIME));
         self.kind.push(kind);
-        self.grant.push(self.grants.of(record.grant.as_ref()));
-        self.session.push(self.sessions.of(record.session.as_ref()));
-        self.agent.push(self.agents.of(record.agent.as_ref()));
+        self.grant.push(record.grant.map_or(NONE, |grant| self.grants.number(grant)));
+        self.session.push(record.session.map_or(NONE, |session| self.sessions.number(session)));
+        self.agent.push(record.agent.map_or(NONE, |agent| self.agents.number(agent)));
         self.instance.push(self.instances);
         self.label.push(label);
     }
@@ -216,10 +188,10 @@ impl Columns {
     /// # Errors
     /// Where counting them would not give the engine's answers.
     pub fn lay_out(&self, of: &[Selector], scope: Scope) -> Result<Layout, Inexact> {
-        let mut chosen = vec![None; self.kinds.numbers.len()];
+        let mut chosen = vec![None; self.kinds.len()];
         let mut servers: HashMap<&str, usize, RandomState> = HashMap::default();
         // In any order: each kind is looked at by itself, and a server's number means nothing.
-        for (kind, number) in &self.kinds.numbers {
+        for (kind, number) in &self.kinds {
             if !of.is_empty() && !of.iter().any(|selector| selector.chooses(&kind.tool, &kind.category)) {
                 continue;
             }
@@ -246,7 +218,7 @@ impl Columns {
 
     /// Two passes, as a counting sort does: how many calls each key has, and then where each call goes.
     fn by_key(&self, chosen: &[Option<u32>], scope: Scope) -> Result<Layout, Inexact> {
-        let mut layout = Layout { sessions: self.sessions.count, ..Layout::default() };
+        let mut layout = Layout { sessions: self.sessions.len(), ..Layout::default() };
         let mut keys: HashMap<(u32, u32, u32), u32, FixedState> = HashMap::default();
         let mut key_of = vec![NONE; self.at_us.len()];
         let mut counts: Vec<usize> = Vec::new();
@@ -324,7 +296,7 @@ pub struct Layout {
     /// Each key's scope value.
     values: Vec<u32>,
     /// How many sessions there are in all.
-    sessions: u32,
+    sessions: usize,
     /// Calls that can't be counted, for want of a time or of the scope's value.
     pub unknown: u64,
 }
@@ -380,7 +352,7 @@ impl Layout {
     /// When each session makes its first counted call; none where it makes none.
     #[must_use]
     pub fn first_us(&self) -> Vec<Option<i64>> {
-        let mut first: Vec<Option<i64>> = vec![None; usize::try_from(self.sessions).unwrap_or(0)];
+        let mut first: Vec<Option<i64>> = vec![None; self.sessions];
         for call in &self.calls {
             if let Some(first) = usize::try_from(call.session).ok().and_then(|session| first.get_mut(session)) {
                 *first = Some(first.map_or(call.at_us, |first| first.min(call.at_us)));
@@ -408,7 +380,7 @@ impl Layout {
     /// its own as the last; 0 without one.
     #[must_use]
     pub fn healthy(&self, length_us: i64) -> Vec<u32> {
-        let mut most = vec![0_u32; usize::try_from(self.sessions).unwrap_or(0)];
+        let mut most = vec![0_u32; self.sessions];
         for calls in self.by_keys() {
             let mut clean = std::collections::VecDeque::new();
             for call in calls.iter().filter(|call| call.label == Label::Clean) {
@@ -447,7 +419,7 @@ impl Layout {
     #[must_use]
     pub fn plain(&self, length_us: i64) -> Counts {
         let length_us = length_us.max(1);
-        let mut counts = Counts { highest: vec![0; usize::try_from(self.sessions).unwrap_or(0)], ..Counts::default() };
+        let mut counts = Counts { highest: vec![0; self.sessions], ..Counts::default() };
         for calls in self.by_keys() {
             let (mut end_us, mut place) = (i64::MIN, 0_u32);
             for call in calls {
@@ -476,7 +448,7 @@ impl Layout {
     #[must_use]
     pub fn rolling(&self, length_us: i64, maxima: &[u64]) -> Vec<Refused> {
         let mut let_through: Vec<i64> = Vec::new();
-        let mut touched = vec![0_u32; usize::try_from(self.sessions).unwrap_or(0)];
+        let mut touched = vec![0_u32; self.sessions];
         let each = maxima.iter().zip(1_u32..).map(|(max, mark)| {
             let max = usize::try_from(*max).unwrap_or(usize::MAX);
             let mut refused = Refused::default();

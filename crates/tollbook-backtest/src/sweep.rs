@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use tollbook_engine::{Body, Event};
+use tollbook_engine::{EventRef, Reads};
 use tollbook_policy::policy::{Limit, Scope, Selector};
 use tollbook_policy::{Policy, Target};
 
@@ -167,6 +167,13 @@ impl Sweep {
         self.points.iter().filter(|tried| !tried.counted).count()
     }
 
+    /// What it reads of each call, where there is something left to judge.
+    #[must_use]
+    pub fn reads(&self) -> Reads {
+        let judged = self.points.iter().filter(|tried| !tried.counted);
+        judged.fold(Reads::default(), |reads, tried| reads.and(tried.candidate.reads()))
+    }
+
     /// The events of another instance follow: it has counters of its own.
     pub fn begin(&mut self) {
         for tried in &mut self.points {
@@ -176,7 +183,7 @@ impl Sweep {
     }
 
     /// The next event of the instance; `label` is asked for calls alone. What was counted isn't judged again.
-    pub fn event(&mut self, event: &Event, label: Label) {
+    pub fn event(&mut self, event: &EventRef<'_>, label: Label) {
         self.points.iter_mut().filter(|tried| !tried.counted).for_each(|tried| tried.event(event, label));
     }
 
@@ -231,7 +238,7 @@ impl Tried {
         Ok(Self { policy, candidate, point, counted: false, touched: BTreeSet::new() })
     }
 
-    fn event(&mut self, event: &Event, label: Label) {
+    fn event(&mut self, event: &EventRef<'_>, label: Label) {
         let Some(judged) = self.candidate.event(event) else { return };
         self.point.unknown += u64::from(judged.certainty == Certainty::Unknown);
         match (refuses(judged.candidate), label) {
@@ -239,10 +246,9 @@ impl Tried {
             (true, Label::Bad) => self.point.refused_bad += 1,
             (true, Label::Clean) => {
                 self.point.refused_clean += 1;
-                let Body::Decision(record) = &event.body else { return };
-                let session = record.session.as_ref().filter(|session| !self.touched.contains(*session));
-                if let Some(session) = session {
-                    self.touched.insert(session.clone());
+                let session = event.record().and_then(|record| record.session);
+                if let Some(session) = session.filter(|session| !self.touched.contains(*session)) {
+                    self.touched.insert(session.to_owned());
                     self.point.sessions_touched += 1;
                 }
             }

@@ -14,6 +14,7 @@ use tollbook_policy::policy::{
 };
 use tollbook_policy::{Policy, glob_matches};
 
+use crate::borrowed::Reads;
 use crate::canonical::{hash128, policy_hash};
 use crate::condition::Condition;
 use crate::hours::Hours;
@@ -297,6 +298,19 @@ impl Engine {
             }
         }
         paths.into_iter().collect()
+    }
+
+    /// What a replay reads of recorded calls to judge them, whatever their tool.
+    #[must_use]
+    pub fn replay_reads(&self) -> Reads {
+        let Clauses { require, deny, breaks, limits, approve, .. } = &self.clauses;
+        let conditions = !require.is_empty() || !deny.is_empty() || approve.iter().any(|plan| !plan.any_of.is_empty());
+        Reads {
+            args: conditions || limits.iter().any(|limit| limit.of.is_some()),
+            args_hash: !breaks.is_empty() || !approve.is_empty(),
+            result_hash: breaks.iter().any(|plan| matches!(plan.on, Run::IdenticalResults)),
+            ..Reads::default()
+        }
     }
 
     /// What applies to a tool, where that needn't be worked out for the call: for those that the policy names,

@@ -210,6 +210,7 @@ impl<'a, 'b> Judging<'a, 'b> {
         self.grows |= fits && (held.is_none() || limit.measure.rolling);
         self.decision.limits.push(Fact {
             plan: limit,
+            limit: place,
             counter,
             held,
             key,

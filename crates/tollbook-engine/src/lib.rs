@@ -13,6 +13,7 @@ pub mod run;
 
 mod approval;
 mod argument;
+mod borrowed;
 mod call;
 mod canonical;
 mod compile;
@@ -30,6 +31,7 @@ mod snapshot;
 mod state;
 
 pub use argument::{Args, Found, KEPT_BYTES_MAX, KEYS_BYTES_MAX, follow};
+pub use borrowed::{ArgsRef, BodyRef, EventRef, FactRef, Reads, RecordRef};
 pub use call::Call;
 pub use canonical::{canonical, hash128, policy_hash};
 pub use compile::{CompileError, Engine, LOOK_BACK_MAX};

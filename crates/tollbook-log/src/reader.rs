@@ -16,7 +16,7 @@ use arrow::array::RecordBatch;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::statistics::Statistics;
-use tollbook_engine::{Body, Event, Frozen, PolicyHash};
+use tollbook_engine::{Body, Event, Frozen, PolicyHash, Reads};
 
 use crate::disk::{self, DiskError};
 use crate::instance;
@@ -28,8 +28,8 @@ use crate::rows::{self, CallEvent, RowsError};
 use crate::schema::{self, Kind};
 use crate::segment::{self, HeaderError, SegmentEnd};
 
-pub use events::Events;
 pub(crate) use events::sound;
+pub use events::{Events, Replay};
 pub(crate) use leaves::Leaves;
 
 /// How often a snapshot is begun anew because the log changed meanwhile.
@@ -196,9 +196,7 @@ impl Reader {
         for instance in &self.instances {
             let name = &instance.manifest.instance;
             for file in instance.manifest.files().filter(|file| file.kind == Kind::Outcomes) {
-                for event in events::file_events(&instance.dir, file)? {
-                    late.push((name.clone(), event?));
-                }
+                late.extend(events::file_events(&instance.dir, file)?.into_iter().map(|event| (name.clone(), event)));
             }
             let rows_error = |source| ReadError::Rows { path: instance.dir.clone(), source };
             let layout = Layout::of(instance.open_records()?).map_err(rows_error)?;
@@ -220,9 +218,7 @@ impl Reader {
         for instance in &self.instances {
             let rows_error = |source| ReadError::Rows { path: instance.dir.clone(), source };
             for file in instance.manifest.files().filter(|file| file.kind == Kind::Events) {
-                for event in events::file_events(&instance.dir, file)? {
-                    said.push(event?);
-                }
+                said.extend(events::file_events(&instance.dir, file)?);
             }
             for record in Layout::of(instance.open_records()?).map_err(rows_error)?.events {
                 said.push(Event::from_bytes(record).map_err(RowsError::Record).map_err(rows_error)?);
@@ -277,6 +273,16 @@ impl Reader {
         let named = self.instances.iter().find(|known| known.manifest.instance == instance);
         let found = named.ok_or_else(|| ReadError::NoInstance(instance.to_owned()))?;
         Ok(Events::new(&found.dir, &found.manifest, found.open_records()?))
+    }
+
+    /// The same events, borrowed from where they stand, and of calls what is read.
+    ///
+    /// # Errors
+    /// Those of [`Reader::events`].
+    pub fn replay(&self, instance: &str, reads: Reads) -> Result<Replay<'_>, ReadError> {
+        let named = self.instances.iter().find(|known| known.manifest.instance == instance);
+        let found = named.ok_or_else(|| ReadError::NoInstance(instance.to_owned()))?;
+        Ok(Replay::new(&found.dir, &found.manifest, found.open_records()?, reads))
     }
 
     /// The first event of an instance that is left: 0, unless older ones were pruned.

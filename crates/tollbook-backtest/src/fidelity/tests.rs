@@ -1,4 +1,4 @@
-use tollbook_engine::{Answered, Args, Call, Kept, Opened, Outcome, RecordedArgs, Reset};
+use tollbook_engine::{Answered, Args, Call, Event, Kept, Opened, Outcome, Record, RecordedArgs, Reset};
 use tollbook_policy::Target;
 use tollbook_policy::json::parse;
 
@@ -52,9 +52,9 @@ fn log(text: &str, kept: Kept) -> (BTreeMap<PolicyHash, Policy>, Vec<Event>) {
 fn replay(policies: &BTreeMap<PolicyHash, Policy>, events: &[Event]) -> Fidelity {
     let mut fidelity = Fidelity::default();
     policies.iter().for_each(|(hash, policy)| fidelity.policy(*hash, policy.clone()));
-    assert_eq!(events.iter().find_map(|event| fidelity.lacks(event)).is_some(), policies.is_empty());
+    assert_eq!(events.iter().find_map(|event| fidelity.lacks(&EventRef::from(event))).is_some(), policies.is_empty());
     fidelity.begin("i");
-    events.iter().for_each(|event| fidelity.event(event));
+    events.iter().for_each(|event| fidelity.event(&EventRef::from(event)));
     fidelity
 }
 
@@ -114,7 +114,7 @@ fn the_recorded_policy_as_its_own_candidate_changes_nothing() {
     let (policies, events) = log(POLICY, Kept::Read);
     let mut candidate = Candidate::new(policies.into_values().next().unwrap()).unwrap();
     candidate.begin();
-    events.iter().for_each(|event| drop(candidate.event(event)));
+    events.iter().for_each(|event| drop(candidate.event(&EventRef::from(event))));
     let report = candidate.report();
     assert_eq!(report.all.change, crate::Change::default());
     assert_eq!((report.all.calls, report.all.exact(), report.all.refused_before), (60, 60, report.all.refused_after));
@@ -225,14 +225,14 @@ fn a_replay_begins_where_a_snapshot_was_taken() {
         let mut whole = Fidelity::default();
         whole.policy(live.engine.policy(), policy(WATCHED));
         whole.begin("i");
-        live.events[..cut].iter().for_each(|event| whole.event(event));
+        live.events[..cut].iter().for_each(|event| whole.event(&EventRef::from(event)));
         let bytes = whole.snapshot();
         assert_eq!(Fidelity::snapshot_policies(&bytes), Ok(vec![live.engine.policy()]));
 
         let mut rest = Fidelity::default();
         rest.policy(live.engine.policy(), policy(WATCHED));
         rest.restore("i", &bytes).unwrap();
-        live.events[cut..].iter().for_each(|event| rest.event(event));
+        live.events[cut..].iter().for_each(|event| rest.event(&EventRef::from(event)));
         assert_eq!((rest.different, rest.unknown), (0, 0), "from {cut}");
         assert_eq!(whole.same + rest.same, 8, "from {cut}");
     }
@@ -245,12 +245,12 @@ fn a_candidate_takes_the_recorded_answers() {
     let live = watched();
     let mut same = Candidate::new(policy(WATCHED)).unwrap();
     same.begin();
-    live.events.iter().for_each(|event| drop(same.event(event)));
+    live.events.iter().for_each(|event| drop(same.event(&EventRef::from(event))));
     assert_eq!(same.report().all.change, crate::Change::default());
 
     let otherwise = WATCHED.replace("args.n > 100 within 10m", "args.n > 200 within 20m");
     let mut other = Candidate::new(policy(&otherwise)).unwrap();
     other.begin();
-    live.events.iter().for_each(|event| drop(other.event(event)));
+    live.events.iter().for_each(|event| drop(other.event(&EventRef::from(event))));
     assert_eq!(other.report().by_tool["pay"].change, crate::Change::default());
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
 use tollbook_backtest::{Busiest, Candidate, Change, Fidelity, Judged, Report, Tally};
-use tollbook_engine::{Body, Event, PolicyHash};
+use tollbook_engine::{EventRef, PolicyHash, Reads};
 use tollbook_log::Reader;
 use tollbook_policy::{Policy, Target};
 
@@ -62,8 +62,8 @@ impl Tried {
         Ok(Self { name: name.to_owned(), candidate, places, list, listed: 0 })
     }
 
-    fn list(&mut self, instance: &str, event: &Event, judged: &Judged) {
-        let Body::Decision(record) = &event.body else { return };
+    fn list(&mut self, instance: &str, event: &EventRef<'_>, judged: &Judged) {
+        let Some(record) = event.record() else { return };
         if judged.change() == Change::default() {
             return;
         }
@@ -71,16 +71,16 @@ impl Tried {
         if self.listed > LISTED_MAX {
             return;
         }
-        let named = |name: &Option<String>| name.as_deref().map(crate::visible).unwrap_or_default();
+        let named = |name: Option<&str>| name.map(crate::visible).unwrap_or_default();
         self.list.add_row([
             instance.to_owned(),
             event.seq.to_string(),
-            named(&record.session),
-            named(&record.tool),
+            named(record.session),
+            named(record.tool),
             judged.recorded.to_string(),
             judged.candidate.to_string(),
             judged.certainty.as_str().to_owned(),
-            judged.rule.as_deref().map(crate::visible).unwrap_or_default(),
+            named(judged.rule.as_deref()),
         ]);
     }
 }
@@ -106,8 +106,8 @@ fn replay(log: &Path, tried: &mut [Tried], list: bool) -> anyhow::Result<(String
         begin(&reader, &mut fidelity, instance)?;
         pruned += u64::from(reader.first_seq(instance)? > 0);
         tried.iter_mut().for_each(|one| one.candidate.begin());
-        for event in reader.events(instance)? {
-            let event = event?;
+        let mut events = reader.replay(instance, Reads::ALL)?;
+        while let Some(event) = events.next_event()? {
             progress.event();
             take(&reader, &mut fidelity, &event)?;
             for one in &mut *tried {
@@ -146,7 +146,7 @@ pub fn begin(reader: &Reader, fidelity: &mut Fidelity, instance: &str) -> anyhow
 }
 
 /// Replays an event, with the policy that it puts in force.
-pub fn take(reader: &Reader, fidelity: &mut Fidelity, event: &Event) -> anyhow::Result<()> {
+pub fn take(reader: &Reader, fidelity: &mut Fidelity, event: &EventRef<'_>) -> anyhow::Result<()> {
     if let Some(hash) = fidelity.lacks(event) {
         fidelity.policy(hash, recorded_policy(reader, hash)?);
     }
@@ -212,9 +212,9 @@ fn write_report(text: &mut String, one: &Tried, pruned: u64) -> std::fmt::Result
         writeln!(text, "  without a time     {}: no window can judge them", report.without_time)?;
     }
     if change.newly_refused > 0 {
-        write_readings(text, report)?;
+        write_readings(text, &report)?;
     }
-    write_headroom(text, report)?;
+    write_headroom(text, &report)?;
     if change == Change::default() {
         return Ok(());
     }

@@ -24,7 +24,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut labels = Labels::of(&arguments.log, &arguments.label)?;
     let reader = Reader::open(&[&arguments.log])?;
     let mut columns = Columns::default();
-    each_event(&reader, &mut labels, &mut |read| {
+    each_event(&reader, Columns::READS, &mut labels, &mut |read| {
         match read {
             Read::Instance => columns.begin(),
             Read::Event(event, label) => columns.event(event, label),
@@ -33,7 +33,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     })?;
     let counted = (labels.clean, labels.bad);
     if sweep.count(&columns) > 0 {
-        each_event(&reader, &mut labels, &mut |read| {
+        each_event(&reader, sweep.reads(), &mut labels, &mut |read| {
             match read {
                 Read::Instance => sweep.begin(),
                 Read::Event(event, label) => sweep.event(event, label),

@@ -9,16 +9,15 @@ use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
 use arrow::array::RecordBatch;
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::PageIndexPolicy;
-use tollbook_engine::Event;
+use tollbook_engine::{Event, Reads};
 
-use super::events::{RangeEvents, batch_rows, sound};
+use super::events::{RangeEvents, batch_rows, projection, sound};
 use super::{ReadError, open_file, open_sealed};
 use crate::manifest::{Manifest, SealedFile, SealedRange};
 use crate::rows::{self, RowsError};
-use crate::schema::{self, Kind};
+use crate::schema::Kind;
 use crate::threads;
 use crate::tree::{self, Hash};
 
@@ -80,8 +79,10 @@ impl<'a> Leaves<'a> {
                     }
                 }
                 Some(RangeLeaves::Streamed(events)) => {
-                    if let Some(event) = events.step(self.instance)? {
-                        return Ok(Some((event.seq, tree::leaf(&event.to_bytes()))));
+                    if events.advance(self.instance)?
+                        && let Some(event) = events.event()?
+                    {
+                        return Ok(Some((event.seq, tree::leaf(&event.to_event().to_bytes()))));
                     }
                 }
                 None => {}
@@ -171,7 +172,9 @@ fn hash_ranges(dir: &Path, instance: &str, ranges: &[SealedRange]) -> Vec<RangeL
         from = to;
         ready.push(match (files, hashed) {
             (Err(error), _) | (_, Err(error)) => failed(error),
-            _ if rows > RANGE_ROWS_MAX => RangeEvents::open(dir, range).map_or_else(failed, RangeLeaves::Streamed),
+            _ if rows > RANGE_ROWS_MAX => {
+                RangeEvents::open(dir, range, Reads::ALL).map_or_else(failed, RangeLeaves::Streamed)
+            }
             (_, Ok(hashed)) => in_place(instance, range, hashed),
         });
     }
@@ -256,10 +259,7 @@ impl Part<'_> {
         let parquet = |source| ReadError::Parquet { path: path.clone(), source };
         // Opened anew: threads that share a file share its position.
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(open_file(path)?, metadata.clone());
-        // Of the canonical bytes, the instance's name is no part.
-        let columns = builder.schema().fields().iter().enumerate();
-        let wanted = columns.filter(|(_, field)| field.name() != schema::calls::INSTANCE.name).map(|(at, _)| at);
-        let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
+        let mask = projection(&builder, *kind, Reads::ALL);
         let batch_rows = batch_rows(builder.metadata());
         let builder = builder
             .with_projection(mask)

@@ -23,17 +23,18 @@ pub(super) enum Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    fn typed<A>(
+    fn typed<A: Clone + 'static>(
         &self,
         column: &Column,
         downcast: impl Fn(&'a dyn Array) -> Option<&'a A>,
-    ) -> Result<Typed<'a, A>, RowsError> {
+    ) -> Result<Typed<A>, RowsError> {
         let array = match self {
             Self::Batch(batch) => batch.column_by_name(column.name),
             Self::Items(items) => items.column_by_name(column.name),
         };
         let array = array.and_then(|array| downcast(array)).ok_or_else(|| mistyped(column))?;
-        Ok(Typed { column: *column, array })
+        // The values are shared.
+        Ok(Typed { column: *column, array: array.clone() })
     }
 
     pub fn has(&self, column: &Column) -> bool {
@@ -43,27 +44,27 @@ impl<'a> Table<'a> {
         }
     }
 
-    pub fn texts(&self, column: &Column) -> Result<Texts<'a>, RowsError> {
+    pub fn texts(&self, column: &Column) -> Result<Texts, RowsError> {
         self.typed(column, |array| array.as_string_opt::<i32>())
     }
 
-    pub fn wholes(&self, column: &Column) -> Result<Wholes<'a>, RowsError> {
+    pub fn wholes(&self, column: &Column) -> Result<Wholes, RowsError> {
         self.typed(column, |array| array.as_primitive_opt::<Int64Type>())
     }
 
-    pub fn times(&self, column: &Column) -> Result<Times<'a>, RowsError> {
+    pub fn times(&self, column: &Column) -> Result<Times, RowsError> {
         self.typed(column, |array| array.as_primitive_opt::<TimestampMicrosecondType>())
     }
 
-    pub fn amounts(&self, column: &Column) -> Result<Typed<'a, Decimal128Array>, RowsError> {
+    pub fn amounts(&self, column: &Column) -> Result<Typed<Decimal128Array>, RowsError> {
         self.typed(column, |array| array.as_primitive_opt::<Decimal128Type>())
     }
 
-    pub fn lists(&self, column: &Column) -> Result<Typed<'a, ListArray>, RowsError> {
+    pub fn lists(&self, column: &Column) -> Result<Typed<ListArray>, RowsError> {
         self.typed(column, |array| array.as_list_opt::<i32>())
     }
 
-    pub fn flags(&self, column: &Column) -> Result<Typed<'a, BooleanArray>, RowsError> {
+    pub fn flags(&self, column: &Column) -> Result<Typed<BooleanArray>, RowsError> {
         self.typed(column, |array| array.as_boolean_opt())
     }
 }
@@ -73,16 +74,16 @@ fn mistyped(column: &Column) -> RowsError {
 }
 
 /// A column of a batch, its type known.
-pub(super) struct Typed<'a, A> {
+pub(super) struct Typed<A> {
     column: Column,
-    pub array: &'a A,
+    pub array: A,
 }
 
-pub(super) type Texts<'a> = Typed<'a, StringArray>;
-pub(super) type Wholes<'a> = Typed<'a, Int64Array>;
-pub(super) type Times<'a> = Typed<'a, TimestampMicrosecondArray>;
+pub(super) type Texts = Typed<StringArray>;
+pub(super) type Wholes = Typed<Int64Array>;
+pub(super) type Times = Typed<TimestampMicrosecondArray>;
 
-impl<A> Typed<'_, A> {
+impl<A> Typed<A> {
     pub fn mistyped(&self) -> RowsError {
         mistyped(&self.column)
     }
@@ -96,12 +97,12 @@ impl<A> Typed<'_, A> {
     }
 }
 
-impl<'a> Texts<'a> {
-    pub fn get(&self, row: usize) -> Option<&'a str> {
-        item(self.array, row).then(|| self.array.value(row))
+impl Texts {
+    pub fn get(&self, row: usize) -> Option<&str> {
+        item(&self.array, row).then(|| self.array.value(row))
     }
 
-    pub fn required(&self, row: usize, seq: u64) -> Result<&'a str, RowsError> {
+    pub fn required(&self, row: usize, seq: u64) -> Result<&str, RowsError> {
         self.get(row).ok_or_else(|| self.null(seq))
     }
 
@@ -114,42 +115,40 @@ impl<'a> Texts<'a> {
     }
 }
 
-impl Wholes<'_> {
+impl Wholes {
     pub fn unsigned(&self, row: usize) -> Option<u64> {
-        item(self.array, row).then(|| self.array.value(row).cast_unsigned())
+        item(&self.array, row).then(|| self.array.value(row).cast_unsigned())
     }
 
     pub fn required(&self, row: usize, seq: u64) -> Result<i64, RowsError> {
-        item(self.array, row).then(|| self.array.value(row)).ok_or_else(|| self.null(seq))
+        item(&self.array, row).then(|| self.array.value(row)).ok_or_else(|| self.null(seq))
     }
-}
 
-impl Wholes<'_> {
     pub fn small(&self, row: usize, seq: u64) -> Result<Option<u32>, RowsError> {
         let wrong = |value: u64| self.wrong(seq, &value.to_string());
         self.unsigned(row).map(|value| u32::try_from(value).map_err(|_| wrong(value))).transpose()
     }
 }
 
-impl<'a> Typed<'a, ListArray> {
+impl Typed<ListArray> {
     /// The places of a row's items among all items; none where the row is null.
     pub fn items(&self, row: usize) -> Option<Range<usize>> {
         let offset = |at: usize| self.array.value_offsets().get(at).and_then(|offset| usize::try_from(*offset).ok());
-        if !item(self.array, row) {
+        if !item(&self.array, row) {
             return None;
         }
         Some(offset(row)?..offset(row + 1)?)
     }
 
     /// All items of all rows, which are texts.
-    pub fn texts(&self) -> Result<&'a StringArray, RowsError> {
-        self.array.values().as_string_opt::<i32>().ok_or_else(|| self.mistyped())
+    pub fn texts(&self) -> Result<StringArray, RowsError> {
+        self.array.values().as_string_opt::<i32>().cloned().ok_or_else(|| self.mistyped())
     }
 }
 
-impl Times<'_> {
+impl Times {
     pub fn get(&self, row: usize) -> Option<i64> {
-        item(self.array, row).then(|| self.array.value(row))
+        item(&self.array, row).then(|| self.array.value(row))
     }
 
     pub fn required(&self, row: usize, seq: u64) -> Result<i64, RowsError> {
@@ -157,15 +156,15 @@ impl Times<'_> {
     }
 }
 
-impl Typed<'_, BooleanArray> {
+impl Typed<BooleanArray> {
     pub fn required(&self, row: usize, seq: u64) -> Result<bool, RowsError> {
-        item(self.array, row).then(|| self.array.value(row)).ok_or_else(|| self.null(seq))
+        item(&self.array, row).then(|| self.array.value(row)).ok_or_else(|| self.null(seq))
     }
 }
 
-impl Typed<'_, Decimal128Array> {
+impl Typed<Decimal128Array> {
     pub fn micros(&self, row: usize, seq: u64) -> Result<Option<i64>, RowsError> {
-        if !item(self.array, row) {
+        if !item(&self.array, row) {
             return Ok(None);
         }
         let value = self.array.value(row);

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use jiff::Timestamp;
 use tollbook_backtest::Fidelity;
+use tollbook_engine::Reads;
 use tollbook_log::prune::{PruneOptions, Pruned, prune};
 use tollbook_log::{Reader, Signer};
 
@@ -56,8 +57,8 @@ pub fn state_at(reader: &Reader, instance: &str, seq: u64) -> anyhow::Result<Opt
     }
     let mut fidelity = Fidelity::default();
     backtest::begin(reader, &mut fidelity, instance)?;
-    for event in reader.events(instance)? {
-        let event = event?;
+    let mut events = reader.replay(instance, Reads::ALL)?;
+    while let Some(event) = events.next_event()? {
         if event.seq >= seq {
             break;
         }

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use tollbook_backtest::Candidate;
-use tollbook_engine::Body;
 use tollbook_log::Reader;
 use tollbook_query::{Backtest, Rejudged};
 
@@ -23,14 +22,14 @@ fn replay(name: &str, log: &Reader, tell: &mut dyn FnMut(Rejudged) -> bool) -> a
     let mut candidate = Candidate::new(Source::read(Path::new(name))?.policy()?)?;
     for instance in log.instances() {
         candidate.begin();
-        for event in log.events(instance)? {
-            let event = event?;
-            let (Some(judged), Body::Decision(record)) = (candidate.event(&event), &event.body) else { continue };
+        let mut events = log.replay(instance, candidate.reads())?;
+        while let Some(event) = events.next_event()? {
+            let (Some(judged), Some(record)) = (candidate.event(&event), event.record()) else { continue };
             let told = tell(Rejudged {
                 instance: instance.to_owned(),
                 seq: event.seq,
-                session: record.session.clone(),
-                tool: record.tool.clone(),
+                session: record.session.map(str::to_owned),
+                tool: record.tool.map(str::to_owned),
                 recorded: judged.recorded.to_string(),
                 candidate: judged.candidate.to_string(),
                 certainty: judged.certainty.as_str(),
