@@ -9,15 +9,17 @@
 use std::collections::BTreeMap;
 
 use foldhash::fast::RandomState;
-use hashbrown::{Equivalent, HashSet};
+use hashbrown::HashSet;
 use tollbook_engine::{
-    Body, BodyRef, Bounds, CompileError, Decision, Engine, EventRef, Judge, Reads, Reason, RecordRef, State, Verdict,
+    Body, BodyRef, Bounds, CompileError, Decision, Engine, EventRef, Fact, Judge, Reads, Reason, RecordRef, State,
+    Verdict,
 };
+use tollbook_policy::policy::Scope;
 use tollbook_policy::{Category, Policy};
 
 use crate::named::Named;
 use crate::report::{Change, Report};
-use crate::tallies::Tallies;
+use crate::tallies::{Numbers, Tallies};
 use crate::{parsed_args, recorded_call};
 
 /// A policy that is tried on a log.
@@ -162,9 +164,10 @@ impl Candidate {
         if let (Some(recorded), Some(own)) = (record.approval, &decision.approval) {
             self.approvals.insert(recorded.to_owned(), own.clone());
         }
+        let numbers = self.tallies.numbers(call.tool, record);
         let certainty = match decision.verdict {
             Verdict::Unknown => Certainty::Unknown,
-            _ if self.diverged.concerns(server, record, &decision) => Certainty::Diverged,
+            _ if self.diverged.concern(server, numbers, &decision) => Certainty::Diverged,
             _ => Certainty::Exact,
         };
         let judged = Judged {
@@ -175,9 +178,9 @@ impl Candidate {
             reason: decision.reason,
         };
         if judged.change() != Change::default() {
-            self.diverged.add(server, record, &decision);
+            self.diverged.add(server, numbers, &decision);
         }
-        self.tallies.add(event, record, &decision, &judged);
+        self.tallies.add(event, record, &decision, &judged, numbers);
         Some(judged)
     }
 }
@@ -189,33 +192,32 @@ pub(crate) fn refuses(verdict: Verdict) -> bool {
 /// Sessions and counters in which something was decided otherwise: through them a call bears on later ones.
 #[derive(Debug, Default)]
 struct Diverged {
-    sessions: HashSet<Box<str>, RandomState>,
+    sessions: HashSet<u32, RandomState>,
     counters: HashSet<Counter, RandomState>,
 }
 
-/// A limit's counter: number of the server, place of the limit, and the scope's value.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Counter(u32, usize, Box<str>);
+/// A limit's counter: number of the server, place of the limit, and number of the scope's value.
+type Counter = (u32, usize, u32);
 
-/// A counter, looked up without making one.
-#[derive(Hash)]
-struct CounterRef<'a>(u32, usize, &'a str);
+impl Diverged {
+    fn concern(&self, server: u32, of: Numbers, decision: &Decision<'_>) -> bool {
+        let mut counters = decision.limits.iter().filter_map(|fact| counter(server, of, fact));
+        of.session.is_some_and(|session| self.sessions.contains(&session))
+            || counters.any(|counter| self.counters.contains(&counter))
+    }
 
-impl Equivalent<Counter> for CounterRef<'_> {
-    fn equivalent(&self, counter: &Counter) -> bool {
-        (self.0, self.1, self.2) == (counter.0, counter.1, &counter.2)
+    fn add(&mut self, server: u32, of: Numbers, decision: &Decision<'_>) {
+        self.sessions.extend(of.session);
+        self.counters.extend(decision.limits.iter().filter_map(|fact| counter(server, of, fact)));
     }
 }
 
-impl Diverged {
-    fn concerns(&self, server: u32, record: &RecordRef<'_>, decision: &Decision<'_>) -> bool {
-        let counter = |key, limit| self.counters.contains(&CounterRef(server, limit, key));
-        !self.sessions.is_empty() && record.session.is_some_and(|session| self.sessions.contains(session))
-            || !self.counters.is_empty() && decision.limits.iter().any(|fact| counter(fact.key, fact.limit))
-    }
-
-    fn add(&mut self, server: u32, record: &RecordRef<'_>, decision: &Decision<'_>) {
-        self.sessions.extend(record.session.map(Box::from));
-        self.counters.extend(decision.limits.iter().map(|fact| Counter(server, fact.limit, fact.key.into())));
-    }
+fn counter(server: u32, of: Numbers, fact: &Fact<'_>) -> Option<Counter> {
+    let key = match fact.scope() {
+        Scope::Grant => of.grant?,
+        Scope::Session => of.session?,
+        Scope::Agent => of.agent?,
+        Scope::Server | Scope::Everyone => 0,
+    };
+    Some((server, fact.limit, key))
 }

@@ -8,6 +8,15 @@ use crate::candidate::{Certainty, Judged, refuses};
 use crate::named::Named;
 use crate::report::{Busiest, Change, Headroom, Report, SessionTally, Tally, Waits, rule};
 
+/// The numbers of what a call is counted by, where it is known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Numbers {
+    pub tool: u32,
+    pub grant: Option<u32>,
+    pub agent: Option<u32>,
+    pub session: Option<u32>,
+}
+
 /// What a candidate would have changed, so far; see [`Report`].
 #[derive(Debug, Default)]
 pub(crate) struct Tallies {
@@ -32,7 +41,25 @@ struct LimitTally {
 }
 
 impl Tallies {
-    pub fn add(&mut self, event: &EventRef<'_>, record: &RecordRef<'_>, decision: &Decision<'_>, judged: &Judged) {
+    /// The numbers of a call of this tool.
+    pub fn numbers(&mut self, tool: &str, record: &RecordRef<'_>) -> Numbers {
+        Numbers {
+            tool: self.by_tool.number(tool),
+            grant: record.grant.map(|grant| self.by_grant.number(grant)),
+            agent: record.agent.map(|agent| self.by_agent.number(agent)),
+            session: record.session.map(|session| self.by_session.number(session)),
+        }
+    }
+
+    /// Adds a call, counted by these numbers.
+    pub fn add(
+        &mut self,
+        event: &EventRef<'_>,
+        record: &RecordRef<'_>,
+        decision: &Decision<'_>,
+        judged: &Judged,
+        of: Numbers,
+    ) {
         let change = judged.change();
         let one = Tally {
             calls: 1,
@@ -43,13 +70,10 @@ impl Tallies {
             after_divergence: u64::from(judged.certainty == Certainty::Diverged),
         };
         self.all.add(one);
-        for (by, name) in
-            [(&mut self.by_tool, record.tool), (&mut self.by_grant, record.grant), (&mut self.by_agent, record.agent)]
-        {
-            if let Some(tally) = name.and_then(|name| by.of(name)) {
-                tally.add(one);
-            }
-        }
+        let tool = self.by_tool.get_mut(of.tool);
+        let grant = of.grant.and_then(|grant| self.by_grant.get_mut(grant));
+        let agent = of.agent.and_then(|agent| self.by_agent.get_mut(agent));
+        [tool, grant, agent].into_iter().flatten().for_each(|tally| tally.add(one));
         if change != Change::default() {
             let rule = rule(record, judged);
             match self.by_rule.get_mut(rule) {
@@ -57,7 +81,7 @@ impl Tallies {
                 None => drop(self.by_rule.insert(rule.to_owned(), change)),
             }
         }
-        if let Some(tally) = record.session.and_then(|session| self.by_session.of(session)) {
+        if let Some(tally) = of.session.and_then(|session| self.by_session.get_mut(session)) {
             tally.calls += 1;
             tally.newly_refused += change.newly_refused;
             if change.newly_refused > 0 {

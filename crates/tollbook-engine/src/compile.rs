@@ -21,6 +21,7 @@ use crate::hours::Hours;
 use crate::limit::Measure;
 use crate::record::{Hash128, PolicyHash};
 use crate::same::Ends;
+use crate::tool_id::tool_id;
 
 /// A policy ready to judge the calls of one server. It never changes; what changes is [`crate::State`].
 #[derive(Debug)]
@@ -497,11 +498,6 @@ fn conditions(
     let compile =
         |condition| Condition::compile(condition).map_err(|message| CompileError { rule: rule.to_owned(), message });
     lists.iter().map(|list| list.iter().map(compile).collect()).collect()
-}
-
-/// Identity of a tool, for telling its calls from another's.
-pub(crate) fn tool_id(tool: &str) -> u64 {
-    hash128(tool.as_bytes()).first_64()
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::approval::Answer;
 use crate::argument::{Args, Found};
 use crate::call::Call;
 use crate::canonical::hash128;
-use crate::compile::{ApprovePlan, BreakPlan, Clause, Engine, LimitPlan, Plan, Step, Text, tool_id};
+use crate::compile::{ApprovePlan, BreakPlan, Clause, Engine, LimitPlan, Plan, Step, Text};
 use crate::condition::{Truth, any};
 use crate::decision::{Decision, Fact, Reason};
 use crate::history::History;
@@ -28,6 +28,7 @@ use crate::keyed::Handle;
 use crate::record::{Hash128, Verdict};
 use crate::run::CallId;
 use crate::state::State;
+use crate::tool_id::tool_id;
 
 impl Engine {
     /// Judges one call, and charges what it lets through. `seq` names the call when it settles; it must
@@ -95,6 +96,9 @@ struct Judging<'a, 'b> {
 impl<'a, 'b> Judging<'a, 'b> {
     fn judge(&mut self, state: &mut State, seq: u64) -> Option<()> {
         let clauses = &self.engine.clauses;
+        if self.tool_id.is_none() && self.engine.look_back > 0 {
+            self.tool_id = Some(state.counters.tool_ids.of(self.call.tool));
+        }
         for step in &self.plan.steps {
             match *step {
                 Step::Require(place) => self.require(clauses.require.get(place)?)?,

@@ -1,6 +1,7 @@
 //! What the engine answers: the verdict, and why.
 
 use smallvec::SmallVec;
+use tollbook_policy::policy::Scope;
 
 use crate::borrowed::{ArgsRef, FactRef, RecordRef};
 use crate::call::Call;
@@ -204,6 +205,12 @@ impl Fact<'_> {
     #[must_use]
     pub fn counter(&self) -> &str {
         &self.plan.counter
+    }
+
+    /// Whose calls are counted together.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        self.plan.scope
     }
 
     /// What the window admits, in millionths.

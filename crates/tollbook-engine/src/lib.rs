@@ -29,6 +29,7 @@ mod record;
 mod same;
 mod snapshot;
 mod state;
+mod tool_id;
 
 pub use argument::{Args, Found, KEPT_BYTES_MAX, KEYS_BYTES_MAX, follow};
 pub use borrowed::{ArgsRef, BodyRef, EventRef, FactRef, Reads, RecordRef};
@@ -40,6 +41,7 @@ pub use record::{
     Activated, Answered, Body, Bounds, End, Event, Frozen, Gap, Hash128, Judge, Kept, LimitFact, Mode, Opened, Outcome,
     PolicyHash, Pruned, Record, RecordedArgs, Reset, Snapshot, Verdict,
 };
+pub use same::Ends;
 pub use snapshot::SnapshotError;
 pub use state::{Level, State};
 

@@ -4,7 +4,8 @@
 //! too, which has a place of its own, later than the call's: it waits until its turn comes.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,7 @@ use tollbook_engine::{Event, EventRef, Reads};
 use super::{ReadError, open_sealed};
 use crate::layout::BATCH_ROWS_MAX;
 use crate::manifest::{Manifest, SealedFile, SealedRange};
-use crate::rows::{self, CallEvent, CallReader, Lists, RowsError};
+use crate::rows::{self, CallEvent, CallReader, Done, Lists, RowsError};
 use crate::schema::Kind;
 
 /// A file with more bytes than this, decompressed, is read in small batches: Arrow's texts hold 2 GiB a
@@ -154,6 +155,7 @@ impl RangeEvents {
     }
 
     /// The event that was gone on to.
+    #[inline]
     pub fn event(&self) -> Result<Option<EventRef<'_>>, ReadError> {
         self.files.get(self.at).map_or(Ok(None), FileEvents::event)
     }
@@ -166,7 +168,7 @@ struct FileEvents {
     /// Rows of this batch that were taken.
     taken: usize,
     /// Outcomes of rows that were taken, by their own place.
-    outcomes: BTreeMap<u64, Event>,
+    outcomes: BinaryHeap<Reverse<Done>>,
     /// Place of the next row's event, and of the next event.
     row_seq: Option<u64>,
     next_seq: Option<u64>,
@@ -201,7 +203,7 @@ impl FileEvents {
             batches: Batches::open(dir, file, reads)?,
             rows: Rows::Others(Vec::new()),
             taken: 0,
-            outcomes: BTreeMap::new(),
+            outcomes: BinaryHeap::new(),
             row_seq: None,
             next_seq: None,
             lent: Lent::Nothing,
@@ -219,7 +221,7 @@ impl FileEvents {
             let Some(rows) = self.batches.next_rows()? else { break };
             (self.rows, self.taken) = (rows, 0);
         }
-        let outcome_seq = self.outcomes.first_key_value().map(|(seq, _)| *seq);
+        let outcome_seq = self.outcomes.peek().map(|Reverse(done)| done.seq);
         self.next_seq = self.row_seq.into_iter().chain(outcome_seq).min();
         Ok(())
     }
@@ -227,7 +229,7 @@ impl FileEvents {
     /// Takes the next event, to be lent.
     fn take(&mut self) -> Result<(), ReadError> {
         if self.row_seq != self.next_seq {
-            self.lent = self.outcomes.pop_first().map_or(Lent::Nothing, |(_, event)| Lent::Outcome(event));
+            self.lent = self.outcomes.pop().map_or(Lent::Nothing, |Reverse(done)| Lent::Outcome(done.event()));
             return Ok(());
         }
         self.lent = Lent::Row(self.taken);
@@ -237,15 +239,11 @@ impl FileEvents {
         };
         let done = calls.done(self.taken).map_err(|source| self.batches.rows_error(source))?;
         self.taken += 1;
-        if let Some(done) = done
-            && let Some(other) = self.outcomes.insert(done.seq, done)
-        {
-            let what = format!("two outcomes stand in one place, {}", other.seq);
-            return Err(ReadError::DamagedFile { path: self.batches.path.clone(), what });
-        }
+        self.outcomes.extend(done.map(Reverse));
         Ok(())
     }
 
+    #[inline]
     fn event(&self) -> Result<Option<EventRef<'_>>, ReadError> {
         match (&self.lent, &self.rows) {
             (Lent::Nothing, _) => Ok(None),

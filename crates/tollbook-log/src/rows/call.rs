@@ -3,10 +3,12 @@
 //! `verify` makes the canonical bytes of every record of a log from what is read here, and a replay judges it,
 //! so next to nothing is allocated for a row. A replay asks for some of the columns alone.
 
+use std::cmp::Ordering;
+
 use arrow::array::{AsArray, BooleanArray, Decimal128Array, ListArray, RecordBatch, StringArray};
 use minicbor::Encode;
 use tollbook_engine::{
-    ArgsRef, Body, BodyRef, Event, EventRef, FactRef, Judge, Kept, Mode, PolicyHash, Reads, RecordRef, Verdict,
+    ArgsRef, Body, BodyRef, Event, EventRef, FactRef, Judge, Kept, Mode, Outcome, PolicyHash, Reads, RecordRef, Verdict,
 };
 
 use super::columns::{Table, Texts, Times, Typed, Wholes, item};
@@ -91,6 +93,39 @@ impl<'a> Lists<'a> {
         Self { facts: record.limits, keys, shadow_rules: record.shadow_rules }
     }
 }
+
+/// An outcome that stands in its call's row, and has a place of its own among events.
+pub(crate) struct Done {
+    pub seq: u64,
+    ts_us: Option<i64>,
+    outcome: Outcome,
+}
+
+impl Done {
+    pub fn event(self) -> Event {
+        Event { seq: self.seq, ts_us: self.ts_us, body: Body::Outcome(self.outcome) }
+    }
+}
+
+impl Ord for Done {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.seq.cmp(&other.seq)
+    }
+}
+
+impl PartialOrd for Done {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Done {
+    fn eq(&self, other: &Self) -> bool {
+        self.seq == other.seq
+    }
+}
+
+impl Eq for Done {}
 
 /// The columns of a batch of `calls`, as far as they are read.
 pub(crate) struct CallReader {
@@ -187,20 +222,23 @@ impl CallReader {
     }
 
     /// The call's event, its lists in these.
+    #[inline]
     pub fn event<'a>(&'a self, row: usize, lists: Lists<'a>) -> Result<EventRef<'a>, RowsError> {
         let seq = self.seqs.seq(row)?;
         let body = BodyRef::Decision(self.record(row, seq, lists)?);
         Ok(EventRef { seq, ts_us: self.seqs.ts.get(row), body })
     }
 
-    /// The event of the call's outcome, where that stands in the same row.
-    pub fn done(&self, row: usize) -> Result<Option<Event>, RowsError> {
+    /// The call's outcome, where that stands in the same row.
+    #[inline]
+    pub fn done(&self, row: usize) -> Result<Option<Done>, RowsError> {
         let Some(done_seq) = self.done_seq.unsigned(row) else { return Ok(None) };
         let seq = self.seqs.seq(row)?;
         let outcome = self.ends.outcome(row, seq, seq)?;
-        Ok(Some(Event { seq: done_seq, ts_us: self.done_ts.get(row), body: Body::Outcome(outcome) }))
+        Ok(Some(Done { seq: done_seq, ts_us: self.done_ts.get(row), outcome }))
     }
 
+    #[inline]
     fn record<'a>(&'a self, row: usize, seq: u64, lists: Lists<'a>) -> Result<RecordRef<'a>, RowsError> {
         let Lists { mut facts, mut keys, mut shadow_rules } = lists;
         let mut args = ArgsRef { hash: parsed(self.args_hash.as_ref(), row, seq, hash128)?, ..ArgsRef::default() };

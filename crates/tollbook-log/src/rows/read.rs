@@ -6,7 +6,7 @@ use tollbook_engine::{
     Reset, Snapshot,
 };
 
-use super::call::{self, CallReader, Lists};
+use super::call::{self, CallReader, Done, Lists};
 use super::columns::{Table, Texts, Times, Wholes};
 use super::{
     AnsweredDetail, FrozenDetail, GapDetail, OpenedDetail, PrunedDetail, ResetDetail, RowsError, SnapshotDetail, hex,
@@ -19,7 +19,7 @@ pub(crate) type CallEvent = (Event, Option<Event>);
 /// The events of rows of `calls`.
 pub(crate) fn call_events(batch: &RecordBatch) -> Result<Vec<CallEvent>, RowsError> {
     let reader = CallReader::new(batch, Reads::ALL)?;
-    let event = |row| Ok((reader.event(row, Lists::default())?.to_event(), reader.done(row)?));
+    let event = |row| Ok((reader.event(row, Lists::default())?.to_event(), reader.done(row)?.map(Done::event)));
     (0..batch.num_rows()).map(event).collect()
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn call_bytes(batch: &RecordBatch, mut take: impl FnMut(u64, &[u8])) 
         call::encode(&event, &mut bytes);
         take(event.seq, &bytes);
         lists = Lists::of(event);
-        if let Some(done) = reader.done(row)? {
+        if let Some(done) = reader.done(row)?.map(Done::event) {
             take(done.seq, &done.to_bytes());
         }
     }
