@@ -22,11 +22,12 @@ mod duckdb;
 mod traces;
 mod traffic;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
 use tollbook_backtest::{Candidate, Columns, Label};
-use tollbook_log::Reader;
+use tollbook_log::{ReadError, Reader};
 use tollbook_policy::Target;
 use tollbook_policy::policy::Scope;
 
@@ -74,10 +75,11 @@ fn replay(log: &Path) -> (u64, u64) {
     let mut calls = 0;
     for instance in reader.instances() {
         candidate.begin();
-        let mut events = reader.replay(instance, candidate.reads()).unwrap();
-        while let Some(event) = events.next_event().unwrap() {
-            calls += u64::from(candidate.event(&event).is_some());
-        }
+        let replayed = reader.replay(instance, candidate.reads()).unwrap().each(|event| {
+            calls += u64::from(candidate.event(event).is_some());
+            Ok::<_, ReadError>(ControlFlow::Continue(()))
+        });
+        replayed.unwrap();
     }
     (calls, candidate.report().all.change.newly_refused)
 }
@@ -87,10 +89,11 @@ fn columns(log: &Path) -> Columns {
     let mut columns = Columns::default();
     for instance in reader.instances() {
         columns.begin();
-        let mut events = reader.replay(instance, Columns::READS).unwrap();
-        while let Some(event) = events.next_event().unwrap() {
-            columns.event(&event, Label::Clean);
-        }
+        let read = reader.replay(instance, Columns::READS).unwrap().each(|event| {
+            columns.event(event, Label::Clean);
+            Ok::<_, ReadError>(ControlFlow::Continue(()))
+        });
+        read.unwrap();
     }
     columns
 }

@@ -6,6 +6,7 @@
 //! seed, and `TOLLBOOK_SEED` runs that one.
 
 use std::fmt::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -17,7 +18,7 @@ use tollbook_gateway::operator::{Request, Response};
 use tollbook_gateway::{Connection, Desk, End, Headers, Manner, OnLogFailure, Step};
 use tollbook_log::prune::{Own, PruneOptions, prune};
 use tollbook_log::redact::Redaction;
-use tollbook_log::{Log, Options, Reader};
+use tollbook_log::{Log, Options, ReadError, Reader};
 use tollbook_policy::{Policy, Target};
 
 use crate::program::{Dir, tollbook};
@@ -213,13 +214,17 @@ fn state_at(reader: &Reader, instance: &str, seq: u64) -> Vec<u8> {
         }
         None => fidelity.begin(instance),
     }
-    let mut events = reader.replay(instance, Reads::ALL).unwrap();
-    while let Some(event) = events.next_event().unwrap().filter(|event| event.seq < seq) {
-        if let Some(hash) = fidelity.lacks(&event) {
+    let replayed = reader.replay(instance, Reads::ALL).unwrap().each(|event| {
+        if event.seq >= seq {
+            return Ok(ControlFlow::Break(()));
+        }
+        if let Some(hash) = fidelity.lacks(event) {
             known(&mut fidelity, hash);
         }
-        fidelity.event(&event);
-    }
+        fidelity.event(event);
+        Ok::<_, ReadError>(ControlFlow::Continue(()))
+    });
+    replayed.unwrap();
     assert_eq!(fidelity.different, 0);
     fidelity.snapshot()
 }

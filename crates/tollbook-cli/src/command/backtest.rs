@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -106,16 +107,16 @@ fn replay(log: &Path, tried: &mut [Tried], list: bool) -> anyhow::Result<(String
         begin(&reader, &mut fidelity, instance)?;
         pruned += u64::from(reader.first_seq(instance)? > 0);
         tried.iter_mut().for_each(|one| one.candidate.begin());
-        let mut events = reader.replay(instance, Reads::ALL)?;
-        while let Some(event) = events.next_event()? {
+        reader.replay(instance, Reads::ALL)?.each(|event| {
             progress.event();
-            take(&reader, &mut fidelity, &event)?;
+            take(&reader, &mut fidelity, event)?;
             for one in &mut *tried {
-                if let Some(judged) = one.candidate.event(&event).filter(|_| list) {
-                    one.list(instance, &event, &judged);
+                if let Some(judged) = one.candidate.event(event).filter(|_| list) {
+                    one.list(instance, event, &judged);
                 }
             }
-        }
+            anyhow::Ok(ControlFlow::Continue(()))
+        })?;
     }
     drop(progress);
     let mut text = String::new();

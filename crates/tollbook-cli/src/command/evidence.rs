@@ -1,6 +1,7 @@
 //! The calls of a log, and what each was good for: what sweeps, recommendations and the page rest on.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -139,12 +140,12 @@ pub fn each_event(
     for instance in reader.instances() {
         labels.begin();
         take(Read::Instance)?;
-        let mut events = reader.replay(instance, reads)?;
-        while let Some(event) = events.next_event()? {
+        reader.replay(instance, reads)?.each(|event| {
             progress.event();
-            let label = labels.label(instance, &event);
-            take(Read::Event(&event, label))?;
-        }
+            let label = labels.label(instance, event);
+            take(Read::Event(event, label))?;
+            anyhow::Ok(ControlFlow::Continue(()))
+        })?;
     }
     Ok(())
 }

@@ -3,9 +3,9 @@
 //! The rows of a range lie in several files, each of them sorted. A call's row may hold its outcome
 //! too, which has a place of its own, later than the call's: it waits until its turn comes.
 
-use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
@@ -26,8 +26,7 @@ use crate::schema::Kind;
 const LARGE_FILE_BYTES: i64 = 1 << 30;
 const LARGE_FILE_BATCH_ROWS: usize = 64;
 
-/// The events of an instance in order of sequence, each lent until the next one is asked for. After an error
-/// there are none.
+/// The events of an instance in order of sequence, borrowed from where they stand.
 pub struct Replay<'a> {
     dir: PathBuf,
     reads: Reads,
@@ -37,7 +36,6 @@ pub struct Replay<'a> {
     open: std::vec::IntoIter<&'a [u8]>,
     /// The last of the open segments that was read.
     opened: Option<Event>,
-    failed: Cell<bool>,
 }
 
 impl<'a> Replay<'a> {
@@ -50,27 +48,35 @@ impl<'a> Replay<'a> {
             range: None,
             open: open.into_iter(),
             opened: None,
-            failed: Cell::new(false),
         }
     }
 
-    /// The next event; none at the end.
+    /// Hands over one event after the other, until there are no more or `take` has enough. An event isn't moved
+    /// on its way, which for millions of them is dear.
     ///
     /// # Errors
-    /// Where a file can't be read, or doesn't hold what its manifest says.
-    pub fn next_event(&mut self) -> Result<Option<EventRef<'_>>, ReadError> {
-        if self.failed.get() {
+    /// Those of `take`, and where a file can't be read or doesn't hold what its manifest says.
+    pub fn each<E: From<ReadError>>(
+        mut self,
+        mut take: impl FnMut(&EventRef<'_>) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
+        while let Some(taken) = self.next_with(&mut take)? {
+            if taken?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands over the next event; none at the end.
+    fn next_with<T>(&mut self, take: impl FnOnce(&EventRef<'_>) -> T) -> Result<Option<T>, ReadError> {
+        if !self.advance()? {
             return Ok(None);
         }
-        let advanced = self.advance().inspect_err(|_| self.failed.set(true));
-        if !advanced? {
-            return Ok(None);
+        match (&self.range, &self.opened) {
+            (Some(range), _) => range.with(take),
+            (None, opened) => Ok(opened.as_ref().map(|event| take(&EventRef::from(event)))),
         }
-        let event = match (&self.range, &self.opened) {
-            (Some(range), _) => range.event(),
-            (None, opened) => Ok(opened.as_ref().map(EventRef::from)),
-        };
-        event.inspect_err(|_| self.failed.set(true))
     }
 
     /// Goes on to the next event. False at the end.
@@ -94,11 +100,14 @@ impl<'a> Replay<'a> {
 }
 
 /// The events of an instance in order of sequence, with texts of their own. After an error there are none.
-pub struct Events<'a>(Replay<'a>);
+pub struct Events<'a> {
+    replay: Replay<'a>,
+    failed: bool,
+}
 
 impl<'a> Events<'a> {
     pub(crate) fn new(dir: &Path, manifest: &'a Manifest, open: Vec<&'a [u8]>) -> Self {
-        Self(Replay::new(dir, manifest, open, Reads::ALL))
+        Self { replay: Replay::new(dir, manifest, open, Reads::ALL), failed: false }
     }
 }
 
@@ -106,7 +115,12 @@ impl Iterator for Events<'_> {
     type Item = Result<Event, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.next_event().map(|event| event.map(|event| event.to_event())).transpose()
+        if self.failed {
+            return None;
+        }
+        let next = self.replay.next_with(|event| event.to_event());
+        self.failed = next.is_err();
+        next.transpose()
     }
 }
 
@@ -115,7 +129,7 @@ pub(super) struct RangeEvents {
     range: (u64, u64),
     next_seq: u64,
     files: Vec<FileEvents>,
-    /// The file whose event is lent.
+    /// The file whose event was gone on to.
     at: usize,
 }
 
@@ -154,10 +168,10 @@ impl RangeEvents {
         Ok(true)
     }
 
-    /// The event that was gone on to.
+    /// Hands over the event that was gone on to.
     #[inline]
-    pub fn event(&self) -> Result<Option<EventRef<'_>>, ReadError> {
-        self.files.get(self.at).map_or(Ok(None), FileEvents::event)
+    pub fn with<T>(&self, take: impl FnOnce(&EventRef<'_>) -> T) -> Result<Option<T>, ReadError> {
+        self.files.get(self.at).map_or(Ok(None), |file| file.with(take))
     }
 }
 
@@ -243,17 +257,21 @@ impl FileEvents {
         Ok(())
     }
 
+    /// Hands over what was taken.
     #[inline]
-    fn event(&self) -> Result<Option<EventRef<'_>>, ReadError> {
-        match (&self.lent, &self.rows) {
-            (Lent::Nothing, _) => Ok(None),
-            (Lent::Outcome(event), _) => Ok(Some(EventRef::from(event))),
-            (Lent::Row(row), Rows::Others(events)) => Ok(events.get(*row).map(EventRef::from)),
+    fn with<T>(&self, take: impl FnOnce(&EventRef<'_>) -> T) -> Result<Option<T>, ReadError> {
+        let event = match (&self.lent, &self.rows) {
             (Lent::Row(row), Rows::Calls(calls)) => {
-                let event = calls.event(*row, Lists::default());
-                event.map(Some).map_err(|source| self.batches.rows_error(source))
+                return match calls.event(*row, Lists::default()) {
+                    Ok(event) => Ok(Some(take(&event))),
+                    Err(source) => Err(self.batches.rows_error(source)),
+                };
             }
-        }
+            (Lent::Row(row), Rows::Others(events)) => events.get(*row),
+            (Lent::Outcome(event), _) => Some(event),
+            (Lent::Nothing, _) => None,
+        };
+        Ok(event.map(|event| take(&EventRef::from(event))))
     }
 }
 

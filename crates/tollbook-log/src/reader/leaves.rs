@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use arrow::array::RecordBatch;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::PageIndexPolicy;
-use tollbook_engine::{Event, Reads};
+use tollbook_engine::{Event, EventRef, Reads};
 
 use super::events::{RangeEvents, batch_rows, projection, sound};
 use super::{ReadError, open_file, open_sealed};
@@ -79,10 +79,11 @@ impl<'a> Leaves<'a> {
                     }
                 }
                 Some(RangeLeaves::Streamed(events)) => {
-                    if events.advance(self.instance)?
-                        && let Some(event) = events.event()?
-                    {
-                        return Ok(Some((event.seq, tree::leaf(&event.to_event().to_bytes()))));
+                    let more = events.advance(self.instance)?;
+                    let leaf = |event: &EventRef<'_>| (event.seq, tree::leaf(&event.to_event().to_bytes()));
+                    let leaf = if more { events.with(leaf)? } else { None };
+                    if leaf.is_some() {
+                        return Ok(leaf);
                     }
                 }
                 None => {}

@@ -12,6 +12,7 @@ use super::RowsError;
 use crate::schema::Column;
 
 /// Whether there is a value in the row.
+#[inline]
 pub(super) fn item(array: &dyn Array, row: usize) -> bool {
     row < array.len() && array.is_valid(row)
 }
@@ -98,32 +99,39 @@ impl<A> Typed<A> {
 }
 
 impl Texts {
+    #[inline]
     pub fn get(&self, row: usize) -> Option<&str> {
         item(&self.array, row).then(|| self.array.value(row))
     }
 
+    #[inline]
     pub fn required(&self, row: usize, seq: u64) -> Result<&str, RowsError> {
         self.get(row).ok_or_else(|| self.null(seq))
     }
 
+    #[inline]
     pub fn parsed<T>(&self, row: usize, seq: u64, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, RowsError> {
         self.get(row).map(|text| parse(text).ok_or_else(|| self.wrong(seq, text))).transpose()
     }
 
+    #[inline]
     pub fn word<T>(&self, row: usize, seq: u64, parse: impl Fn(&str) -> Option<T>) -> Result<T, RowsError> {
         self.parsed(row, seq, parse)?.ok_or_else(|| self.null(seq))
     }
 }
 
 impl Wholes {
+    #[inline]
     pub fn unsigned(&self, row: usize) -> Option<u64> {
         item(&self.array, row).then(|| self.array.value(row).cast_unsigned())
     }
 
+    #[inline]
     pub fn required(&self, row: usize, seq: u64) -> Result<i64, RowsError> {
         item(&self.array, row).then(|| self.array.value(row)).ok_or_else(|| self.null(seq))
     }
 
+    #[inline]
     pub fn small(&self, row: usize, seq: u64) -> Result<Option<u32>, RowsError> {
         let wrong = |value: u64| self.wrong(seq, &value.to_string());
         self.unsigned(row).map(|value| u32::try_from(value).map_err(|_| wrong(value))).transpose()
@@ -132,6 +140,7 @@ impl Wholes {
 
 impl Typed<ListArray> {
     /// The places of a row's items among all items; none where the row is null.
+    #[inline]
     pub fn items(&self, row: usize) -> Option<Range<usize>> {
         let offset = |at: usize| self.array.value_offsets().get(at).and_then(|offset| usize::try_from(*offset).ok());
         if !item(&self.array, row) {
@@ -147,22 +156,26 @@ impl Typed<ListArray> {
 }
 
 impl Times {
+    #[inline]
     pub fn get(&self, row: usize) -> Option<i64> {
         item(&self.array, row).then(|| self.array.value(row))
     }
 
+    #[inline]
     pub fn required(&self, row: usize, seq: u64) -> Result<i64, RowsError> {
         self.get(row).ok_or_else(|| self.null(seq))
     }
 }
 
 impl Typed<BooleanArray> {
+    #[inline]
     pub fn required(&self, row: usize, seq: u64) -> Result<bool, RowsError> {
         item(&self.array, row).then(|| self.array.value(row)).ok_or_else(|| self.null(seq))
     }
 }
 
 impl Typed<Decimal128Array> {
+    #[inline]
     pub fn micros(&self, row: usize, seq: u64) -> Result<Option<i64>, RowsError> {
         if !item(&self.array, row) {
             return Ok(None);
@@ -171,6 +184,7 @@ impl Typed<Decimal128Array> {
         i64::try_from(value).map(Some).map_err(|_| self.wrong(seq, &value.to_string()))
     }
 
+    #[inline]
     pub fn required(&self, row: usize, seq: u64) -> Result<i64, RowsError> {
         self.micros(row, seq)?.ok_or_else(|| self.null(seq))
     }

@@ -135,6 +135,7 @@ pub(super) struct Seqs {
 }
 
 impl Seqs {
+    #[inline]
     pub fn seq(&self, row: usize) -> Result<u64, RowsError> {
         // There is no number to name the row by but the largest, which no event has.
         self.seq.required(row, u64::MAX).map(i64::cast_unsigned)
@@ -150,6 +151,7 @@ pub(super) struct Ends {
 }
 
 impl Ends {
+    #[inline]
     pub fn outcome(&self, row: usize, seq: u64, call_seq: u64) -> Result<Outcome, RowsError> {
         let rest = self.rest.as_ref();
         Ok(Outcome {

@@ -3,6 +3,7 @@
 //! What had been counted by then is found by replaying what goes, so a log whose replay differs is left as it is:
 //! the state that its engine had nobody could tell afterwards.
 
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -57,13 +58,13 @@ pub fn state_at(reader: &Reader, instance: &str, seq: u64) -> anyhow::Result<Opt
     }
     let mut fidelity = Fidelity::default();
     backtest::begin(reader, &mut fidelity, instance)?;
-    let mut events = reader.replay(instance, Reads::ALL)?;
-    while let Some(event) = events.next_event()? {
+    reader.replay(instance, Reads::ALL)?.each(|event| {
         if event.seq >= seq {
-            break;
+            return Ok(ControlFlow::Break(()));
         }
-        backtest::take(reader, &mut fidelity, &event)?;
-    }
+        backtest::take(reader, &mut fidelity, event)?;
+        anyhow::Ok(ControlFlow::Continue(()))
+    })?;
     if let Some(first) = fidelity.differences.first() {
         let (count, at) = (fidelity.different, first.seq);
         let (recorded, replayed) = (crate::visible(&first.recorded), crate::visible(&first.replayed));

@@ -4,6 +4,7 @@
 //! in counts that stand in the page, the same that a sweep counts by, so it is exact.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -116,10 +117,10 @@ fn fidelity(reader: &Reader) -> anyhow::Result<Value> {
     let mut fidelity = Fidelity::default();
     for instance in reader.instances() {
         backtest::begin(reader, &mut fidelity, instance)?;
-        let mut events = reader.replay(instance, Reads::ALL)?;
-        while let Some(event) = events.next_event()? {
-            backtest::take(reader, &mut fidelity, &event)?;
-        }
+        reader.replay(instance, Reads::ALL)?.each(|event| {
+            backtest::take(reader, &mut fidelity, event)?;
+            anyhow::Ok(ControlFlow::Continue(()))
+        })?;
     }
     Ok(match fidelity.share() {
         Some((same, judged)) => json!({ "same": same, "judged": judged, "percent": backtest::percent(same, judged) }),
