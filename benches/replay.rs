@@ -26,7 +26,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
-use tollbook_backtest::{Candidate, Columns, Label};
+use tollbook_backtest::{Candidate, Columns, Counts, Label};
 use tollbook_log::{ReadError, Reader};
 use tollbook_policy::Target;
 use tollbook_policy::policy::Scope;
@@ -126,12 +126,11 @@ fn candidates(dir: &Path) {
     println!("columns read in {:.2} s", start.elapsed().as_secs_f64());
     let (lay_out, layout) = least(|| columns.lay_out(&[], Scope::Session).unwrap());
     let (plain, counted) = least(|| {
-        WINDOWS_S.map(|window_s| {
-            let counts = layout.plain(window_s * 1_000_000);
-            MAXIMA.map(|max| counts.at(max)).map(|refused| refused.clean + refused.bad)
-        })
+        let counts = layout.plain(&WINDOWS_S.map(|window_s| window_s * 1_000_000));
+        let refused = |counts: &Counts| MAXIMA.map(|max| counts.at(max)).map(|refused| refused.clean + refused.bad);
+        counts.iter().map(refused).collect::<Vec<_>>()
     });
-    let kept = layout.plain(60_000_000);
+    let kept = layout.plain(&[60_000_000]).remove(0);
     let (kept, _) = least(|| (0..1_000).map(|max| kept.at(max).clean).sum::<u64>());
     let (rolling, _) = least(|| WINDOWS_S.map(|window_s| layout.rolling(window_s * 1_000_000, &MAXIMA)));
     println!("layout {lay_out:.3} s; 64 plain candidates {plain:.3} s; 64 rolling candidates {rolling:.3} s");

@@ -11,7 +11,7 @@ use tollbook_policy::policy::{Limit, Scope, Selector};
 use tollbook_policy::{Policy, Target};
 
 use crate::candidate::{Candidate, Certainty, refuses};
-use crate::columns::{Columns, Inexact, Layout, Refused};
+use crate::columns::{Columns, Refused};
 
 /// What [`Grid::of`] says of every tool.
 const ALL_TOOLS: &str = "all tools";
@@ -140,28 +140,25 @@ impl Sweep {
 
     /// Settles by counting what can be, and tells how many points are left to be judged.
     pub fn count(&mut self, columns: &Columns) -> usize {
-        let mut layouts: Vec<(Scope, Result<Layout, Inexact>)> = Vec::new();
-        for line in self.points.chunk_by_mut(|a, b| a.point.line == b.point.line) {
-            let Some((limit, of)) = line.first().and_then(|tried| lone_limit(&tried.policy)) else { continue };
-            let scope = limit.scope;
-            if !layouts.iter().any(|(laid_out, _)| *laid_out == scope) {
-                layouts.push((scope, columns.lay_out(of, scope)));
-            }
-            let layout = layouts.iter().find(|(laid_out, _)| *laid_out == scope);
-            let Some((_, Ok(layout))) = layout else { continue };
-            let length_us = i64::try_from(limit.window.seconds()).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-            let refused: Vec<Refused> = if limit.rolling {
-                layout.rolling(length_us, &line.iter().map(|tried| tried.point.max).collect::<Vec<_>>())
-            } else {
-                let counts = layout.plain(length_us);
-                line.iter().map(|tried| counts.at(tried.point.max)).collect()
-            };
-            for (tried, refused) in line.iter_mut().zip(refused) {
-                tried.counted = true;
-                tried.point.refused_clean = refused.clean;
-                tried.point.refused_bad = refused.bad;
-                tried.point.sessions_touched = refused.sessions;
-                tried.point.unknown = layout.unknown;
+        for scope in [Scope::Grant, Scope::Session, Scope::Agent, Scope::Server, Scope::Everyone] {
+            let lines = self.points.chunk_by_mut(|a, b| a.point.line == b.point.line);
+            let mut lines: Vec<&mut [Tried]> =
+                lines.filter(|line| limit(line).is_some_and(|l| l.scope == scope)).collect();
+            let of = lines.first().and_then(|line| lone_limit(&line.first()?.policy)).map(|(_, of)| of);
+            let Some(Ok(layout)) = of.map(|of| columns.lay_out(of, scope)) else { continue };
+            let plain = lines.iter().filter_map(|line| limit(line)).filter(|limit| !limit.rolling);
+            let lengths_us: Vec<i64> = plain.map(length_us).collect();
+            let mut counts = layout.plain(&lengths_us).into_iter();
+            for line in &mut lines {
+                let Some(limit) = limit(line) else { continue };
+                let maxima: Vec<u64> = line.iter().map(|tried| tried.point.max).collect();
+                let refused = match limit.rolling {
+                    true => layout.rolling(length_us(limit), &maxima),
+                    false => {
+                        counts.next().map_or(Vec::new(), |counts| maxima.iter().map(|max| counts.at(*max)).collect())
+                    }
+                };
+                line.iter_mut().zip(refused).for_each(|(tried, refused)| tried.settle(refused, layout.unknown));
             }
         }
         self.points.iter().filter(|tried| !tried.counted).count()
@@ -238,6 +235,15 @@ impl Tried {
         Ok(Self { policy, candidate, point, counted: false, touched: BTreeSet::new() })
     }
 
+    /// Takes what counting found.
+    fn settle(&mut self, refused: Refused, unknown: u64) {
+        self.counted = true;
+        self.point.refused_clean = refused.clean;
+        self.point.refused_bad = refused.bad;
+        self.point.sessions_touched = refused.sessions;
+        self.point.unknown = unknown;
+    }
+
     fn event(&mut self, event: &EventRef<'_>, label: Label) {
         let Some(judged) = self.candidate.event(event) else { return };
         self.point.unknown += u64::from(judged.certainty == Certainty::Unknown);
@@ -263,6 +269,15 @@ fn lone_limit(policy: &Policy) -> Option<(&Limit, &[Selector])> {
         ([], [group]) => Some((group.rules.limits.first()?, &group.of)),
         _ => None,
     }
+}
+
+/// The limit of a line whose policies are nothing else.
+fn limit(line: &[Tried]) -> Option<&Limit> {
+    lone_limit(&line.first()?.policy).map(|(limit, _)| limit)
+}
+
+fn length_us(limit: &Limit) -> i64 {
+    i64::try_from(limit.window.seconds()).unwrap_or(i64::MAX).saturating_mul(1_000_000)
 }
 
 /// Marks the widest run of points that refuse the same, where a limit still does something.

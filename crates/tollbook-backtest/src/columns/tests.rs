@@ -151,7 +151,7 @@ fn a_count_answers_for_every_maximum() {
         let label = if bad { Label::Bad } else { Label::Clean };
         columns.event(&EventRef::from(&event(u64::try_from(seq).unwrap(), 0, &made)), label);
     }
-    let counts = columns.lay_out(&[], Scope::Session).unwrap().plain(60_000_000);
+    let counts = columns.lay_out(&[], Scope::Session).unwrap().plain(&[60_000_000]).remove(0);
     let at = |max| {
         let Refused { clean, bad, sessions } = counts.at(max);
         (clean, bad, sessions)

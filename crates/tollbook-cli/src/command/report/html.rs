@@ -221,7 +221,7 @@ fn line(
     (window, length_us): (&str, i64),
     (scope_name, scope): (&str, Scope),
 ) -> Value {
-    let counts = layout.plain(length_us);
+    let counts = layout.plain(&[length_us]).remove(0);
     let steps: Vec<Value> = counts
         .steps()
         .into_iter()
