@@ -120,19 +120,31 @@ fn the_recorded_policy_as_its_own_candidate_changes_nothing() {
     assert_eq!((report.all.calls, report.all.exact(), report.all.refused_before), (60, 60, report.all.refused_after));
 }
 
+/// What a call continues is part of the question: no engine answers it.
+#[test]
+fn the_rest_of_a_call_replays_as_it_was_recorded() {
+    let mut live = Live::new(&policy(WATCHED));
+    live.continues = Some(2);
+    assert_eq!(live.call("edit", "write", "{}").0, Verdict::Allow);
+    let policies = BTreeMap::from([(live.engine.policy(), policy(WATCHED))]);
+    assert_eq!(replay(&policies, &live.events).share(), Some((1, 1)));
+}
+
 /// An engine with a log beside it, one event after another.
 struct Live {
     engine: Engine,
     state: State,
     events: Vec<Event>,
     at_us: i64,
+    /// What the next calls continue.
+    continues: Option<u64>,
 }
 
 impl Live {
     fn new(policy: &Policy) -> Self {
         let engine = Engine::compile(policy, "srv").unwrap();
         let bounds = Bounds::default();
-        let mut live = Self { state: State::new(bounds, 3), events: Vec::new(), at_us: 0, engine };
+        let mut live = Self { state: State::new(bounds, 3), events: Vec::new(), at_us: 0, continues: None, engine };
         live.event(Body::Opened(Opened { engine: "t".into(), bounds, imported_from: None }));
         let policy = live.engine.policy();
         live.event(Body::Activated(Activated { server: "srv".into(), grant: None, policy }));
@@ -159,11 +171,12 @@ impl Live {
             tool,
             category: Some(category),
             args: Args::whole(Some(&node), kept.hash.unwrap()),
-            continues: false,
+            continues: self.continues.is_some(),
         };
         let decision = self.engine.decide(&mut self.state, seq, &call);
         let told = (decision.verdict, decision.approval.clone());
-        let body = Body::Decision(Box::new(decision.to_record(&self.engine, &call, kept)));
+        let record = decision.to_record(&self.engine, &call, kept);
+        let body = Body::Decision(Box::new(Record { continues: self.continues, ..record }));
         drop(decision);
         self.event(body);
         if told.0 == Verdict::Allow {
