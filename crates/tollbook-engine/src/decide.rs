@@ -59,6 +59,7 @@ impl Engine {
             decision,
             approval: None,
             tool_id: plan.tool_id,
+            history: None,
             refusing: None,
             grows: false,
         };
@@ -87,6 +88,8 @@ struct Judging<'a, 'b> {
     /// An approval that lets the call pass.
     approval: Option<Handle>,
     tool_id: Option<u64>,
+    /// Its session's history, where a breaker found one.
+    history: Option<Handle>,
     /// The first limit that refuses.
     refusing: Option<(Reason, &'a LimitPlan)>,
     /// Whether charging the limits takes new memory.
@@ -183,8 +186,8 @@ impl<'a, 'b> Judging<'a, 'b> {
             return Some(());
         };
         let (tool, call_id) = (self.tool(), self.call_id());
-        let place = state.sessions.find((0, &self.engine.server, session));
-        let history = place.and_then(|place| state.sessions.get(place));
+        self.history = self.history.or_else(|| state.sessions.find((0, &self.engine.server, session)));
+        let history = self.history.and_then(|place| state.sessions.get(place));
         let Some(run) = history.and_then(|history| history.run(plan, tool, call_id, now_us)) else { return Some(()) };
         if !plan.text.shadow {
             self.decision.run = Some((run.period, run.repeats));
@@ -362,7 +365,7 @@ impl<'a, 'b> Judging<'a, 'b> {
     fn remember(&mut self, state: &mut State, now_us: i64) -> Option<Option<Handle>> {
         let Some(session) = self.call.session.filter(|_| self.engine.look_back > 0) else { return Some(None) };
         let key = (0, &*self.engine.server, session);
-        let held = match state.sessions.find(key) {
+        let held = match self.history.or_else(|| state.sessions.find(key)) {
             Some(held) => Some(held),
             None if state.has_room_for_session(now_us) => state.sessions.insert(key, History::default()),
             None => None,

@@ -8,10 +8,14 @@ use std::collections::BinaryHeap;
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderBuilder, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderBuilder, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder,
+};
 use parquet::file::metadata::ParquetMetaData;
 use tollbook_engine::{Event, EventRef, Reads};
 
@@ -289,7 +293,13 @@ impl Batches {
         let opened = open_sealed(dir, file)?;
         let parquet = |source| ReadError::Parquet { path: path.clone(), source };
         let batches = sound(&path, || {
-            let builder = ParquetRecordBatchReaderBuilder::try_new(opened)?;
+            let options = ArrowReaderOptions::new();
+            let mut metadata = ArrowReaderMetadata::load(&opened, options.clone())?;
+            if file.kind == Kind::Calls {
+                let schema = rows::read_schema(metadata.schema());
+                metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options.with_schema(schema))?;
+            }
+            let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, metadata);
             let batch_rows = batch_rows(builder.metadata());
             let mask = projection(&builder, file.kind, reads);
             builder.with_projection(mask).with_batch_size(batch_rows).build()

@@ -4,8 +4,10 @@
 //! so next to nothing is allocated for a row. A replay asks for some of the columns alone.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, Decimal128Array, ListArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use minicbor::Encode;
 use tollbook_engine::{
     ArgsRef, Body, BodyRef, Event, EventRef, FactRef, Judge, Kept, Mode, Outcome, PolicyHash, Reads, RecordRef, Verdict,
@@ -45,6 +47,35 @@ const REST: [Column; 14] = [
     calls::SHADOW_RULES,
     calls::LOOP_PERIOD,
     calls::LOOP_REPEATS,
+];
+
+/// The schema that calls are read with: columns that hold few texts, again and again, as numbers of those texts,
+/// which is how they lie in the file. So no text is copied for each row.
+pub(crate) fn read_schema(schema: &Schema) -> SchemaRef {
+    let text_of_few = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let field = |field: &FieldRef| match FEW.iter().any(|few| few.name == field.name()) {
+        true => Arc::new(field.as_ref().clone().with_data_type(text_of_few.clone())),
+        false => Arc::clone(field),
+    };
+    let fields: Vec<FieldRef> = schema.fields().iter().map(field).collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+/// Columns that hold few texts.
+const FEW: [Column; 13] = [
+    calls::JUDGED_BY,
+    calls::SERVER,
+    calls::GRANT,
+    calls::AGENT,
+    calls::TOOL,
+    calls::ARGS_KEPT,
+    calls::POLICY_HASH,
+    calls::MODE,
+    calls::DECISION,
+    calls::REASON,
+    calls::RULE,
+    calls::OUTCOME,
+    calls::CATEGORY,
 ];
 
 /// The event of a call as it is encoded; see [`Event`].

@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use arrow::array::{
-    Array, AsArray, BooleanArray, Decimal128Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
-    TimestampMicrosecondArray,
+    Array, AsArray, BooleanArray, Decimal128Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray,
+    StructArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{Decimal128Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
 
 use super::RowsError;
 use crate::schema::Column;
@@ -46,7 +46,12 @@ impl<'a> Table<'a> {
     }
 
     pub fn texts(&self, column: &Column) -> Result<Texts, RowsError> {
-        self.typed(column, |array| array.as_string_opt::<i32>())
+        if let Ok(Typed { array, .. }) = self.typed(column, |array| array.as_dictionary_opt::<Int32Type>()) {
+            let values = array.values().as_string_opt::<i32>().cloned().ok_or_else(|| mistyped(column))?;
+            return Ok(Texts { column: *column, values, keys: Some(array.keys().clone()) });
+        }
+        let Typed { column, array } = self.typed(column, |array| array.as_string_opt::<i32>())?;
+        Ok(Texts { column, values: array, keys: None })
     }
 
     pub fn wholes(&self, column: &Column) -> Result<Wholes, RowsError> {
@@ -74,13 +79,24 @@ fn mistyped(column: &Column) -> RowsError {
     RowsError::Column { column: column.name, expected: column.cell.data_type() }
 }
 
+fn wrong(column: &Column, seq: u64, found: &str) -> RowsError {
+    RowsError::Value { column: column.name, seq: seq.cast_signed(), found: found.to_owned() }
+}
+
 /// A column of a batch, its type known.
 pub(super) struct Typed<A> {
     column: Column,
     pub array: A,
 }
 
-pub(super) type Texts = Typed<StringArray>;
+/// A column of texts, each of its own or one of few.
+pub(super) struct Texts {
+    column: Column,
+    values: StringArray,
+    /// By row, which of the values it is.
+    keys: Option<Int32Array>,
+}
+
 pub(super) type Wholes = Typed<Int64Array>;
 pub(super) type Times = Typed<TimestampMicrosecondArray>;
 
@@ -90,7 +106,7 @@ impl<A> Typed<A> {
     }
 
     pub fn wrong(&self, seq: u64, found: &str) -> RowsError {
-        RowsError::Value { column: self.column.name, seq: seq.cast_signed(), found: found.to_owned() }
+        wrong(&self.column, seq, found)
     }
 
     pub fn null(&self, seq: u64) -> RowsError {
@@ -101,7 +117,19 @@ impl<A> Typed<A> {
 impl Texts {
     #[inline]
     pub fn get(&self, row: usize) -> Option<&str> {
-        item(&self.array, row).then(|| self.array.value(row))
+        let place = match &self.keys {
+            None => row,
+            Some(keys) => item(keys, row).then(|| usize::try_from(keys.value(row)).ok())??,
+        };
+        item(&self.values, place).then(|| self.values.value(place))
+    }
+
+    pub fn wrong(&self, seq: u64, found: &str) -> RowsError {
+        wrong(&self.column, seq, found)
+    }
+
+    pub fn null(&self, seq: u64) -> RowsError {
+        self.wrong(seq, "null")
     }
 
     #[inline]
