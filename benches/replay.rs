@@ -123,20 +123,20 @@ fn main() {
 fn candidates(dir: &Path) {
     let start = Instant::now();
     let columns = columns(dir);
+    let threads = std::thread::available_parallelism().unwrap().get();
     println!("columns read in {:.2} s", start.elapsed().as_secs_f64());
     let (lay_out, layout) = least(|| columns.lay_out(&[], Scope::Session).unwrap());
     let (plain, counted) = least(|| {
-        let counts = layout.plain(&WINDOWS_S.map(|window_s| window_s * 1_000_000));
+        let counts = layout.plain(&WINDOWS_S.map(|window_s| window_s * 1_000_000), threads);
         let refused = |counts: &Counts| MAXIMA.map(|max| counts.at(max)).map(|refused| refused.clean + refused.bad);
         counts.iter().map(refused).collect::<Vec<_>>()
     });
-    let kept = layout.plain(&[60_000_000]).remove(0);
+    let kept = layout.plain(&[60_000_000], threads).remove(0);
     let (kept, _) = least(|| (0..1_000).map(|max| kept.at(max).clean).sum::<u64>());
     let (rolling, _) = least(|| WINDOWS_S.map(|window_s| layout.rolling(window_s * 1_000_000, &MAXIMA)));
     println!("layout {lay_out:.3} s; 64 plain candidates {plain:.3} s; 64 rolling candidates {rolling:.3} s");
     println!("any other maximum of a window that was counted: {:.1} ns", kept * 1e6);
 
-    let threads = std::thread::available_parallelism().unwrap().get();
     let Some(mut duckdb) = DuckDb::start(dir, threads) else { return };
     duckdb.ask("CREATE TABLE timed AS SELECT session, epoch_us(ts) AS us, seq FROM calls WHERE session IS NOT NULL");
     let (theirs, _) = least(|| {

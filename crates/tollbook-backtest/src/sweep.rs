@@ -138,8 +138,8 @@ impl Sweep {
         Ok(Self { points })
     }
 
-    /// Settles by counting what can be, and tells how many points are left to be judged.
-    pub fn count(&mut self, columns: &Columns) -> usize {
+    /// Settles by counting what can be, on so many threads, and tells how many points are left to be judged.
+    pub fn count(&mut self, columns: &Columns, threads: usize) -> usize {
         for scope in [Scope::Grant, Scope::Session, Scope::Agent, Scope::Server, Scope::Everyone] {
             let lines = self.points.chunk_by_mut(|a, b| a.point.line == b.point.line);
             let mut lines: Vec<&mut [Tried]> =
@@ -148,7 +148,7 @@ impl Sweep {
             let Some(Ok(layout)) = of.map(|of| columns.lay_out(of, scope)) else { continue };
             let plain = lines.iter().filter_map(|line| limit(line)).filter(|limit| !limit.rolling);
             let lengths_us: Vec<i64> = plain.map(length_us).collect();
-            let mut counts = layout.plain(&lengths_us).into_iter();
+            let mut counts = layout.plain(&lengths_us, threads).into_iter();
             for line in &mut lines {
                 let Some(limit) = limit(line) else { continue };
                 let maxima: Vec<u64> = line.iter().map(|tried| tried.point.max).collect();

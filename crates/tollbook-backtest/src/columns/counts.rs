@@ -124,6 +124,16 @@ impl Counting {
         }
     }
 
+    /// Adds what was counted of other keys.
+    pub fn add(&mut self, other: Self) {
+        for (counts, others) in [(&mut self.windows, other.windows), (&mut self.bad, other.bad)] {
+            counts.resize(counts.len().max(others.len()), 0);
+            counts.iter_mut().zip(others).for_each(|(count, other)| *count += other);
+        }
+        let highest = self.highest.iter_mut().zip(other.highest);
+        highest.for_each(|(highest, other)| *highest = other.max(*highest));
+    }
+
     pub fn finish(self) -> Counts {
         let (mut clean, mut bad, mut sessions) = (self.windows, self.bad, Vec::new());
         for highest in self.highest.iter().filter(|highest| **highest > 0) {

@@ -1,6 +1,8 @@
 //! The calls that a limit counts, those of one key together.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
+use std::thread;
 
 use super::counts::{Counting, Counts, Refused};
 use crate::named::index;
@@ -100,12 +102,28 @@ impl Layout {
     }
 
     fn by_keys(&self) -> impl Iterator<Item = Calls<'_>> {
-        let begins = std::iter::once(0).chain(self.ends.iter().copied());
-        begins.zip(&self.ends).map(|(begin, end)| Calls {
+        self.some_keys(0..self.ends.len())
+    }
+
+    /// The keys of these places.
+    fn some_keys(&self, keys: Range<usize>) -> impl Iterator<Item = Calls<'_>> {
+        let begin = keys.start.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        let ends = self.ends.get(keys).unwrap_or_default();
+        let begins = std::iter::once(begin).chain(ends.iter().copied());
+        begins.zip(ends).map(|(begin, end)| Calls {
             at_us: self.at_us.get(begin..*end).unwrap_or_default(),
             session: self.session.get(begin..*end).unwrap_or_default(),
             is_bad: self.is_bad.get(begin..*end).unwrap_or_default(),
         })
+    }
+
+    /// The keys in so many parts, of about as many calls each.
+    fn parts(&self, count: usize) -> Vec<Range<usize>> {
+        let calls = self.at_us.len();
+        let edge = |part: usize| self.ends.partition_point(|end| *end <= calls / count * part);
+        let edges: Vec<usize> = (1..count).map(edge).chain([self.ends.len()]).collect();
+        let begins = std::iter::once(0).chain(edges.iter().copied());
+        begins.zip(&edges).map(|(begin, end)| begin..*end).collect()
     }
 
     /// Keys with a call.
@@ -203,15 +221,30 @@ impl Layout {
         busiest
     }
 
-    /// Counts for every maximum of plain windows of each of these lengths, in one pass over the calls.
+    /// Counts for every maximum of plain windows of each of these lengths, in one pass over the calls. On how many
+    /// threads changes nothing in them.
     #[must_use]
-    pub fn plain(&self, lengths_us: &[i64]) -> Vec<Counts> {
-        let mut counting: Vec<Counting> =
-            lengths_us.iter().map(|length_us| Counting::new(*length_us, self.sessions)).collect();
-        for calls in self.by_keys() {
-            let alike = calls.are_alike();
-            counting.iter_mut().for_each(|counting| counting.key(&calls, alike));
-        }
+    pub fn plain(&self, lengths_us: &[i64], threads: usize) -> Vec<Counts> {
+        let count = |keys: Range<usize>| -> Vec<Counting> {
+            let new = |length_us: &i64| Counting::new(*length_us, self.sessions);
+            let mut counting: Vec<Counting> = lengths_us.iter().map(new).collect();
+            for calls in self.some_keys(keys) {
+                let alike = calls.are_alike();
+                counting.iter_mut().for_each(|counting| counting.key(&calls, alike));
+            }
+            counting
+        };
+        let mut parts = self.parts(threads.max(1));
+        let last = parts.pop().unwrap_or_default();
+        let counting = thread::scope(|scope| {
+            let others: Vec<_> = parts.into_iter().map(|keys| scope.spawn(|| count(keys))).collect();
+            others.into_iter().fold(count(last), |mut counting, other| {
+                // A panic goes on where it would have been without the thread.
+                let other = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                counting.iter_mut().zip(other).for_each(|(counting, other)| counting.add(other));
+                counting
+            })
+        });
         counting.into_iter().map(Counting::finish).collect()
     }
 

@@ -78,7 +78,8 @@ fn both(of: &str, calls: &[Made]) -> (Vec<Point>, Vec<Point>) {
         seq += 1;
     }
     let mut counted = Sweep::new(&grid).unwrap();
-    assert_eq!(counted.count(&columns), 0, "all of it can be counted");
+    let threads = calls.len() % 4;
+    assert_eq!(counted.count(&columns, threads), 0, "all of it can be counted");
     (sweep.points(), counted.points())
 }
 
@@ -151,7 +152,7 @@ fn a_count_answers_for_every_maximum() {
         let label = if bad { Label::Bad } else { Label::Clean };
         columns.event(&EventRef::from(&event(u64::try_from(seq).unwrap(), 0, &made)), label);
     }
-    let counts = columns.lay_out(&[], Scope::Session).unwrap().plain(&[60_000_000]).remove(0);
+    let counts = columns.lay_out(&[], Scope::Session).unwrap().plain(&[60_000_000], 1).remove(0);
     let at = |max| {
         let Refused { clean, bad, sessions } = counts.at(max);
         (clean, bad, sessions)

@@ -32,7 +32,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Ok(())
     })?;
     let counted = (labels.clean, labels.bad);
-    if sweep.count(&columns) > 0 {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    if sweep.count(&columns, threads) > 0 {
         each_event(&reader, sweep.reads(), &mut labels, &mut |read| {
             match read {
                 Read::Instance => sweep.begin(),

@@ -221,7 +221,7 @@ fn line(
     (window, length_us): (&str, i64),
     (scope_name, scope): (&str, Scope),
 ) -> Value {
-    let counts = layout.plain(&[length_us]).remove(0);
+    let counts = layout.plain(&[length_us], 1).remove(0);
     let steps: Vec<Value> = counts
         .steps()
         .into_iter()
@@ -261,7 +261,7 @@ fn frontier(columns: &Columns) -> anyhow::Result<Value> {
         maxima: a_person_would_write(1, 1_000),
     };
     let mut sweep = Sweep::new(&grid)?;
-    if sweep.count(columns) > 0 {
+    if sweep.count(columns, 1) > 0 {
         return Ok(Value::Null);
     }
     let points = sweep.points();
