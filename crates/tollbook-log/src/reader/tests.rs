@@ -95,6 +95,20 @@ fn a_file_that_lacks_rows_of_its_range_is_found() {
 }
 
 #[test]
+fn rows_that_stand_in_two_files_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    log(dir.path()).close().unwrap();
+    let manifest_path = fs::read_dir(dir.path().join("manifests")).unwrap().next().unwrap().unwrap().path();
+    let mut manifest: Manifest = serde_json::from_slice(&fs::read(&manifest_path).unwrap()).unwrap();
+    let twice = manifest.ranges[0].files[0].clone();
+    manifest.ranges[0].files.push(twice);
+    fs::write(&manifest_path, serde_json::to_vec(&manifest).unwrap()).unwrap();
+    let reader = Reader::open(&[dir.path()]).unwrap();
+    let events: Result<Vec<_>, _> = reader.events(&manifest.instance).unwrap().collect();
+    assert!(matches!(events, Err(ReadError::Sequence { seq: 0, .. })), "{events:?}");
+}
+
+#[test]
 fn a_directory_without_a_log_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let error = Reader::open(&[dir.path()]).map(drop).unwrap_err().to_string();
