@@ -22,12 +22,12 @@ mod duckdb;
 mod traces;
 mod traffic;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
-use tollbook_backtest::{Candidate, Columns, Label, Lineage};
-use tollbook_engine::Body;
-use tollbook_log::Reader;
+use tollbook_backtest::{Candidate, Columns, Counts, Label, Lineage};
+use tollbook_log::{ReadError, Reader};
 use tollbook_policy::Target;
 use tollbook_policy::policy::Scope;
 
@@ -75,9 +75,11 @@ fn replay(log: &Path) -> (u64, u64) {
     let mut calls = 0;
     for instance in reader.instances() {
         candidate.begin(instance, &Lineage::default());
-        for event in reader.events(instance).unwrap() {
-            calls += u64::from(candidate.event(&event.unwrap()).is_some());
-        }
+        let replayed = reader.replay(instance, candidate.reads()).unwrap().each(|event| {
+            calls += u64::from(candidate.event(event).is_some());
+            Ok::<_, ReadError>(ControlFlow::Continue(()))
+        });
+        replayed.unwrap();
     }
     (calls, candidate.report().all.change.newly_refused)
 }
@@ -87,11 +89,11 @@ fn columns(log: &Path) -> Columns {
     let mut columns = Columns::default();
     for instance in reader.instances() {
         columns.begin();
-        for event in reader.events(instance).unwrap() {
-            let event = event.unwrap();
-            let label = if matches!(event.body, Body::Decision(_)) { Label::Clean } else { Label::Bad };
-            columns.event(&event, label);
-        }
+        let read = reader.replay(instance, Columns::READS).unwrap().each(|event| {
+            columns.event(event, Label::Clean);
+            Ok::<_, ReadError>(ControlFlow::Continue(()))
+        });
+        read.unwrap();
     }
     columns
 }
@@ -121,21 +123,20 @@ fn main() {
 fn candidates(dir: &Path) {
     let start = Instant::now();
     let columns = columns(dir);
+    let threads = std::thread::available_parallelism().unwrap().get();
     println!("columns read in {:.2} s", start.elapsed().as_secs_f64());
     let (lay_out, layout) = least(|| columns.lay_out(&[], Scope::Session).unwrap());
     let (plain, counted) = least(|| {
-        WINDOWS_S.map(|window_s| {
-            let counts = layout.plain(window_s * 1_000_000);
-            MAXIMA.map(|max| counts.at(max)).map(|refused| refused.clean + refused.bad)
-        })
+        let counts = layout.plain(&WINDOWS_S.map(|window_s| window_s * 1_000_000), threads);
+        let refused = |counts: &Counts| MAXIMA.map(|max| counts.at(max)).map(|refused| refused.clean + refused.bad);
+        counts.iter().map(refused).collect::<Vec<_>>()
     });
-    let kept = layout.plain(60_000_000);
+    let kept = layout.plain(&[60_000_000], threads).remove(0);
     let (kept, _) = least(|| (0..1_000).map(|max| kept.at(max).clean).sum::<u64>());
     let (rolling, _) = least(|| WINDOWS_S.map(|window_s| layout.rolling(window_s * 1_000_000, &MAXIMA)));
     println!("layout {lay_out:.3} s; 64 plain candidates {plain:.3} s; 64 rolling candidates {rolling:.3} s");
     println!("any other maximum of a window that was counted: {:.1} ns", kept * 1e6);
 
-    let threads = std::thread::available_parallelism().unwrap().get();
     let Some(mut duckdb) = DuckDb::start(dir, threads) else { return };
     duckdb.ask("CREATE TABLE timed AS SELECT session, epoch_us(ts) AS us, seq FROM calls WHERE session IS NOT NULL");
     let (theirs, _) = least(|| {

@@ -6,18 +6,19 @@
 //! seed, and `TOLLBOOK_SEED` runs that one.
 
 use std::fmt::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use fastrand::Rng;
 use tollbook_backtest::{Fidelity, Lineage};
-use tollbook_engine::{Body, Engine, Kept, Mode, PolicyHash, State};
+use tollbook_engine::{Body, BodyRef, Engine, Kept, Mode, PolicyHash, Reads, State};
 use tollbook_gateway::operator::{Request, Response};
 use tollbook_gateway::{Connection, Desk, End, Headers, Manner, OnLogFailure, Step};
 use tollbook_log::prune::{Own, PruneOptions, prune};
 use tollbook_log::redact::Redaction;
-use tollbook_log::{Log, Options, Reader};
+use tollbook_log::{Log, Options, ReadError, Reader};
 use tollbook_policy::{Policy, Target};
 
 use crate::program::{Dir, tollbook};
@@ -235,16 +236,21 @@ fn replayed(reader: &Reader, instance: &str, seq: u64) -> Fidelity {
         }
         None => fidelity.begin(instance, &Lineage::default()),
     }
-    for event in reader.events(instance).unwrap().map(Result::unwrap).take_while(|event| event.seq < seq) {
-        if let Some(hash) = fidelity.lacks(&event) {
+    let replayed = reader.replay(instance, Reads::ALL).unwrap().each(|event| {
+        if event.seq >= seq {
+            return Ok(ControlFlow::Break(()));
+        }
+        if let Some(hash) = fidelity.lacks(event) {
             known(&mut fidelity, hash);
         }
-        if let Body::Carried(carried) = &event.body {
+        if let BodyRef::Other(Body::Carried(carried)) = &event.body {
             let state = reader.carried(instance, event.seq, carried).unwrap().unwrap();
             fidelity.carried(State::restore(&state, 0).unwrap());
         }
-        fidelity.event(&event);
-    }
+        fidelity.event(event);
+        Ok::<_, ReadError>(ControlFlow::Continue(()))
+    });
+    replayed.unwrap();
     assert_eq!(fidelity.different, 0);
     fidelity
 }

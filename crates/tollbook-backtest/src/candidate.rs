@@ -6,27 +6,37 @@
 //! one of its counters, was decided otherwise than recorded) or unknown (the log lacks what the candidate
 //! reads), and all three are counted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use tollbook_engine::{Body, Bounds, CompileError, Decision, Engine, Event, Judge, Reason, Record, State, Verdict};
+use foldhash::fast::RandomState;
+use hashbrown::HashSet;
+use tollbook_engine::{
+    Body, BodyRef, Bounds, CompileError, Decision, Engine, EventRef, Fact, Judge, Reads, Reason, RecordRef, State,
+    Verdict,
+};
+use tollbook_policy::policy::Scope;
 use tollbook_policy::{Category, Policy};
 
 use crate::lineage::{Left, Lineage};
+use crate::named::Named;
 use crate::report::{Change, Report};
+use crate::tallies::{Numbers, Tallies};
 use crate::{parsed_args, recorded_call};
 
 /// A policy that is tried on a log.
 #[derive(Debug)]
 pub struct Candidate {
     policy: Policy,
-    engines: BTreeMap<String, Engine>,
+    reads: Reads,
+    /// By server.
+    engines: Named<Engine>,
     state: State,
-    /// Sessions and counters in which something was decided otherwise, in this instance or one that it carries on.
-    diverged: BTreeSet<String>,
-    left: Left<(State, BTreeSet<String>)>,
+    /// In this instance or one that it carries on.
+    diverged: Diverged,
+    left: Left<(State, Diverged)>,
     /// The candidate's approval for the call of a recorded one: the person's answer goes for both.
     approvals: BTreeMap<String, String>,
-    report: Report,
+    tallies: Tallies,
 }
 
 /// What the candidate makes of one recorded call.
@@ -85,16 +95,23 @@ impl Candidate {
     /// # Errors
     /// A policy that can't be made into an engine.
     pub fn new(policy: Policy) -> Result<Self, CompileError> {
-        Engine::compile(&policy, "")?;
+        let reads = Engine::compile(&policy, "")?.replay_reads();
         Ok(Self {
             policy,
-            engines: BTreeMap::new(),
+            reads: Reads { decision: true, ..reads },
+            engines: Named::default(),
             state: State::new(Bounds::default(), 0),
-            diverged: BTreeSet::new(),
+            diverged: Diverged::default(),
             left: Left::default(),
             approvals: BTreeMap::new(),
-            report: Report::default(),
+            tallies: Tallies::default(),
         })
+    }
+
+    /// What it reads of each call.
+    #[must_use]
+    pub fn reads(&self) -> Reads {
+        self.reads
     }
 
     /// The events of another instance follow. Its counters begin empty, unless it carries others on: then the
@@ -106,10 +123,16 @@ impl Candidate {
     }
 
     /// The next event of the instance; for a call that a policy judges, what the candidate makes of it.
-    pub fn event(&mut self, event: &Event) -> Option<Judged> {
-        match &event.body {
-            Body::Decision(record) if record.judged_by == Judge::Gateway => self.report.by_gateway += 1,
-            Body::Decision(record) => return self.call(event, record),
+    pub fn event(&mut self, event: &EventRef<'_>) -> Option<Judged> {
+        let body = match &event.body {
+            BodyRef::Decision(record) if record.judged_by != Judge::Gateway => return self.call(event, record),
+            BodyRef::Decision(_) => {
+                self.tallies.by_gateway += 1;
+                return None;
+            }
+            BodyRef::Other(body) => body,
+        };
+        match body {
             Body::Outcome(outcome) => self.state.settle(outcome.call_seq, outcome.end, outcome.result_hash),
             Body::Answered(answered) => {
                 let approval = self.approvals.remove(&answered.approval)?;
@@ -119,42 +142,43 @@ impl Candidate {
             Body::Carried(carried) => {
                 for (state, diverged) in self.left.of(&carried.from) {
                     self.state.carry(state, carried.server.as_deref(), event.ts_us.unwrap_or(i64::MIN));
-                    self.diverged.extend(diverged.iter().cloned());
+                    self.diverged.carry(diverged);
                 }
             }
-            Body::Opened(_) | Body::Activated(_) | Body::Gap(_) | Body::Frozen(_) | Body::Pruned(_) => {}
+            Body::Opened(_) | Body::Activated(_) | Body::Gap(_) | Body::Frozen(_) => {}
+            Body::Pruned(_) | Body::Decision(_) => {}
         }
         None
     }
 
     /// What was found.
     #[must_use]
-    pub fn report(&self) -> &Report {
-        &self.report
+    pub fn report(&self) -> Report {
+        self.tallies.report()
     }
 
-    fn call(&mut self, event: &Event, record: &Record) -> Option<Judged> {
+    fn call(&mut self, event: &EventRef<'_>, record: &RecordRef<'_>) -> Option<Judged> {
         let parsed = parsed_args(record);
         let mut call = recorded_call(event, record, parsed.as_ref())?;
-        if !self.engines.contains_key(&record.server) {
+        let server = match self.engines.find(record.server) {
+            Some(server) => server,
             // It compiled before, and a server's name changes nothing in that.
-            let engine = Engine::compile(&self.policy, &record.server).ok()?;
-            self.engines.insert(record.server.clone(), engine);
-        }
-        let engine = self.engines.get(&record.server)?;
+            None => self.engines.add(record.server, Engine::compile(&self.policy, record.server).ok()?),
+        };
+        let engine = self.engines.get(server)?;
         if engine.judges_by_category() && call.category.is_none() {
             // An imported record knows the name alone.
             call.category = Some(Category::by_name(call.tool).name());
         }
         let mut decision = Decision::default();
         engine.decide_into(&mut decision, &mut self.state, event.seq, &call);
-        if let (Some(recorded), Some(own)) = (&record.approval, &decision.approval) {
-            self.approvals.insert(recorded.clone(), own.clone());
+        if let (Some(recorded), Some(own)) = (record.approval, &decision.approval) {
+            self.approvals.insert(recorded.to_owned(), own.clone());
         }
-        let keys = diverging_keys(record, &decision);
+        let numbers = self.tallies.numbers(call.tool, record);
         let certainty = match decision.verdict {
             Verdict::Unknown => Certainty::Unknown,
-            _ if keys.iter().any(|key| self.diverged.contains(key)) => Certainty::Diverged,
+            _ if self.diverged.concern(server, numbers, &decision) => Certainty::Diverged,
             _ => Certainty::Exact,
         };
         let judged = Judged {
@@ -165,9 +189,9 @@ impl Candidate {
             reason: decision.reason,
         };
         if judged.change() != Change::default() {
-            self.diverged.extend(keys);
+            self.diverged.add(server, numbers, &decision);
         }
-        self.report.add(event, record, &decision, &judged);
+        self.tallies.add(event, record, &decision, &judged, numbers);
         Some(judged)
     }
 }
@@ -176,9 +200,40 @@ pub(crate) fn refuses(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Deny | Verdict::Hold)
 }
 
-/// The session and the counters through which a call bears on later ones.
-fn diverging_keys(record: &Record, decision: &Decision<'_>) -> Vec<String> {
-    let session = record.session.iter().map(|session| format!("session {session}"));
-    let counters = decision.limits.iter().map(|fact| format!("{} {} {}", record.server, fact.rule(), fact.key));
-    session.chain(counters).collect()
+/// Sessions and counters in which something was decided otherwise: through them a call bears on later ones.
+#[derive(Debug, Default)]
+struct Diverged {
+    sessions: HashSet<u32, RandomState>,
+    counters: HashSet<Counter, RandomState>,
+}
+
+/// A limit's counter: number of the server, place of the limit, and number of the scope's value.
+type Counter = (u32, usize, u32);
+
+impl Diverged {
+    fn concern(&self, server: u32, of: Numbers, decision: &Decision<'_>) -> bool {
+        let mut counters = decision.limits.iter().filter_map(|fact| counter(server, of, fact));
+        of.session.is_some_and(|session| self.sessions.contains(&session))
+            || counters.any(|counter| self.counters.contains(&counter))
+    }
+
+    fn carry(&mut self, earlier: &Self) {
+        self.sessions.extend(&earlier.sessions);
+        self.counters.extend(&earlier.counters);
+    }
+
+    fn add(&mut self, server: u32, of: Numbers, decision: &Decision<'_>) {
+        self.sessions.extend(of.session);
+        self.counters.extend(decision.limits.iter().filter_map(|fact| counter(server, of, fact)));
+    }
+}
+
+fn counter(server: u32, of: Numbers, fact: &Fact<'_>) -> Option<Counter> {
+    let key = match fact.scope() {
+        Scope::Grant => of.grant?,
+        Scope::Session => of.session?,
+        Scope::Agent => of.agent?,
+        Scope::Server | Scope::Everyone => 0,
+    };
+    Some((server, fact.limit, key))
 }

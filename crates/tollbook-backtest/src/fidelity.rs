@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use tollbook_engine::{
-    Activated, Body, Bounds, Carried, Decision, Engine, Event, Judge, PolicyHash, Record, SnapshotError, State, Verdict,
+    Activated, Body, BodyRef, Bounds, Carried, Decision, Engine, EventRef, Judge, PolicyHash, RecordRef, SnapshotError,
+    State, Verdict,
 };
 use tollbook_policy::Policy;
 
@@ -21,7 +22,8 @@ pub struct Fidelity {
     /// What is carried on at the next event.
     carried: Option<State>,
     state: State,
-    active: BTreeMap<(String, Option<String>), Active>,
+    /// By server.
+    active: BTreeMap<String, ActiveOn>,
     /// Decisions of the engine that came out as recorded.
     pub same: u64,
     /// Decisions of the engine that came out otherwise.
@@ -34,6 +36,20 @@ pub struct Fidelity {
     pub imported: u64,
     /// The first differences.
     pub differences: Vec<Difference>,
+}
+
+/// The policies in force on one server.
+#[derive(Debug, Default)]
+struct ActiveOn {
+    every_grant: Option<Active>,
+    by_grant: BTreeMap<String, Active>,
+}
+
+impl ActiveOn {
+    /// The grant's own policy, or that of every grant.
+    fn over(&self, grant: Option<&str>) -> Option<&Active> {
+        grant.and_then(|grant| self.by_grant.get(grant)).or(self.every_grant.as_ref())
+    }
 }
 
 /// A policy in force, with its engine where the policy is known.
@@ -78,8 +94,8 @@ impl Fidelity {
     /// The policy that an event is about to put in force, where it isn't known yet. Unless it is given
     /// beforehand, by [`Fidelity::policy`], the calls that it judged can't be replayed.
     #[must_use]
-    pub fn lacks(&self, event: &Event) -> Option<PolicyHash> {
-        let Body::Activated(activated) = &event.body else { return None };
+    pub fn lacks(&self, event: &EventRef<'_>) -> Option<PolicyHash> {
+        let BodyRef::Other(Body::Activated(activated)) = &event.body else { return None };
         (!self.policies.contains_key(&activated.policy)).then_some(activated.policy)
     }
 
@@ -96,8 +112,8 @@ impl Fidelity {
 
     /// Whether an event carries on a state that this replay can't tell by itself.
     #[must_use]
-    pub fn lacks_state(&self, event: &Event) -> bool {
-        let Body::Carried(carried) = &event.body else { return false };
+    pub fn lacks_state(&self, event: &EventRef<'_>) -> bool {
+        let BodyRef::Other(Body::Carried(carried)) = &event.body else { return false };
         !carried.replays || self.left.all_of(&carried.from).is_none()
     }
 
@@ -116,29 +132,28 @@ impl Fidelity {
     }
 
     /// The next event of the instance.
-    pub fn event(&mut self, event: &Event) {
-        match &event.body {
+    pub fn event(&mut self, event: &EventRef<'_>) {
+        let body = match &event.body {
+            BodyRef::Decision(record) => return self.call(event, record),
+            BodyRef::Other(body) => body,
+        };
+        match body {
             Body::Opened(opened) => self.state = State::new(opened.bounds, 0),
             Body::Carried(carried) => self.carry(event, carried),
             Body::Activated(activated) => {
                 self.activate(activated);
             }
-            Body::Decision(record) => match record.judged_by {
-                Judge::Engine => self.decision(event, record),
-                Judge::Gateway => self.by_gateway += 1,
-                Judge::Import => self.imported += 1,
-            },
             Body::Outcome(outcome) => self.state.settle(outcome.call_seq, outcome.end, outcome.result_hash),
             Body::Answered(answered) => {
                 let at_us = event.ts_us.unwrap_or(i64::MIN);
                 self.state.answer(&answered.approval, answered.approved, at_us);
             }
             Body::Reset(reset) => self.state.reset(reset.counter.as_deref(), reset.key.as_deref()),
-            Body::Gap(_) | Body::Frozen(_) | Body::Pruned(_) => {}
+            Body::Gap(_) | Body::Frozen(_) | Body::Pruned(_) | Body::Decision(_) => {}
         }
     }
 
-    fn carry(&mut self, event: &Event, carried: &Carried) {
+    fn carry(&mut self, event: &EventRef<'_>, carried: &Carried) {
         let at_us = event.ts_us.unwrap_or(i64::MIN);
         let counted = self.left.all_of(&carried.from).filter(|_| carried.replays).map(|left| {
             let server = carried.server.as_deref();
@@ -160,22 +175,36 @@ impl Fidelity {
         }
     }
 
+    fn call(&mut self, event: &EventRef<'_>, record: &RecordRef<'_>) {
+        match record.judged_by {
+            Judge::Engine => self.decision(event, record),
+            Judge::Gateway => self.by_gateway += 1,
+            Judge::Import => self.imported += 1,
+        }
+    }
+
     fn activate(&mut self, activated: &Activated) {
         let policy = self.policies.get(&activated.policy);
         let engine = policy.and_then(|policy| Engine::compile(policy, &activated.server).ok());
         let active = Active { policy: activated.policy, engine };
-        self.active.insert((activated.server.clone(), activated.grant.clone()), active);
+        let on = self.active.entry(activated.server.clone()).or_default();
+        match &activated.grant {
+            None => on.every_grant = Some(active),
+            Some(grant) => drop(on.by_grant.insert(grant.clone(), active)),
+        }
     }
 
     /// Where the replay stands, as bytes: the policies in force and the engine's state. A replay that
     /// restores them goes on as this one would, so that the events before can be removed from the log.
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
-        let active = self.active.iter().map(|((server, grant), active)| Activated {
-            server: server.clone(),
-            grant: grant.clone(),
-            policy: active.policy,
+        let active = self.active.iter().flat_map(|(server, on)| {
+            let every_grant = on.every_grant.iter().map(|active| (None, active));
+            let by_grant = on.by_grant.iter().map(|(grant, active)| (Some(grant.clone()), active));
+            let activated = |(grant, active): (_, &Active)| (server.clone(), grant, active.policy);
+            every_grant.chain(by_grant).map(activated)
         });
+        let active = active.map(|(server, grant, policy)| Activated { server, grant, policy });
         let mut bytes = Vec::new();
         let state = self.state.snapshot();
         let written = minicbor::encode((active.collect::<Vec<_>>(), minicbor::bytes::ByteVec::from(state)), &mut bytes);
@@ -218,11 +247,9 @@ impl Fidelity {
         self.same + self.different + self.unknown > 0
     }
 
-    fn decision(&mut self, event: &Event, record: &Record) {
-        let by_grant = (record.server.clone(), record.grant.clone());
-        let engine = self.active.get(&by_grant).or_else(|| self.active.get(&(by_grant.0, None)));
+    fn decision(&mut self, event: &EventRef<'_>, record: &RecordRef<'_>) {
         let parsed = parsed_args(record);
-        let engine = engine.and_then(|active| active.engine.as_ref());
+        let engine = self.active.get(record.server).and_then(|active| active.over(record.grant)?.engine.as_ref());
         let (Some(engine), Some(call)) = (engine, recorded_call(event, record, parsed.as_ref())) else {
             self.unknown += 1;
             return;
@@ -234,21 +261,23 @@ impl Fidelity {
             self.unknown += 1;
             return;
         }
-        let replayed = Record {
-            request_id: record.request_id.clone(),
+        let replayed = RecordRef {
+            request_id: record.request_id,
+            args: record.args.clone(),
             mode: record.mode,
             decide_ns: record.decide_ns,
-            trace_id: record.trace_id.clone(),
-            label: record.label.clone(),
-            ..decision.to_record(engine, &call, record.args.clone())
+            trace_id: record.trace_id,
+            label: record.label,
+            continues: record.continues,
+            ..decision.record(engine, &call)
         };
+        let differs = (replayed != *record).then(|| (told(record), told(&replayed)));
         // It borrows the engine that judged.
         drop(decision);
-        if replayed == *record {
-            self.same += 1;
-            return;
+        match differs {
+            None => self.same += 1,
+            Some((recorded, replayed)) => self.differs(event.seq, recorded, replayed),
         }
-        self.differs(event.seq, told(record), told(&replayed));
     }
 
     fn differs(&mut self, seq: u64, recorded: String, replayed: String) {
@@ -267,9 +296,9 @@ fn read_snapshot(bytes: &[u8]) -> Result<(Vec<Activated>, Vec<u8>), SnapshotErro
 }
 
 /// A decision in one line.
-fn told(record: &Record) -> String {
+fn told(record: &RecordRef<'_>) -> String {
     let verdict = record.verdict.map_or("none", Verdict::as_str);
-    let mut told = format!("{verdict} by {}", record.rule.as_deref().or(record.reason.as_deref()).unwrap_or("nothing"));
+    let mut told = format!("{verdict} by {}", record.rule.or(record.reason).unwrap_or("nothing"));
     for limit in &record.limits {
         let (used, max) = (limit.used_before_micros / 1_000_000, limit.max_micros / 1_000_000);
         told.push_str(&format!(", {}[{}] {used} of {max}", limit.counter, limit.key));

@@ -4,17 +4,19 @@
 //! recorded policies are replayed over the recorded events, and every decision must come out again, the
 //! facts of its limits included. Only then is it worth asking what a [`Candidate`] would have done.
 //!
-//! Nothing here reads a file or a clock: events go in one by one, in the order of their instance, and
+//! Nothing here reads a file or a clock: events go in one by one, borrowed, in the order of their instance, and
 //! memory grows with the rules, tools and live keys, not with the calls.
 
 mod candidate;
 mod columns;
 mod fidelity;
 mod lineage;
+mod named;
 mod recommend;
 mod report;
 pub mod script;
 mod sweep;
+mod tallies;
 
 pub use candidate::{Candidate, Certainty, Judged};
 pub use columns::{Busy, Columns, Counts, Inexact, Layout, Refused};
@@ -24,23 +26,23 @@ pub use recommend::{Advice, Declined, Evidence, Forward, Knee, Terms, a_person_w
 pub use report::{Busiest, Change, Headroom, Report, SessionTally, Tally, Waits};
 pub use sweep::{Grid, GridError, Label, POINTS_MAX, Point, Sweep};
 
-use tollbook_engine::{Args, Call, Event, Record};
+use tollbook_engine::{Args, Call, EventRef, RecordRef};
 use tollbook_policy::json::{self, Node};
 
 /// What a record kept of its arguments, read as JSON. None where nothing was kept.
-fn parsed_args(record: &Record) -> Option<Node<'_>> {
-    record.args.json.as_ref().and_then(|text| json::parse(text.as_bytes()).ok())
+fn parsed_args<'a>(record: &RecordRef<'a>) -> Option<Node<'a>> {
+    record.args.json.and_then(|text| json::parse(text.as_bytes()).ok())
 }
 
 /// A recorded call as the engine sees it. None for a frame that was too broken to name a tool.
-fn recorded_call<'a>(event: &Event, record: &'a Record, args: Option<&'a Node<'a>>) -> Option<Call<'a>> {
+fn recorded_call<'a>(event: &EventRef<'_>, record: &'a RecordRef<'a>, args: Option<&'a Node<'a>>) -> Option<Call<'a>> {
     Some(Call {
         at_us: event.ts_us,
-        session: record.session.as_deref(),
-        grant: record.grant.as_deref(),
-        agent: record.agent.as_deref(),
-        tool: record.tool.as_deref()?,
-        category: record.category.as_deref(),
+        session: record.session,
+        grant: record.grant,
+        agent: record.agent,
+        tool: record.tool?,
+        category: record.category,
         args: Args::recorded(&record.args, args),
         continues: record.continues.is_some(),
     })

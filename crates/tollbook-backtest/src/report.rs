@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tollbook_engine::{Decision, Event, Fact, Reason, Record};
+use tollbook_engine::{Reason, RecordRef};
 
-use crate::candidate::{Certainty, Judged, refuses};
+use crate::candidate::{Judged, refuses};
 
 /// What a candidate would have changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -75,17 +75,28 @@ impl SessionTally {
 /// included, in hundredths of a per cent, cut.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headroom {
-    shares: BTreeMap<u32, u64>,
+    /// Calls by share.
+    shares: Vec<u64>,
     calls: u64,
 }
 
 /// Shares beyond this, ten times the maximum, are counted as this.
-const SHARE_MAX: u32 = 100_000;
+const SHARE_MAX: usize = 100_000;
 
 impl Headroom {
-    fn add(&mut self, used_micros: i64, max_micros: i64) {
-        let share = i128::from(used_micros) * 10_000 / i128::from(max_micros.max(1));
-        *self.shares.entry(u32::try_from(share).unwrap_or(SHARE_MAX).min(SHARE_MAX)).or_default() += 1;
+    pub(crate) fn add(&mut self, used_micros: i64, max_micros: i64) {
+        let max_micros = max_micros.max(1);
+        let share = match used_micros.checked_mul(10_000) {
+            Some(parts) => usize::try_from(parts / max_micros),
+            None => usize::try_from(i128::from(used_micros) * 10_000 / i128::from(max_micros)),
+        };
+        let share = share.unwrap_or(SHARE_MAX).min(SHARE_MAX);
+        if share >= self.shares.len() {
+            self.shares.resize(share + 1, 0);
+        }
+        if let Some(calls) = self.shares.get_mut(share) {
+            *calls += 1;
+        }
         self.calls += 1;
     }
 
@@ -101,9 +112,9 @@ impl Headroom {
     pub fn within(&self, per_mille: u64) -> Option<u32> {
         let wanted = (u128::from(self.calls) * u128::from(per_mille)).div_ceil(1_000);
         let mut seen = 0_u128;
-        self.shares.iter().find_map(|(share, calls)| {
+        (0_u32..).zip(&self.shares).find_map(|(share, calls)| {
             seen += u128::from(*calls);
-            (seen >= wanted).then_some(*share)
+            (seen >= wanted && seen > 0).then_some(share)
         })
     }
 }
@@ -119,28 +130,6 @@ pub struct Busiest {
     pub used_micros: i64,
     /// What it admits, in millionths.
     pub max_micros: i64,
-}
-
-/// Keys of each limit that are remembered as its busiest.
-const BUSIEST_MAX: usize = 3;
-
-/// Takes a use in, if it is among the most.
-fn busier(busiest: &mut Vec<Busiest>, fact: &Fact<'_>, used_micros: i64) {
-    let known = busiest.iter().position(|busy| busy.key == fact.key);
-    if let Some(known) = known {
-        if busiest.get(known).is_some_and(|busy| busy.used_micros >= used_micros) {
-            return;
-        }
-        busiest.remove(known);
-    } else if busiest.len() == BUSIEST_MAX {
-        if busiest.last().is_some_and(|least| least.used_micros >= used_micros) {
-            return;
-        }
-        busiest.pop();
-    }
-    let place = busiest.partition_point(|busy| busy.used_micros >= used_micros);
-    let (key, window_start_us, max_micros) = (fact.key.to_owned(), fact.window_start_us, fact.max_micros());
-    busiest.insert(place, Busiest { key, window_start_us, used_micros, max_micros });
 }
 
 /// Newly refused calls that would fit later.
@@ -172,51 +161,6 @@ impl Tally {
 }
 
 impl Report {
-    pub(crate) fn add(&mut self, event: &Event, record: &Record, decision: &Decision<'_>, judged: &Judged) {
-        let change = judged.change();
-        let one = Tally {
-            calls: 1,
-            refused_before: u64::from(refuses(judged.recorded)),
-            refused_after: u64::from(refuses(judged.candidate)),
-            change,
-            unknown: u64::from(judged.certainty == Certainty::Unknown),
-            after_divergence: u64::from(judged.certainty == Certainty::Diverged),
-        };
-        self.all.add(one);
-        for (by, name) in [
-            (&mut self.by_tool, &record.tool),
-            (&mut self.by_grant, &record.grant),
-            (&mut self.by_agent, &record.agent),
-        ] {
-            if let Some(name) = name {
-                entry(by, name).add(one);
-            }
-        }
-        if change != Change::default() {
-            self.by_rule.entry(rule(record, judged).to_owned()).or_default().add(change);
-        }
-        if let Some(session) = &record.session {
-            let tally = entry(&mut self.by_session, session);
-            tally.calls += 1;
-            tally.newly_refused += change.newly_refused;
-            if change.newly_refused > 0 {
-                tally.first_refused.get_or_insert(tally.calls);
-            }
-        }
-        for fact in &decision.limits {
-            let used = fact.used_before_micros.saturating_add(fact.amount_micros.unwrap_or(0));
-            entry(&mut self.headroom, fact.rule()).add(used, fact.max_micros());
-            busier(entry(&mut self.busiest, fact.rule()), fact, used);
-        }
-        if let (1, Some(retry_at_us), Some(at_us)) = (change.newly_refused, decision.retry_at_us, event.ts_us) {
-            let wait_us = u64::try_from(retry_at_us.saturating_sub(at_us)).unwrap_or(0);
-            self.waits.calls += 1;
-            self.waits.total_us = self.waits.total_us.saturating_add(wait_us);
-            self.waits.longest_us = self.waits.longest_us.max(wait_us);
-        }
-        self.without_time += u64::from(event.ts_us.is_none());
-    }
-
     /// Sessions with a call that is newly refused or held.
     #[must_use]
     pub fn sessions_touched(&self) -> u64 {
@@ -248,21 +192,18 @@ impl Report {
     }
 }
 
-fn entry<'m, V: Default>(by: &'m mut BTreeMap<String, V>, name: &str) -> &'m mut V {
-    by.entry(name.to_owned()).or_default()
-}
-
-fn rule<'r>(record: &'r Record, judged: &'r Judged) -> &'r str {
+/// The rule that decided: the candidate's for what it refuses, or else the recorded one.
+pub(crate) fn rule<'r>(record: &'r RecordRef<'_>, judged: &'r Judged) -> &'r str {
     let (rule, reason) = if refuses(judged.candidate) {
         (judged.rule.as_deref(), Some(judged.reason.code()))
     } else {
-        (record.rule.as_deref(), record.reason.as_deref())
+        (record.rule, record.reason)
     };
     rule.or(reason).unwrap_or(Reason::Allowed.code())
 }
 
 impl Tally {
-    fn add(&mut self, one: Self) {
+    pub(crate) fn add(&mut self, one: Self) {
         self.calls += one.calls;
         self.refused_before += one.refused_before;
         self.refused_after += one.refused_after;
@@ -273,7 +214,7 @@ impl Tally {
 }
 
 impl Change {
-    fn add(&mut self, one: Self) {
+    pub(crate) fn add(&mut self, one: Self) {
         self.newly_refused += one.newly_refused;
         self.newly_allowed += one.newly_allowed;
     }

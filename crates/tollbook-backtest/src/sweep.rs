@@ -6,12 +6,12 @@
 
 use std::collections::BTreeSet;
 
-use tollbook_engine::{Body, Event};
+use tollbook_engine::{EventRef, Reads};
 use tollbook_policy::policy::{Limit, Scope, Selector};
 use tollbook_policy::{Policy, Target};
 
 use crate::candidate::{Candidate, Certainty, refuses};
-use crate::columns::{Columns, Inexact, Layout, Refused};
+use crate::columns::{Columns, Refused};
 use crate::lineage::Lineage;
 
 /// What [`Grid::of`] says of every tool.
@@ -139,33 +139,37 @@ impl Sweep {
         Ok(Self { points })
     }
 
-    /// Settles by counting what can be, and tells how many points are left to be judged.
-    pub fn count(&mut self, columns: &Columns) -> usize {
-        let mut layouts: Vec<(Scope, Result<Layout, Inexact>)> = Vec::new();
-        for line in self.points.chunk_by_mut(|a, b| a.point.line == b.point.line) {
-            let Some((limit, of)) = line.first().and_then(|tried| lone_limit(&tried.policy)) else { continue };
-            let scope = limit.scope;
-            if !layouts.iter().any(|(laid_out, _)| *laid_out == scope) {
-                layouts.push((scope, columns.lay_out(of, scope)));
-            }
-            let layout = layouts.iter().find(|(laid_out, _)| *laid_out == scope);
-            let Some((_, Ok(layout))) = layout else { continue };
-            let length_us = i64::try_from(limit.window.seconds()).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-            let refused: Vec<Refused> = if limit.rolling {
-                layout.rolling(length_us, &line.iter().map(|tried| tried.point.max).collect::<Vec<_>>())
-            } else {
-                let counts = layout.plain(length_us);
-                line.iter().map(|tried| counts.at(tried.point.max)).collect()
-            };
-            for (tried, refused) in line.iter_mut().zip(refused) {
-                tried.counted = true;
-                tried.point.refused_clean = refused.clean;
-                tried.point.refused_bad = refused.bad;
-                tried.point.sessions_touched = refused.sessions;
-                tried.point.unknown = layout.unknown;
+    /// Settles by counting what can be, on so many threads, and tells how many points are left to be judged.
+    pub fn count(&mut self, columns: &Columns, threads: usize) -> usize {
+        for scope in [Scope::Grant, Scope::Session, Scope::Agent, Scope::Server, Scope::Everyone] {
+            let lines = self.points.chunk_by_mut(|a, b| a.point.line == b.point.line);
+            let mut lines: Vec<&mut [Tried]> =
+                lines.filter(|line| limit(line).is_some_and(|l| l.scope == scope)).collect();
+            let of = lines.first().and_then(|line| lone_limit(&line.first()?.policy)).map(|(_, of)| of);
+            let Some(Ok(layout)) = of.map(|of| columns.lay_out(of, scope)) else { continue };
+            let plain = lines.iter().filter_map(|line| limit(line)).filter(|limit| !limit.rolling);
+            let lengths_us: Vec<i64> = plain.map(length_us).collect();
+            let mut counts = layout.plain(&lengths_us, threads).into_iter();
+            for line in &mut lines {
+                let Some(limit) = limit(line) else { continue };
+                let maxima: Vec<u64> = line.iter().map(|tried| tried.point.max).collect();
+                let refused = match limit.rolling {
+                    true => layout.rolling(length_us(limit), &maxima),
+                    false => {
+                        counts.next().map_or(Vec::new(), |counts| maxima.iter().map(|max| counts.at(*max)).collect())
+                    }
+                };
+                line.iter_mut().zip(refused).for_each(|(tried, refused)| tried.settle(refused, layout.unknown));
             }
         }
         self.points.iter().filter(|tried| !tried.counted).count()
+    }
+
+    /// What it reads of each call, where there is something left to judge.
+    #[must_use]
+    pub fn reads(&self) -> Reads {
+        let judged = self.points.iter().filter(|tried| !tried.counted);
+        judged.fold(Reads::default(), |reads, tried| reads.and(tried.candidate.reads()))
     }
 
     /// The events of another instance follow, as for a [`Candidate`].
@@ -177,7 +181,7 @@ impl Sweep {
     }
 
     /// The next event of the instance; `label` is asked for calls alone. What was counted isn't judged again.
-    pub fn event(&mut self, event: &Event, label: Label) {
+    pub fn event(&mut self, event: &EventRef<'_>, label: Label) {
         self.points.iter_mut().filter(|tried| !tried.counted).for_each(|tried| tried.event(event, label));
     }
 
@@ -232,7 +236,16 @@ impl Tried {
         Ok(Self { policy, candidate, point, counted: false, touched: BTreeSet::new() })
     }
 
-    fn event(&mut self, event: &Event, label: Label) {
+    /// Takes what counting found.
+    fn settle(&mut self, refused: Refused, unknown: u64) {
+        self.counted = true;
+        self.point.refused_clean = refused.clean;
+        self.point.refused_bad = refused.bad;
+        self.point.sessions_touched = refused.sessions;
+        self.point.unknown = unknown;
+    }
+
+    fn event(&mut self, event: &EventRef<'_>, label: Label) {
         let Some(judged) = self.candidate.event(event) else { return };
         self.point.unknown += u64::from(judged.certainty == Certainty::Unknown);
         match (refuses(judged.candidate), label) {
@@ -240,10 +253,9 @@ impl Tried {
             (true, Label::Bad) => self.point.refused_bad += 1,
             (true, Label::Clean) => {
                 self.point.refused_clean += 1;
-                let Body::Decision(record) = &event.body else { return };
-                let session = record.session.as_ref().filter(|session| !self.touched.contains(*session));
-                if let Some(session) = session {
-                    self.touched.insert(session.clone());
+                let session = event.record().and_then(|record| record.session);
+                if let Some(session) = session.filter(|session| !self.touched.contains(*session)) {
+                    self.touched.insert(session.to_owned());
                     self.point.sessions_touched += 1;
                 }
             }
@@ -258,6 +270,15 @@ fn lone_limit(policy: &Policy) -> Option<(&Limit, &[Selector])> {
         ([], [group]) => Some((group.rules.limits.first()?, &group.of)),
         _ => None,
     }
+}
+
+/// The limit of a line whose policies are nothing else.
+fn limit(line: &[Tried]) -> Option<&Limit> {
+    lone_limit(&line.first()?.policy).map(|(limit, _)| limit)
+}
+
+fn length_us(limit: &Limit) -> i64 {
+    i64::try_from(limit.window.seconds()).unwrap_or(i64::MAX).saturating_mul(1_000_000)
 }
 
 /// Marks the widest run of points that refuse the same, where a limit still does something.

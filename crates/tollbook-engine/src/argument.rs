@@ -7,6 +7,7 @@
 use tollbook_policy::json::{Node, Value, quote_into};
 use tollbook_policy::policy::Path;
 
+use crate::borrowed::ArgsRef;
 use crate::canonical::{canonical, hash128};
 use crate::record::{Hash128, Kept, RecordedArgs};
 use crate::same::{SHORT, same};
@@ -15,7 +16,7 @@ use crate::same::{SHORT, same};
 #[derive(Debug, Clone, Copy)]
 pub struct Args<'a> {
     source: Source<'a>,
-    keys: Option<&'a [String]>,
+    keys: Option<&'a [&'a str]>,
     /// Hash of the canonical arguments; None where they aren't known.
     pub hash: Option<Hash128>,
 }
@@ -50,7 +51,7 @@ impl<'a> Args<'a> {
     /// What a log kept. `parsed` is [`RecordedArgs::json`], read; a text that can't be read is taken as
     /// not kept.
     #[must_use]
-    pub fn recorded(args: &'a RecordedArgs, parsed: Option<&'a Node<'a>>) -> Self {
+    pub fn recorded(args: &'a ArgsRef<'a>, parsed: Option<&'a Node<'a>>) -> Self {
         let source = match (args.kept, parsed) {
             (Kept::Full, Some(node)) => Source::Whole(Some(node)),
             (Kept::Read, Some(node)) => Source::Paths(node),
@@ -88,7 +89,7 @@ impl<'a> Args<'a> {
     /// A top-level key that the call didn't have is missing, whatever was kept.
     fn told_by_keys(&self, path: &Path) -> Found<'a> {
         match (self.keys, path.keys.first()) {
-            (Some(keys), Some(first)) if keys.binary_search(first).is_err() => Found::Missing,
+            (Some(keys), Some(first)) if keys.binary_search(&first.as_str()).is_err() => Found::Missing,
             _ => Found::Unrecorded,
         }
     }

@@ -14,12 +14,14 @@ use tollbook_policy::policy::{
 };
 use tollbook_policy::{Policy, glob_matches};
 
+use crate::borrowed::Reads;
 use crate::canonical::{hash128, policy_hash};
 use crate::condition::Condition;
 use crate::hours::Hours;
 use crate::limit::Measure;
 use crate::record::{Hash128, PolicyHash};
 use crate::same::Ends;
+use crate::tool_id::tool_id;
 
 /// A policy ready to judge the calls of one server. It never changes; what changes is [`crate::State`].
 #[derive(Debug)]
@@ -299,6 +301,19 @@ impl Engine {
         paths.into_iter().collect()
     }
 
+    /// What a replay reads of recorded calls to judge them, whatever their tool.
+    #[must_use]
+    pub fn replay_reads(&self) -> Reads {
+        let Clauses { require, deny, breaks, limits, approve, .. } = &self.clauses;
+        let conditions = !require.is_empty() || !deny.is_empty() || approve.iter().any(|plan| !plan.any_of.is_empty());
+        Reads {
+            args: conditions || limits.iter().any(|limit| limit.of.is_some()),
+            args_hash: !breaks.is_empty() || !approve.is_empty(),
+            result_hash: breaks.iter().any(|plan| matches!(plan.on, Run::IdenticalResults)),
+            ..Reads::default()
+        }
+    }
+
     /// What applies to a tool, where that needn't be worked out for the call: for those that the policy names,
     /// and for all others where names alone choose.
     pub(crate) fn ready_plan(&self, tool: &str) -> Option<&Plan> {
@@ -492,11 +507,6 @@ fn conditions(
     let compile =
         |condition| Condition::compile(condition).map_err(|message| CompileError { rule: rule.to_owned(), message });
     lists.iter().map(|list| list.iter().map(compile).collect()).collect()
-}
-
-/// Identity of a tool, for telling its calls from another's.
-pub(crate) fn tool_id(tool: &str) -> u64 {
-    hash128(tool.as_bytes()).first_64()
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::approval::Answer;
 use crate::argument::{Args, Found};
 use crate::call::Call;
 use crate::canonical::hash128;
-use crate::compile::{ApprovePlan, Engine, LimitPlan, Plan, Step, Text, tool_id};
+use crate::compile::{ApprovePlan, Engine, LimitPlan, Plan, Step, Text};
 use crate::condition::{Truth, any};
 use crate::decision::{Decision, Fact, Reason};
 use crate::history::History;
@@ -27,6 +27,7 @@ use crate::keyed::Handle;
 use crate::record::{Hash128, Verdict};
 use crate::run::CallId;
 use crate::state::State;
+use crate::tool_id::tool_id;
 
 impl Engine {
     /// Judges one call, and charges what it lets through. `seq` names the call when it settles; it must
@@ -57,6 +58,7 @@ impl Engine {
             decision,
             approval: None,
             tool_id: plan.tool_id,
+            history: None,
             refusing: None,
             grows: false,
         };
@@ -85,6 +87,8 @@ struct Judging<'a, 'b> {
     /// An approval that lets the call pass.
     approval: Option<Handle>,
     tool_id: Option<u64>,
+    /// Its session's history, where a breaker found one.
+    history: Option<Handle>,
     /// The first limit that refuses.
     refusing: Option<(Reason, &'a LimitPlan)>,
     /// Whether charging the limits takes new memory.
@@ -93,6 +97,9 @@ struct Judging<'a, 'b> {
 
 impl<'a, 'b> Judging<'a, 'b> {
     fn judge(&mut self, state: &mut State, seq: u64) -> Option<()> {
+        if self.tool_id.is_none() && self.engine.look_back > 0 {
+            self.tool_id = Some(state.counters.tool_ids.of(self.call.tool));
+        }
         for step in &self.plan.steps {
             match *step {
                 Step::Require(place) => self.require(place)?,
@@ -181,8 +188,8 @@ impl<'a, 'b> Judging<'a, 'b> {
             return Some(());
         };
         let (tool, call_id) = (self.tool(), self.call_id());
-        let place = state.sessions.find((0, &self.engine.server, session));
-        let history = place.and_then(|place| state.sessions.get(place));
+        self.history = self.history.or_else(|| state.sessions.find((0, &self.engine.server, session)));
+        let history = self.history.and_then(|place| state.sessions.get(place));
         let Some(run) = history.and_then(|history| history.run(plan, tool, call_id, now_us)) else { return Some(()) };
         if !plan.text.shadow {
             self.decision.run = Some((run.period, run.repeats));
@@ -214,6 +221,7 @@ impl<'a, 'b> Judging<'a, 'b> {
         self.grows |= fits && (held.is_none() || limit.measure.rolling);
         self.decision.limits.push(Fact {
             plan: limit,
+            limit: place,
             counter,
             held,
             key,
@@ -368,7 +376,7 @@ impl<'a, 'b> Judging<'a, 'b> {
     fn remember(&mut self, state: &mut State, now_us: i64) -> Option<Option<Handle>> {
         let Some(session) = self.call.session else { return Some(None) };
         let key = (0, &*self.engine.server, session);
-        let held = match state.sessions.find(key) {
+        let held = match self.history.or_else(|| state.sessions.find(key)) {
             Some(held) => Some(held),
             None if state.has_room_for_session(now_us) => state.sessions.insert(key, History::default()),
             None => None,

@@ -1,11 +1,13 @@
 //! What the engine answers: the verdict, and why.
 
 use smallvec::SmallVec;
+use tollbook_policy::policy::Scope;
 
+use crate::borrowed::{ArgsRef, FactRef, RecordRef};
 use crate::call::Call;
 use crate::compile::{Engine, LimitPlan};
 use crate::keyed::Handle;
-use crate::record::{Judge, LimitFact, Mode, Record, RecordedArgs, Verdict};
+use crate::record::{Judge, Mode, Record, RecordedArgs, Verdict};
 
 /// The answer to one call. It borrows the rule's texts from the engine and the keys from the call.
 #[derive(Debug, Clone)]
@@ -55,34 +57,39 @@ impl Decision<'_> {
     }
 
     /// The call with this decision, as it is recorded. What only the edge knows is left for it to fill
-    /// in: the request's id, the time the decision took, the mode, the trace.
+    /// in: the request's id, the time the decision took, the mode, the trace, the call that it continues.
     #[must_use]
     pub fn to_record(&self, engine: &Engine, call: &Call<'_>, args: RecordedArgs) -> Record {
-        let owned = |text: Option<&str>| text.map(str::to_owned);
-        Record {
+        Record { args, ..self.record(engine, call).to_record() }
+    }
+
+    /// The same, borrowed, and without the arguments.
+    #[must_use]
+    pub fn record<'r>(&'r self, engine: &'r Engine, call: &Call<'r>) -> RecordRef<'r> {
+        RecordRef {
             judged_by: Judge::Engine,
-            server: engine.server().to_owned(),
-            session: owned(call.session),
-            grant: owned(call.grant),
-            agent: owned(call.agent),
+            server: engine.server(),
+            session: call.session,
+            grant: call.grant,
+            agent: call.agent,
             request_id: None,
-            tool: Some(call.tool.to_owned()),
-            args,
+            tool: Some(call.tool),
+            args: ArgsRef::default(),
             policy: Some(engine.policy()),
             mode: Mode::Enforce,
             verdict: Some(self.verdict),
-            reason: Some(self.reason.code().to_owned()),
-            rule: owned(self.rule),
-            message: (self.verdict != Verdict::Allow).then(|| self.text().to_owned()),
-            limits: self.limits.iter().map(|fact| fact.to_record(call.tool)).collect(),
+            reason: Some(self.reason.code()),
+            rule: self.rule,
+            message: (self.verdict != Verdict::Allow).then(|| self.text()),
+            limits: self.limits.iter().map(|fact| fact.record(call.tool)).collect(),
             decide_ns: None,
             trace_id: None,
             label: None,
-            shadow_rules: self.shadow_rules.iter().map(|rule| (*rule).to_owned()).collect(),
+            shadow_rules: self.shadow_rules.clone(),
             loop_period: self.run.map(|(period, _)| period),
             loop_repeats: self.run.map(|(_, repeats)| repeats),
-            approval: self.approval.clone(),
-            category: owned(call.category),
+            approval: self.approval.as_deref(),
+            category: call.category,
             continues: None,
         }
     }
@@ -168,6 +175,8 @@ impl Reason {
 #[derive(Debug, Clone, Copy)]
 pub struct Fact<'a> {
     pub(crate) plan: &'a LimitPlan,
+    /// Place of the limit among all of its policy, from 0, whatever the server.
+    pub limit: usize,
     /// Place of the counter in the state, and of the key, where it is there.
     pub(crate) counter: u32,
     pub(crate) held: Option<Handle>,
@@ -198,6 +207,12 @@ impl Fact<'_> {
         &self.plan.counter
     }
 
+    /// Whose calls are counted together.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        self.plan.scope
+    }
+
     /// What the window admits, in millionths.
     #[must_use]
     pub fn max_micros(&self) -> i64 {
@@ -211,13 +226,12 @@ impl Fact<'_> {
     }
 
     /// The fact of a call of `tool` as it is recorded.
-    #[must_use]
-    pub fn to_record(&self, tool: &str) -> LimitFact {
-        LimitFact {
-            counter: self.plan.counter.to_string(),
-            owner: self.plan.owner.text(tool).to_owned(),
-            scope: self.plan.scope.to_string(),
-            key: self.key.to_owned(),
+    fn record<'r>(&'r self, tool: &'r str) -> FactRef<'r> {
+        FactRef {
+            counter: &self.plan.counter,
+            owner: self.plan.owner.text(tool),
+            scope: self.plan.scope.as_str(),
+            key: self.key,
             window_s: u64::try_from(self.plan.measure.length_us / 1_000_000).unwrap_or(0),
             rolling: self.plan.measure.rolling,
             window_start_us: self.window_start_us,

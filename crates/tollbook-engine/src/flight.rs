@@ -4,6 +4,7 @@
 //! charges stand in two queues of small entries. A call that ended stays until it comes to the front, or
 //! until most have ended.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 use minicbor::{Decode, Encode};
@@ -92,12 +93,31 @@ impl Flight {
         let place = match self.calls.front() {
             // Most calls end in the order in which they began.
             Some(oldest) if oldest.seq == seq => 0,
-            _ => self.calls.binary_search_by_key(&seq, |call| call.seq).ok()?,
+            _ => self.place(seq)?,
         };
         let call = self.calls.get_mut(place).filter(|call| !call.settled)?;
         call.settled = true;
         self.settled += 1;
         Some(*call)
+    }
+
+    /// The place of a call. What ends most often began lately, and there may be many that never end, as where a
+    /// candidate lets through what was refused: so the search steps back from the newest, twice as far each time.
+    fn place(&self, seq: u64) -> Option<usize> {
+        let (mut from, mut to, mut step) = (self.calls.len(), self.calls.len(), 1);
+        while from > 0 && self.calls.get(from).is_none_or(|call| call.seq > seq) {
+            (to, from) = (from, from.saturating_sub(step));
+            step *= 2;
+        }
+        while from < to {
+            let middle = from.midpoint(to);
+            match self.calls.get(middle)?.seq.cmp(&seq) {
+                Ordering::Less => from = middle + 1,
+                Ordering::Equal => return Some(middle),
+                Ordering::Greater => to = middle,
+            }
+        }
+        None
     }
 
     /// The charges of a call that [`Self::forget_settled`] hasn't forgotten.

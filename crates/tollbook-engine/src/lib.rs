@@ -13,6 +13,7 @@ pub mod run;
 
 mod approval;
 mod argument;
+mod borrowed;
 mod call;
 mod canonical;
 mod compile;
@@ -28,8 +29,10 @@ mod record;
 mod same;
 mod snapshot;
 mod state;
+mod tool_id;
 
 pub use argument::{Args, Found, KEPT_BYTES_MAX, KEYS_BYTES_MAX, follow};
+pub use borrowed::{ArgsRef, BodyRef, EventRef, FactRef, Reads, RecordRef};
 pub use call::Call;
 pub use canonical::{canonical, hash128, policy_hash};
 pub use compile::{CompileError, Engine, LOOK_BACK_MAX};
@@ -38,6 +41,7 @@ pub use record::{
     Activated, Answered, Body, Bounds, Carried, End, Event, Frozen, Gap, Hash128, Judge, Kept, LimitFact, Mode, Opened,
     Outcome, PolicyHash, Pruned, Record, RecordedArgs, Reset, Verdict,
 };
+pub use same::Ends;
 pub use snapshot::SnapshotError;
 pub use state::{Level, State};
 

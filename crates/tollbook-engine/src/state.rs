@@ -21,6 +21,7 @@ use crate::history::History;
 use crate::keyed::{Handle, KeyRef, Keyed};
 use crate::limit::{Measure, Probe, Usage};
 use crate::record::{Bounds, End, Hash128};
+use crate::tool_id::ToolIds;
 
 /// What the engine remembers between calls.
 #[derive(Debug)]
@@ -63,6 +64,9 @@ pub(crate) struct Counters {
     /// Found again from the names.
     #[cbor(skip)]
     bindings: Vec<Binding>,
+    /// Found again from the tools' names.
+    #[cbor(skip)]
+    pub tool_ids: ToolIds,
     #[n(2)]
     usages: Keyed<Usage>,
     #[n(3)]
@@ -246,6 +250,7 @@ impl Counters {
             names: BTreeMap::new(),
             measures: Vec::new(),
             bindings: Vec::new(),
+            tool_ids: ToolIds::default(),
             usages: Keyed::new(seed),
             charges: 0,
             swept: SWEEP_FROM,

@@ -72,7 +72,7 @@ pub use disk::{DiskError, SegmentFile};
 pub use key::{KeyError, PublicKey, Signer};
 pub use manifest::{Imported, Manifest, ManifestError, PrunedRange, RetiredFile, SealedFile, SealedRange};
 pub use policies::PolicyError;
-pub use reader::{Events, ReadError, Reader};
+pub use reader::{Events, ReadError, Reader, Replay};
 pub use recovery::{RecoveredSegment, Recovery, RecoveryError, SetAside};
 pub use rows::RowsError;
 pub use seal::SealError;

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::statistics::Statistics;
-use tollbook_engine::{Event, PolicyHash};
+use tollbook_engine::{Event, PolicyHash, Reads};
 
 use crate::disk::{self, DiskError};
 use crate::instance;
@@ -28,8 +28,8 @@ use crate::schema::{self, Kind};
 use crate::segment::{self, HeaderError, SegmentEnd};
 use crate::store::Store;
 
-pub use events::Events;
 pub(crate) use events::sound;
+pub use events::{Events, Replay};
 pub(crate) use leaves::Leaves;
 
 /// How often a snapshot is begun anew because the log changed meanwhile.
@@ -223,9 +223,7 @@ impl Reader {
         for instance in &self.instances {
             let name = &instance.manifest.instance;
             for file in instance.manifest.files().filter(|file| file.kind == Kind::Outcomes) {
-                for event in events::file_events(&instance.store, file)? {
-                    late.push((name.clone(), event?));
-                }
+                late.extend(events::file_events(&instance.store, file)?.into_iter().map(|event| (name.clone(), event)));
             }
             let rows_error = |source| ReadError::Rows { path: instance.store.shown().to_owned(), source };
             let layout = Layout::of(instance.open_records()?).map_err(rows_error)?;
@@ -244,9 +242,7 @@ impl Reader {
         for instance in &self.instances {
             let name = &instance.manifest.instance;
             for file in instance.manifest.files().filter(|file| file.kind == Kind::Events) {
-                for event in events::file_events(&instance.store, file)? {
-                    all.push((name.clone(), event?));
-                }
+                all.extend(events::file_events(&instance.store, file)?.into_iter().map(|event| (name.clone(), event)));
             }
             let rows_error = |source| ReadError::Rows { path: instance.store.shown().to_owned(), source };
             for record in Layout::of(instance.open_records()?).map_err(rows_error)?.events {
@@ -292,6 +288,15 @@ impl Reader {
     pub fn events(&self, instance: &str) -> Result<Events<'_>, ReadError> {
         let found = self.instance(instance)?;
         Ok(Events::new(&found.store, &found.manifest, found.open_records()?))
+    }
+
+    /// The same events, borrowed from where they stand, and of calls what is read.
+    ///
+    /// # Errors
+    /// Those of [`Reader::events`].
+    pub fn replay(&self, instance: &str, reads: Reads) -> Result<Replay<'_>, ReadError> {
+        let found = self.instance(instance)?;
+        Ok(Replay::new(&found.store, &found.manifest, found.open_records()?, reads))
     }
 
     /// The first event of an instance that is left: 0, unless older ones were pruned.

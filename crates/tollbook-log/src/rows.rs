@@ -24,6 +24,7 @@ use tollbook_engine::{
 use crate::disk;
 use crate::schema::{self, Kind};
 
+pub(crate) use call::{CallReader, Done, Lists, read_schema, reads};
 pub(crate) use read::{CallEvent, call_bytes, call_events, other_events, outcome_events};
 
 /// Why events can't be made of rows, or rows of events.
@@ -270,18 +271,22 @@ fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     if pairs.len() != N || !rest.is_empty() {
         return None;
     }
+    let mut all = 0;
     for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = digit(*high)? << 4 | digit(*low)?;
+        let (high, low) = (digit(*high), digit(*low));
+        *byte = high << 4 | low;
+        all |= high | low;
     }
-    Some(bytes)
+    (all < 16).then_some(bytes)
 }
 
-fn digit(text: u8) -> Option<u8> {
+/// What a hexadecimal digit is worth; what is none, 16 or more.
+fn digit(text: u8) -> u8 {
     match text {
-        b'0'..=b'9' => Some(text - b'0'),
-        b'a'..=b'f' => Some(text - b'a' + 10),
-        b'A'..=b'F' => Some(text - b'A' + 10),
-        _ => None,
+        b'0'..=b'9' => text - b'0',
+        b'a'..=b'f' => text - b'a' + 10,
+        b'A'..=b'F' => text - b'A' + 10,
+        _ => 0xf0,
     }
 }
 

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pollster::block_on;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Place;
 use object_store::{Error, ObjectStore, ObjectStoreExt};
+use pollster::block_on;
 
 use crate::disk::DiskError;
 

@@ -419,15 +419,23 @@ impl fmt::Display for Window {
     }
 }
 
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Scope {
+    /// The word in policies and records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Grant => "grant",
             Self::Session => "session",
             Self::Agent => "agent",
             Self::Server => "server",
             Self::Everyone => "everyone",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -1,4 +1,4 @@
-use tollbook_engine::{Answered, Args, Call, Kept, Opened, Outcome, RecordedArgs, Reset};
+use tollbook_engine::{Answered, Args, Call, Event, Kept, Opened, Outcome, Record, RecordedArgs, Reset};
 use tollbook_policy::Target;
 use tollbook_policy::json::parse;
 
@@ -52,9 +52,9 @@ fn log(text: &str, kept: Kept) -> (BTreeMap<PolicyHash, Policy>, Vec<Event>) {
 fn replay(policies: &BTreeMap<PolicyHash, Policy>, events: &[Event]) -> Fidelity {
     let mut fidelity = Fidelity::default();
     policies.iter().for_each(|(hash, policy)| fidelity.policy(*hash, policy.clone()));
-    assert_eq!(events.iter().find_map(|event| fidelity.lacks(event)).is_some(), policies.is_empty());
+    assert_eq!(events.iter().find_map(|event| fidelity.lacks(&EventRef::from(event))).is_some(), policies.is_empty());
     fidelity.begin("i", &Lineage::default());
-    events.iter().for_each(|event| fidelity.event(event));
+    events.iter().for_each(|event| fidelity.event(&EventRef::from(event)));
     fidelity
 }
 
@@ -114,10 +114,20 @@ fn the_recorded_policy_as_its_own_candidate_changes_nothing() {
     let (policies, events) = log(POLICY, Kept::Read);
     let mut candidate = Candidate::new(policies.into_values().next().unwrap()).unwrap();
     candidate.begin("i", &Lineage::default());
-    events.iter().for_each(|event| drop(candidate.event(event)));
+    events.iter().for_each(|event| drop(candidate.event(&EventRef::from(event))));
     let report = candidate.report();
     assert_eq!(report.all.change, crate::Change::default());
     assert_eq!((report.all.calls, report.all.exact(), report.all.refused_before), (60, 60, report.all.refused_after));
+}
+
+/// What a call continues is part of the question: no engine answers it.
+#[test]
+fn the_rest_of_a_call_replays_as_it_was_recorded() {
+    let mut live = Live::new(&policy(WATCHED));
+    live.continues = Some(2);
+    assert_eq!(live.call("edit", "write", "{}").0, Verdict::Allow);
+    let policies = BTreeMap::from([(live.engine.policy(), policy(WATCHED))]);
+    assert_eq!(replay(&policies, &live.events).share(), Some((1, 1)));
 }
 
 /// An engine with a log beside it, one event after another.
@@ -126,13 +136,15 @@ struct Live {
     state: State,
     events: Vec<Event>,
     at_us: i64,
+    /// What the next calls continue.
+    continues: Option<u64>,
 }
 
 impl Live {
     fn new(policy: &Policy) -> Self {
         let engine = Engine::compile(policy, "srv").unwrap();
         let bounds = Bounds::default();
-        let mut live = Self { state: State::new(bounds, 3), events: Vec::new(), at_us: 0, engine };
+        let mut live = Self { state: State::new(bounds, 3), events: Vec::new(), at_us: 0, continues: None, engine };
         live.event(Body::Opened(Opened { engine: "t".into(), bounds, imported_from: None }));
         let policy = live.engine.policy();
         live.event(Body::Activated(Activated { server: "srv".into(), grant: None, policy }));
@@ -159,11 +171,12 @@ impl Live {
             tool,
             category: Some(category),
             args: Args::whole(Some(&node), kept.hash.unwrap()),
-            continues: false,
+            continues: self.continues.is_some(),
         };
         let decision = self.engine.decide(&mut self.state, seq, &call);
         let told = (decision.verdict, decision.approval.clone());
-        let body = Body::Decision(Box::new(decision.to_record(&self.engine, &call, kept)));
+        let record = decision.to_record(&self.engine, &call, kept);
+        let body = Body::Decision(Box::new(Record { continues: self.continues, ..record }));
         drop(decision);
         self.event(body);
         if told.0 == Verdict::Allow {
@@ -225,14 +238,14 @@ fn a_replay_begins_where_a_snapshot_was_taken() {
         let mut whole = Fidelity::default();
         whole.policy(live.engine.policy(), policy(WATCHED));
         whole.begin("i", &Lineage::default());
-        live.events[..cut].iter().for_each(|event| whole.event(event));
+        live.events[..cut].iter().for_each(|event| whole.event(&EventRef::from(event)));
         let bytes = whole.snapshot();
         assert_eq!(Fidelity::snapshot_policies(&bytes), Ok(vec![live.engine.policy()]));
 
         let mut rest = Fidelity::default();
         rest.policy(live.engine.policy(), policy(WATCHED));
         rest.restore("i", &Lineage::default(), &bytes).unwrap();
-        live.events[cut..].iter().for_each(|event| rest.event(event));
+        live.events[cut..].iter().for_each(|event| rest.event(&EventRef::from(event)));
         assert_eq!((rest.different, rest.unknown), (0, 0), "from {cut}");
         assert_eq!(whole.same + rest.same, 8, "from {cut}");
     }
@@ -245,13 +258,13 @@ fn a_candidate_takes_the_recorded_answers() {
     let live = watched();
     let mut same = Candidate::new(policy(WATCHED)).unwrap();
     same.begin("i", &Lineage::default());
-    live.events.iter().for_each(|event| drop(same.event(event)));
+    live.events.iter().for_each(|event| drop(same.event(&EventRef::from(event))));
     assert_eq!(same.report().all.change, crate::Change::default());
 
     let otherwise = WATCHED.replace("args.n > 100 within 10m", "args.n > 200 within 20m");
     let mut other = Candidate::new(policy(&otherwise)).unwrap();
     other.begin("i", &Lineage::default());
-    live.events.iter().for_each(|event| drop(other.event(event)));
+    live.events.iter().for_each(|event| drop(other.event(&EventRef::from(event))));
     assert_eq!(other.report().by_tool["pay"].change, crate::Change::default());
 }
 
@@ -274,6 +287,7 @@ fn restarted() -> (BTreeMap<PolicyHash, Policy>, [Vec<Event>; 2], State) {
         for _ in 0..count {
             let seq = u64::try_from(bodies.len()).unwrap();
             let args = RecordedArgs::default();
+            let borrowed = (&args).into();
             let call = Call {
                 at_us: Some(7),
                 session: Some("s"),
@@ -281,7 +295,7 @@ fn restarted() -> (BTreeMap<PolicyHash, Policy>, [Vec<Event>; 2], State) {
                 agent: None,
                 tool: "t",
                 category: None,
-                args: Args::recorded(&args, None),
+                args: Args::recorded(&borrowed, None),
                 continues: false,
             };
             let decision = engine.decide(state, seq, &call);
@@ -314,11 +328,11 @@ fn what_an_instance_carries_on_is_what_the_replay_of_the_earlier_one_has_counted
         let (lacks_state, lineage) = (lineage.is_none(), lineage.unwrap_or_default());
         let mut fidelity = known();
         fidelity.begin("a", &lineage);
-        first.iter().for_each(|event| fidelity.event(event));
+        first.iter().for_each(|event| fidelity.event(&EventRef::from(event)));
         fidelity.begin("b", &lineage);
-        assert_eq!(fidelity.lacks_state(&second[1]), lacks_state);
+        assert_eq!(fidelity.lacks_state(&EventRef::from(&second[1])), lacks_state);
         state.into_iter().for_each(|state| fidelity.carried(state));
-        second.iter().for_each(|event| fidelity.event(event));
+        second.iter().for_each(|event| fidelity.event(&EventRef::from(event)));
         (fidelity.same, fidelity.different, fidelity.differences)
     };
     let verdicts = second.iter().filter_map(|event| record(&mut event.clone()).and_then(|record| record.verdict));
@@ -342,9 +356,9 @@ fn a_candidate_carries_on_what_it_has_counted_itself() {
     let refused = |policy_text: &str, lineage: &Lineage| {
         let mut candidate = Candidate::new(policy(policy_text)).unwrap();
         candidate.begin("a", lineage);
-        first.iter().for_each(|event| drop(candidate.event(event)));
+        first.iter().for_each(|event| drop(candidate.event(&EventRef::from(event))));
         candidate.begin("b", lineage);
-        second.iter().for_each(|event| drop(candidate.event(event)));
+        second.iter().for_each(|event| drop(candidate.event(&EventRef::from(event))));
         candidate.report().all.refused_after
     };
     let lineage = heirs("a");

@@ -1,6 +1,6 @@
 //! Planted truth: sessions of known use, and stuck ones among them.
 
-use tollbook_engine::{Body, Event, Hash128, Judge, Kept, Record, RecordedArgs};
+use tollbook_engine::{Body, Event, EventRef, Hash128, Judge, Kept, Record, RecordedArgs};
 
 use super::*;
 use crate::Label;
@@ -39,7 +39,7 @@ fn columns(sessions: &[Vec<Label>]) -> Columns {
         for label in labels {
             let ts_us = i64::try_from(session).unwrap() * 3_600_000_000;
             let body = Body::Decision(Box::new(record(session)));
-            columns.event(&Event { seq, ts_us: Some(ts_us), body }, *label);
+            columns.event(&EventRef::from(&Event { seq, ts_us: Some(ts_us), body }), *label);
             seq += 1;
         }
     }

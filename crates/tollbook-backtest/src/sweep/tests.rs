@@ -1,4 +1,4 @@
-use tollbook_engine::{Hash128, Judge, Kept, Record, RecordedArgs};
+use tollbook_engine::{Body, Event, Hash128, Judge, Kept, Record, RecordedArgs};
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn swept(grid: &Grid) -> Vec<Point> {
             let event = Event { seq, ts_us, body: Body::Decision(Box::new(record)) };
             seq += 1;
             let label = if session == 10 && call >= 5 { Label::Bad } else { Label::Clean };
-            sweep.event(&event, label);
+            sweep.event(&EventRef::from(&event), label);
         }
     }
     sweep.points()

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use comfy_table::{CellAlignment, Table, presets};
 use tollbook_backtest::{Busiest, Candidate, Change, Fidelity, Judged, Lineage, Report, Tally};
-use tollbook_engine::{Body, Event, PolicyHash, State};
+use tollbook_engine::{Body, BodyRef, EventRef, PolicyHash, Reads, State};
 use tollbook_log::Reader;
 use tollbook_policy::{Policy, Target};
 
@@ -62,8 +63,8 @@ impl Tried {
         Ok(Self { name: name.to_owned(), candidate, places, list, listed: 0 })
     }
 
-    fn list(&mut self, instance: &str, event: &Event, judged: &Judged) {
-        let Body::Decision(record) = &event.body else { return };
+    fn list(&mut self, instance: &str, event: &EventRef<'_>, judged: &Judged) {
+        let Some(record) = event.record() else { return };
         if judged.change() == Change::default() {
             return;
         }
@@ -71,16 +72,16 @@ impl Tried {
         if self.listed > LISTED_MAX {
             return;
         }
-        let named = |name: &Option<String>| name.as_deref().map(crate::visible).unwrap_or_default();
+        let named = |name: Option<&str>| name.map(crate::visible).unwrap_or_default();
         self.list.add_row([
             instance.to_owned(),
             event.seq.to_string(),
-            named(&record.session),
-            named(&record.tool),
+            named(record.session),
+            named(record.tool),
             judged.recorded.to_string(),
             judged.candidate.to_string(),
             judged.certainty.as_str().to_owned(),
-            judged.rule.as_deref().map(crate::visible).unwrap_or_default(),
+            named(judged.rule.as_deref()),
         ]);
     }
 }
@@ -107,16 +108,16 @@ fn replay(log: &Path, tried: &mut [Tried], list: bool) -> anyhow::Result<(String
         begin(&reader, &mut fidelity, instance, &lineage)?;
         pruned += u64::from(reader.first_seq(instance)? > 0);
         tried.iter_mut().for_each(|one| one.candidate.begin(instance, &lineage));
-        for event in reader.events(instance)? {
-            let event = event?;
+        reader.replay(instance, Reads::ALL)?.each(|event| {
             progress.event();
-            take(&reader, &mut fidelity, instance, &event)?;
+            take(&reader, &mut fidelity, instance, event)?;
             for one in &mut *tried {
-                if let Some(judged) = one.candidate.event(&event).filter(|_| list) {
-                    one.list(instance, &event, &judged);
+                if let Some(judged) = one.candidate.event(event).filter(|_| list) {
+                    one.list(instance, event, &judged);
                 }
             }
-        }
+            anyhow::Ok(ControlFlow::Continue(()))
+        })?;
     }
     drop(progress);
     let mut text = String::new();
@@ -152,8 +153,8 @@ pub fn begin(reader: &Reader, fidelity: &mut Fidelity, instance: &str, lineage: 
 }
 
 /// Replays an event of an instance, with the policy that it puts in force, or the state that it carries on.
-pub fn take(reader: &Reader, fidelity: &mut Fidelity, instance: &str, event: &Event) -> anyhow::Result<()> {
-    if let Body::Carried(carried) = &event.body {
+pub fn take(reader: &Reader, fidelity: &mut Fidelity, instance: &str, event: &EventRef<'_>) -> anyhow::Result<()> {
+    if let BodyRef::Other(Body::Carried(carried)) = &event.body {
         let unreadable = || format!("cannot read what `{instance}` carries on from others");
         match reader.carried(instance, event.seq, carried).with_context(unreadable)? {
             Some(state) => fidelity.carried(State::restore(&state, 0).with_context(unreadable)?),
@@ -226,9 +227,9 @@ fn write_report(text: &mut String, one: &Tried, pruned: u64) -> std::fmt::Result
         writeln!(text, "  without a time     {}: no window can judge them", report.without_time)?;
     }
     if change.newly_refused > 0 {
-        write_readings(text, report)?;
+        write_readings(text, &report)?;
     }
-    write_headroom(text, report)?;
+    write_headroom(text, &report)?;
     if change == Change::default() {
         return Ok(());
     }

@@ -3,11 +3,12 @@
 //! A process that ended cleanly has left what it had counted; that of any other is found by replaying it.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::Context;
 use tollbook_backtest::{Fidelity, Lineage};
-use tollbook_engine::State;
+use tollbook_engine::{Reads, State};
 use tollbook_gateway::Desk;
 use tollbook_log::Reader;
 use tollbook_log::carry::Carrying;
@@ -43,8 +44,9 @@ fn state_of(reader: &Reader, instance: &str) -> anyhow::Result<State> {
     }
     let mut fidelity = Fidelity::default();
     backtest::begin(reader, &mut fidelity, instance, &Lineage::default())?;
-    for event in reader.events(instance)? {
-        backtest::take(reader, &mut fidelity, instance, &event?)?;
-    }
+    reader.replay(instance, Reads::ALL)?.each(|event| {
+        backtest::take(reader, &mut fidelity, instance, event)?;
+        anyhow::Ok(ControlFlow::Continue(()))
+    })?;
     Ok(fidelity.into_state())
 }

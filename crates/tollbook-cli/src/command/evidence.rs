@@ -1,11 +1,12 @@
 //! The calls of a log, and what each was good for: what sweeps, recommendations and the page rest on.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use tollbook_backtest::{Label, Lineage};
-use tollbook_engine::{Body, Event};
+use tollbook_engine::{EventRef, Reads};
 use tollbook_log::Reader;
 
 use super::backtest::lineage;
@@ -110,14 +111,14 @@ impl Labels {
     }
 
     /// What the next event of the instance is.
-    pub fn label(&mut self, instance: &str, event: &Event) -> Label {
-        let Body::Decision(record) = &event.body else { return Label::Clean };
-        let bad = match (&self.marks, &record.session) {
+    pub fn label(&mut self, instance: &str, event: &EventRef<'_>) -> Label {
+        let Some(record) = event.record() else { return Label::Clean };
+        let bad = match (&self.marks, record.session) {
             (Marks::Seqs(seqs), _) => seqs.get(instance).is_some_and(|seqs| seqs.contains(&event.seq)),
             (Marks::Places(_), None) => false,
             (Marks::Places(ranges), Some(session)) => {
-                let place = self.places.entry(session.clone()).or_default();
-                let found = ranges.get(&(instance.to_owned(), session.clone()));
+                let place = self.places.entry(session.to_owned()).or_default();
+                let found = ranges.get(&(instance.to_owned(), session.to_owned()));
                 let bad =
                     found.is_some_and(|ranges| ranges.iter().any(|(first, after)| (*first..*after).contains(place)));
                 *place += 1;
@@ -129,9 +130,10 @@ impl Labels {
     }
 }
 
-/// Takes every event of a log, instance by instance, with what it was good for.
+/// Takes every event of a log, instance by instance, with what it was good for, and of calls what is read.
 pub fn each_event(
     reader: &Reader,
+    reads: Reads,
     labels: &mut Labels,
     take: &mut dyn FnMut(Read<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
@@ -140,12 +142,12 @@ pub fn each_event(
     for instance in reader.instances() {
         labels.begin();
         take(Read::Instance(instance, &lineage))?;
-        for event in reader.events(instance)? {
-            let event = event?;
+        reader.replay(instance, reads)?.each(|event| {
             progress.event();
-            let label = labels.label(instance, &event);
-            take(Read::Event(&event, label))?;
-        }
+            let label = labels.label(instance, event);
+            take(Read::Event(event, label))?;
+            anyhow::Ok(ControlFlow::Continue(()))
+        })?;
     }
     Ok(())
 }
@@ -155,7 +157,7 @@ pub enum Read<'e> {
     /// The events of another instance follow.
     Instance(&'e str, &'e Lineage),
     /// The next event of the instance.
-    Event(&'e Event, Label),
+    Event(&'e EventRef<'e>, Label),
 }
 
 fn loops(log: &Path) -> anyhow::Result<Marks> {

@@ -5,7 +5,9 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use tollbook_backtest::{Advice, Candidate, Columns, Declined, Forward, Grid, Inexact, Point, Sweep, Terms, recommend};
+use tollbook_backtest::{
+    Advice, Candidate, Columns, Declined, Forward, Grid, Inexact, Point, Report, Sweep, Terms, recommend,
+};
 use tollbook_log::Reader;
 use tollbook_policy::policy::{Default, Selector};
 use tollbook_policy::{Category, Known, Policy};
@@ -40,6 +42,7 @@ struct Today {
     /// The text of each rule.
     clauses: BTreeMap<String, String>,
     candidate: Candidate,
+    report: Report,
 }
 
 impl Today {
@@ -50,7 +53,7 @@ impl Today {
         let clauses = read.rules.iter().map(|(rule, span)| (rule.clone(), clause(span).trim().to_owned())).collect();
         let candidate = Candidate::new(read.policy.clone())
             .with_context(|| format!("the policy `{}` cannot be put in force", source.name))?;
-        Ok(Self { text: source.text, policy: read.policy, clauses, candidate })
+        Ok(Self { text: source.text, policy: read.policy, clauses, candidate, report: Report::default() })
     }
 
     /// The limits and breakers over a tool, or those over all of them, with what they would have done.
@@ -66,7 +69,7 @@ impl Today {
                 same.map(|group| group.rules.ids(&group.owner())).collect()
             }
         };
-        let report = self.candidate.report();
+        let report = &self.report;
         let told = ids.iter().flat_map(|ids| ids.limits.iter().chain(&ids.breaks)).map(|rule| {
             let refused = report.by_rule.get(rule).map_or(0, |change| change.newly_refused);
             let text = self.clauses.get(rule).map_or(rule.as_str(), String::as_str);
@@ -108,7 +111,8 @@ impl Found {
         let reader = Reader::open(&[&arguments.log])?;
         let mut columns = Columns::default();
         let mut breakers = Sweep::new(&breakers())?;
-        each_event(&reader, &mut labels, &mut |read| {
+        let reads = today.iter().fold(breakers.reads(), |reads, today| reads.and(today.candidate.reads()));
+        each_event(&reader, reads.and(Columns::READS), &mut labels, &mut |read| {
             match read {
                 Read::Instance(instance, lineage) => {
                     columns.begin();
@@ -125,6 +129,7 @@ impl Found {
             }
             Ok(())
         })?;
+        today.iter_mut().for_each(|today| today.report = today.candidate.report());
         let subjects: Vec<_> = subjects(&columns, arguments.by)
             .into_iter()
             .map(|subject| {

@@ -24,7 +24,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut labels = Labels::of(&arguments.log, &arguments.label)?;
     let reader = Reader::open(&[&arguments.log])?;
     let mut columns = Columns::default();
-    each_event(&reader, &mut labels, &mut |read| {
+    each_event(&reader, Columns::READS, &mut labels, &mut |read| {
         match read {
             Read::Instance(..) => columns.begin(),
             Read::Event(event, label) => columns.event(event, label),
@@ -32,8 +32,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Ok(())
     })?;
     let counted = (labels.clean, labels.bad);
-    if sweep.count(&columns) > 0 {
-        each_event(&reader, &mut labels, &mut |read| {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    if sweep.count(&columns, threads) > 0 {
+        each_event(&reader, sweep.reads(), &mut labels, &mut |read| {
             match read {
                 Read::Instance(instance, lineage) => sweep.begin(instance, lineage),
                 Read::Event(event, label) => sweep.event(event, label),

@@ -1,7 +1,8 @@
 use tollbook_policy::json::{Node, parse};
 
 use super::*;
-use crate::record::{Hash128, Kept, RecordedArgs};
+use crate::borrowed::ArgsRef;
+use crate::record::{Hash128, Kept};
 
 const HASH: Hash128 = Hash128([0; 16]);
 
@@ -132,14 +133,8 @@ fn contains_is_a_substring_or_an_element() {
 fn what_the_log_did_not_keep_is_never_guessed() {
     let condition = condition(Op::Exists, Literal::Bool(false));
     let judge = |kept, json: Option<&str>, keys: Option<&[&str]>| {
-        let args = RecordedArgs {
-            kept,
-            json: json.map(str::to_owned),
-            keys: keys.map(|keys| keys.iter().map(|key| (*key).to_owned()).collect()),
-            hash: None,
-            bytes: None,
-        };
-        let node = args.json.as_ref().map(|text| parse(text.as_bytes()).unwrap());
+        let args = ArgsRef { kept, json, keys: keys.map(<[&str]>::to_vec), ..ArgsRef::default() };
+        let node = args.json.map(|text| parse(text.as_bytes()).unwrap());
         condition.judge(&Args::recorded(&args, node.as_ref()))
     };
     assert_eq!(judge(Kept::None, None, None), Truth::Unrecorded);
@@ -162,7 +157,7 @@ fn a_false_condition_outweighs_one_that_cannot_be_told() {
         })
         .unwrap()
     };
-    let args = RecordedArgs { keys: Some(vec!["here".into()]), ..RecordedArgs::default() };
+    let args = ArgsRef { keys: Some(vec!["here"]), ..ArgsRef::default() };
     let args = Args::recorded(&args, None);
     assert_eq!(all(&[exists("here"), exists("gone")], &args), Truth::NotTrue);
     assert_eq!(all(&[exists("here")], &args), Truth::Unrecorded);

@@ -10,16 +10,15 @@ use std::thread::{self, JoinHandle};
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::PageIndexPolicy;
-use tollbook_engine::Event;
+use tollbook_engine::{Event, EventRef, Reads};
 
-use super::events::{RangeEvents, batch_rows, sound};
+use super::events::{RangeEvents, batch_rows, projection, sound};
 use super::{ReadError, open_sealed};
 use crate::manifest::{Manifest, SealedFile, SealedRange};
 use crate::rows::{self, RowsError};
-use crate::schema::{self, Kind};
+use crate::schema::Kind;
 use crate::store::Store;
 use crate::threads;
 use crate::tree::{self, Hash};
@@ -82,8 +81,11 @@ impl<'a> Leaves<'a> {
                     }
                 }
                 Some(RangeLeaves::Streamed(events)) => {
-                    if let Some(event) = events.step(self.instance)? {
-                        return Ok(Some((event.seq, tree::leaf(&event.to_bytes()))));
+                    let more = events.advance(self.instance)?;
+                    let leaf = |event: &EventRef<'_>| (event.seq, tree::leaf(&event.to_event().to_bytes()));
+                    let leaf = if more { events.with(leaf)? } else { None };
+                    if leaf.is_some() {
+                        return Ok(leaf);
                     }
                 }
                 None => {}
@@ -173,7 +175,9 @@ fn hash_ranges(store: &Store, instance: &str, ranges: &[SealedRange]) -> Vec<Ran
         from = to;
         ready.push(match (files, hashed) {
             (Err(error), _) | (_, Err(error)) => failed(error),
-            _ if rows > RANGE_ROWS_MAX => RangeEvents::open(store, range).map_or_else(failed, RangeLeaves::Streamed),
+            _ if rows > RANGE_ROWS_MAX => {
+                RangeEvents::open(store, range, Reads::ALL).map_or_else(failed, RangeLeaves::Streamed)
+            }
             (_, Ok(hashed)) => in_place(instance, range, hashed),
         });
     }
@@ -258,10 +262,7 @@ impl Part<'_> {
         let SealedRows { path, kind, bytes, metadata, .. } = self.file;
         let parquet = |source| ReadError::Parquet { path: path.clone(), source };
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), metadata.clone());
-        // Of the canonical bytes, the instance's name is no part.
-        let columns = builder.schema().fields().iter().enumerate();
-        let wanted = columns.filter(|(_, field)| field.name() != schema::calls::INSTANCE.name).map(|(at, _)| at);
-        let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
+        let mask = projection(&builder, *kind, Reads::ALL);
         let batch_rows = batch_rows(builder.metadata());
         let builder = builder
             .with_projection(mask)

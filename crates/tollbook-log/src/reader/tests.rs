@@ -1,6 +1,8 @@
 use std::fs;
+use std::ops::ControlFlow;
 
 use proptest::prelude::*;
+use tollbook_engine::{Body, Outcome, Record};
 
 use super::*;
 use crate::testing::{self, decided, ended};
@@ -93,10 +95,119 @@ fn a_file_that_lacks_rows_of_its_range_is_found() {
 }
 
 #[test]
+fn rows_that_stand_in_two_files_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    log(dir.path()).close().unwrap();
+    let manifest_path = fs::read_dir(dir.path().join("manifests")).unwrap().next().unwrap().unwrap().path();
+    let mut manifest: Manifest = serde_json::from_slice(&fs::read(&manifest_path).unwrap()).unwrap();
+    let twice = manifest.ranges[0].files[0].clone();
+    manifest.ranges[0].files.push(twice);
+    fs::write(&manifest_path, serde_json::to_vec(&manifest).unwrap()).unwrap();
+    let reader = Reader::open(&[dir.path()]).unwrap();
+    let events: Result<Vec<_>, _> = reader.events(&manifest.instance).unwrap().collect();
+    assert!(matches!(events, Err(ReadError::Sequence { seq: 0, .. })), "{events:?}");
+}
+
+#[test]
 fn a_directory_without_a_log_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let error = Reader::open(&[dir.path()]).map(drop).unwrap_err().to_string();
     assert_eq!(error, format!("there is no log in `{}`", dir.path().display()));
+}
+
+/// A call as a replay that reads this sees it.
+fn as_read(record: &mut Record, reads: Reads) {
+    let whole = record.clone();
+    *record = Record {
+        session: whole.session,
+        grant: whole.grant,
+        agent: whole.agent,
+        tool: whole.tool,
+        category: whole.category,
+        continues: whole.continues,
+        ..Record::new(whole.judged_by, whole.server)
+    };
+    if reads.args {
+        (record.args.kept, record.args.json, record.args.keys) = (whole.args.kept, whole.args.json, whole.args.keys);
+    }
+    if reads.args_hash {
+        record.args.hash = whole.args.hash;
+    }
+    if reads.decision {
+        (record.verdict, record.reason, record.rule) = (whole.verdict, whole.reason, whole.rule);
+        record.approval = whole.approval;
+    }
+    if reads.rest {
+        (record.request_id, record.args.bytes, record.policy) = (whole.request_id, whole.args.bytes, whole.policy);
+        (record.mode, record.message, record.limits) = (whole.mode, whole.message, whole.limits);
+        (record.decide_ns, record.trace_id, record.label) = (whole.decide_ns, whole.trace_id, whole.label);
+        record.shadow_rules = whole.shadow_rules;
+        (record.loop_period, record.loop_repeats) = (whole.loop_period, whole.loop_repeats);
+    }
+}
+
+/// All that a replay hands over, with texts of its own.
+fn replayed(reader: &Reader, instance: &str, reads: Reads) -> Result<Vec<Event>, ReadError> {
+    let mut events = Vec::new();
+    reader.replay(instance, reads)?.each(|event| {
+        events.push(event.to_event());
+        Ok::<_, ReadError>(ControlFlow::Continue(()))
+    })?;
+    Ok(events)
+}
+
+#[test]
+fn a_replay_puts_sealed_open_and_late_events_into_one_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = log(dir.path());
+    let reader = Reader::open(&[dir.path()]).unwrap();
+    let events = reader.events(log.instance()).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
+    assert_eq!(replayed(&reader, log.instance(), Reads::ALL).unwrap(), events);
+    let seqs = |events: &[Event]| events.iter().map(|event| event.seq).collect::<Vec<_>>();
+    assert_eq!(seqs(&replayed(&reader, log.instance(), Reads::default()).unwrap()), (0..9).collect::<Vec<_>>());
+    let mut first = Vec::new();
+    let enough = reader.replay(log.instance(), Reads::default()).unwrap().each(|event| {
+        first.push(event.seq);
+        Ok::<_, ReadError>(if event.seq < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    });
+    assert!(enough.is_ok() && first == [0, 1, 2, 3]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// What a replay doesn't ask for is as if it weren't known, and the rest is what was recorded.
+    #[test]
+    fn a_replay_sees_of_each_row_what_it_asks_for(events in testing::events(30), asked in any::<[bool; 5]>()) {
+        let [args, args_hash, decision, result_hash, rest] = asked;
+        let reads = Reads { args, args_hash, decision, result_hash, rest };
+        let dir = tempfile::tempdir().unwrap();
+        let records: Vec<Vec<u8>> = events.iter().map(Event::to_bytes).collect();
+        let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+        seal::seal(dir.path(), "i", 0, &records, None).unwrap();
+        if !records.is_empty() {
+            let reader = Reader::open(&[dir.path()]).unwrap();
+            // With an outcome that lies in a file of its own, all of it comes, so outcomes are asked by their end alone.
+            let seen = |mut events: Vec<Event>| {
+                for event in &mut events {
+                    match &mut event.body {
+                        Body::Decision(record) => as_read(record, reads),
+                        Body::Outcome(outcome) if reads != Reads::ALL => {
+                            *outcome = Outcome { upstream_us: None, result_bytes: None, result_hash: None, ..outcome.clone() };
+                        }
+                        _ => {}
+                    }
+                }
+                events
+            };
+            let found = replayed(&reader, "i", reads).unwrap();
+            let calls = |events: &[Event]| -> Vec<Event> {
+                events.iter().filter(|event| matches!(event.body, Body::Decision(_))).cloned().collect()
+            };
+            prop_assert_eq!(calls(&found), calls(&seen(events.clone())));
+            prop_assert_eq!(seen(found), seen(events));
+        }
+    }
 }
 
 proptest! {

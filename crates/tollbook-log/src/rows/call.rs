@@ -1,402 +1,413 @@
-//! A call's row, as it is read: borrowed from the columns, with the canonical bytes of the call's event.
+//! A call's row, as it is read: borrowed from the columns.
 //!
-//! The derived encoding is that of [`Event`], field for field; a property test holds the two together.
-//! `verify` makes these bytes for every record of a log, so nothing is allocated for a row.
+//! `verify` makes the canonical bytes of every record of a log from what is read here, and a replay judges it,
+//! so next to nothing is allocated for a row. A replay asks for some of the columns alone.
 
-use arrow::array::{Array, AsArray, BooleanArray, Decimal128Array, ListArray, StringArray};
-use minicbor::encode::{Error, Write};
-use minicbor::{Encode, Encoder};
-use std::ops::Range;
-use tollbook_engine::{Body, Event, Hash128, Judge, Kept, LimitFact, Mode, PolicyHash, Record, RecordedArgs, Verdict};
+use std::cmp::Ordering;
+use std::sync::Arc;
 
-use super::columns::{Table, Texts, Times, Typed, Wholes};
+use arrow::array::{AsArray, BooleanArray, Decimal128Array, ListArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use minicbor::Encode;
+use tollbook_engine::{
+    ArgsRef, Body, BodyRef, Event, EventRef, FactRef, Judge, Kept, Mode, Outcome, PolicyHash, Reads, RecordRef, Verdict,
+};
+
+use super::columns::{Table, Texts, Times, Typed, Wholes, item};
 use super::read::{Ends, Seqs, hash128};
 use super::{RowsError, hex};
-use crate::schema::{calls, limit};
+use crate::schema::{Column, Kind, calls, limit};
 
-/// An event whose texts stand in columns; see [`Event`].
+/// Whether a column is read by a replay that reads this.
+pub(crate) fn reads(kind: Kind, reads: Reads, column: &str) -> bool {
+    let is_one_of = |columns: &[Column]| columns.iter().any(|known| known.name == column);
+    // The manifest has the instance's name.
+    column != calls::INSTANCE.name
+        && (kind != Kind::Calls
+            || (reads.args || !is_one_of(&[calls::ARGS, calls::ARGS_KEPT, calls::ARGS_KEYS]))
+                && (reads.args_hash || !is_one_of(&[calls::ARGS_HASH]))
+                && (reads.decision || !is_one_of(&[calls::DECISION, calls::REASON, calls::RULE, calls::APPROVAL]))
+                && (reads.result_hash || !is_one_of(&[calls::RESULT_HASH]))
+                && (reads.rest || !is_one_of(&REST)))
+}
+
+/// What no replay depends on.
+const REST: [Column; 14] = [
+    calls::REQUEST_ID,
+    calls::ARGS_BYTES,
+    calls::POLICY_HASH,
+    calls::MODE,
+    calls::MESSAGE,
+    calls::LIMITS,
+    calls::DECIDE_NS,
+    calls::UPSTREAM_US,
+    calls::RESULT_BYTES,
+    calls::TRACE_ID,
+    calls::LABEL,
+    calls::SHADOW_RULES,
+    calls::LOOP_PERIOD,
+    calls::LOOP_REPEATS,
+];
+
+/// The schema that calls are read with: columns that hold few texts, again and again, as numbers of those texts,
+/// which is how they lie in the file. So no text is copied for each row.
+pub(crate) fn read_schema(schema: &Schema) -> SchemaRef {
+    let text_of_few = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let field = |field: &FieldRef| match FEW.iter().any(|few| few.name == field.name()) {
+        true => Arc::new(field.as_ref().clone().with_data_type(text_of_few.clone())),
+        false => Arc::clone(field),
+    };
+    let fields: Vec<FieldRef> = schema.fields().iter().map(field).collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+/// Columns that hold few texts.
+const FEW: [Column; 13] = [
+    calls::JUDGED_BY,
+    calls::SERVER,
+    calls::GRANT,
+    calls::AGENT,
+    calls::TOOL,
+    calls::ARGS_KEPT,
+    calls::POLICY_HASH,
+    calls::MODE,
+    calls::DECISION,
+    calls::REASON,
+    calls::RULE,
+    calls::OUTCOME,
+    calls::CATEGORY,
+];
+
+/// The event of a call as it is encoded; see [`Event`].
 #[derive(Encode)]
-struct RowEvent<'a, 's> {
+struct CallEvent<'a> {
     #[n(0)]
     seq: u64,
     #[n(1)]
     ts_us: Option<i64>,
     #[n(2)]
-    body: RowBody<'a, 's>,
+    body: CallBody<'a>,
 }
 
 /// See [`Body`].
 #[derive(Encode)]
-enum RowBody<'a, 's> {
+enum CallBody<'a> {
     #[n(2)]
-    Decision(#[n(0)] RowRecord<'a, 's>),
+    Decision(#[n(0)] &'a RecordRef<'a>),
 }
 
-/// See [`Record`].
-#[derive(Encode)]
-struct RowRecord<'a, 's> {
-    #[n(0)]
-    judged_by: Judge,
-    #[n(1)]
-    server: &'a str,
-    #[n(2)]
-    session: Option<&'a str>,
-    #[n(3)]
-    grant: Option<&'a str>,
-    #[n(4)]
-    agent: Option<&'a str>,
-    #[n(5)]
-    request_id: Option<&'a str>,
-    #[n(6)]
-    tool: Option<&'a str>,
-    #[n(7)]
-    args: RowArgs<'a>,
-    #[n(8)]
-    policy: Option<PolicyHash>,
-    #[n(9)]
-    mode: Mode,
-    #[n(10)]
-    verdict: Option<Verdict>,
-    #[n(11)]
-    reason: Option<&'a str>,
-    #[n(12)]
-    rule: Option<&'a str>,
-    #[n(13)]
-    message: Option<&'a str>,
-    #[n(14)]
-    limits: &'s [RowFact<'a>],
-    #[n(15)]
-    decide_ns: Option<u64>,
-    #[n(16)]
-    trace_id: Option<&'a str>,
-    #[n(17)]
-    label: Option<&'a str>,
-    #[n(18)]
-    shadow_rules: RowTexts<'a>,
-    #[n(19)]
-    loop_period: Option<u32>,
-    #[n(20)]
-    loop_repeats: Option<u32>,
-    #[n(21)]
-    approval: Option<&'a str>,
-    #[n(22)]
-    category: Option<&'a str>,
-    #[n(23)]
-    continues: Option<u64>,
+/// Adds the canonical bytes of a call's event.
+pub(super) fn encode(event: &EventRef<'_>, bytes: &mut Vec<u8>) {
+    let Some(record) = event.record() else { return };
+    let event = CallEvent { seq: event.seq, ts_us: event.ts_us, body: CallBody::Decision(record) };
+    // Writing to memory cannot fail.
+    let written = minicbor::encode(&event, bytes);
+    debug_assert!(written.is_ok(), "encoding to memory failed");
 }
 
-/// See [`RecordedArgs`].
-#[derive(Encode)]
-struct RowArgs<'a> {
-    #[n(0)]
-    kept: Kept,
-    #[n(1)]
-    json: Option<&'a str>,
-    #[n(2)]
-    keys: Option<RowTexts<'a>>,
-    #[n(3)]
-    hash: Option<Hash128>,
-    #[n(4)]
-    bytes: Option<u64>,
+/// The lists of a record, empty, to be filled and taken back, so that their memory is used again.
+#[derive(Default)]
+pub(crate) struct Lists<'a> {
+    facts: Vec<FactRef<'a>>,
+    keys: Vec<&'a str>,
+    shadow_rules: Vec<&'a str>,
 }
 
-/// See [`LimitFact`].
-#[derive(Encode)]
-pub(super) struct RowFact<'a> {
-    #[n(0)]
-    counter: &'a str,
-    #[n(1)]
-    owner: &'a str,
-    #[n(2)]
-    scope: &'a str,
-    #[n(3)]
-    key: &'a str,
-    #[n(4)]
-    window_s: u64,
-    #[n(5)]
-    rolling: bool,
-    #[n(6)]
-    window_start_us: i64,
-    #[n(7)]
-    used_before_micros: i64,
-    #[n(8)]
-    amount_micros: Option<i64>,
-    #[n(9)]
-    max_micros: i64,
-    #[n(10)]
-    frees_at_us: Option<i64>,
-    #[n(11)]
-    shadow: bool,
-}
-
-/// A list of texts.
-#[derive(Clone)]
-struct RowTexts<'a> {
-    all: &'a StringArray,
-    items: Range<usize>,
-}
-
-impl<'a> RowTexts<'a> {
-    fn iter(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        let all = self.all;
-        self.items.clone().map(move |at| if at < all.len() && all.is_valid(at) { all.value(at) } else { "" })
-    }
-
-    fn to_vec(&self) -> Vec<String> {
-        self.iter().map(str::to_owned).collect()
+impl<'a> Lists<'a> {
+    /// Takes the lists of a record that isn't needed any more.
+    pub fn of(event: EventRef<'a>) -> Self {
+        let BodyRef::Decision(mut record) = event.body else { return Self::default() };
+        record.limits.clear();
+        record.shadow_rules.clear();
+        let mut keys = record.args.keys.unwrap_or_default();
+        keys.clear();
+        Self { facts: record.limits, keys, shadow_rules: record.shadow_rules }
     }
 }
 
-impl<C> Encode<C> for RowTexts<'_> {
-    fn encode<W: Write>(&self, to: &mut Encoder<W>, _: &mut C) -> Result<(), Error<W::Error>> {
-        to.array(self.items.len() as u64)?;
-        for text in self.iter() {
-            to.str(text)?;
-        }
-        Ok(())
+/// An outcome that stands in its call's row, and has a place of its own among events.
+pub(crate) struct Done {
+    pub seq: u64,
+    ts_us: Option<i64>,
+    outcome: Outcome,
+}
+
+impl Done {
+    pub fn event(self) -> Event {
+        Event { seq: self.seq, ts_us: self.ts_us, body: Body::Outcome(self.outcome) }
     }
 }
 
-/// The columns of a batch of `calls`.
-pub(super) struct CallReader<'a> {
-    seqs: Seqs<'a>,
-    judged_by: Texts<'a>,
-    server: Texts<'a>,
-    session: Texts<'a>,
-    grant: Texts<'a>,
-    agent: Texts<'a>,
-    request_id: Texts<'a>,
-    tool: Texts<'a>,
-    args: Texts<'a>,
-    args_kept: Texts<'a>,
-    args_keys: Typed<'a, ListArray>,
-    args_keys_items: &'a StringArray,
-    args_hash: Texts<'a>,
-    args_bytes: Wholes<'a>,
-    policy_hash: Texts<'a>,
-    mode: Texts<'a>,
-    decision: Texts<'a>,
-    reason: Texts<'a>,
-    rule: Texts<'a>,
-    message: Texts<'a>,
-    limits: Typed<'a, ListArray>,
-    facts: FactReader<'a>,
-    decide_ns: Wholes<'a>,
-    ends: Ends<'a>,
-    done_ts: Times<'a>,
-    done_seq: Wholes<'a>,
-    trace_id: Texts<'a>,
-    label: Texts<'a>,
-    shadow_rules: Typed<'a, ListArray>,
-    shadow_rules_items: &'a StringArray,
-    loop_period: Wholes<'a>,
-    loop_repeats: Wholes<'a>,
-    approval: Texts<'a>,
+impl Ord for Done {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.seq.cmp(&other.seq)
+    }
+}
+
+impl PartialOrd for Done {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Done {
+    fn eq(&self, other: &Self) -> bool {
+        self.seq == other.seq
+    }
+}
+
+impl Eq for Done {}
+
+/// The columns of a batch of `calls`, as far as they are read.
+pub(crate) struct CallReader {
+    rows: usize,
+    seqs: Seqs,
+    judged_by: Texts,
+    server: Texts,
+    session: Texts,
+    grant: Texts,
+    agent: Texts,
+    tool: Texts,
+    args: Option<ArgsColumns>,
+    args_hash: Option<Texts>,
+    decision: Option<DecisionColumns>,
+    ends: Ends,
+    done_ts: Times,
+    done_seq: Wholes,
     /// None in files of before it was kept.
-    category: Option<Texts<'a>>,
-    continues: Option<Wholes<'a>>,
+    category: Option<Texts>,
+    continues: Option<Wholes>,
+    rest: Option<RestColumns>,
 }
 
-impl<'a> CallReader<'a> {
-    pub fn new(table: &Table<'a>) -> Result<Self, RowsError> {
-        let args_keys = table.lists(&calls::ARGS_KEYS)?;
-        let limits = table.lists(&calls::LIMITS)?;
-        let shadow_rules = table.lists(&calls::SHADOW_RULES)?;
+/// See [`Reads::args`].
+struct ArgsColumns {
+    json: Texts,
+    kept: Texts,
+    keys: TextLists,
+}
+
+/// See [`Reads::decision`].
+struct DecisionColumns {
+    verdict: Texts,
+    reason: Texts,
+    rule: Texts,
+    approval: Texts,
+}
+
+/// See [`Reads::rest`].
+struct RestColumns {
+    request_id: Texts,
+    args_bytes: Wholes,
+    policy_hash: Texts,
+    mode: Texts,
+    message: Texts,
+    limits: Typed<ListArray>,
+    facts: FactReader,
+    decide_ns: Wholes,
+    trace_id: Texts,
+    label: Texts,
+    shadow_rules: TextLists,
+    loop_period: Wholes,
+    loop_repeats: Wholes,
+}
+
+impl CallReader {
+    pub fn new(batch: &RecordBatch, reads: Reads) -> Result<Self, RowsError> {
+        let table = &Table::Batch(batch);
         Ok(Self {
+            rows: batch.num_rows(),
             seqs: Seqs { seq: table.wholes(&calls::SEQ)?, ts: table.times(&calls::TS)? },
             judged_by: table.texts(&calls::JUDGED_BY)?,
             server: table.texts(&calls::SERVER)?,
             session: table.texts(&calls::SESSION)?,
             grant: table.texts(&calls::GRANT)?,
             agent: table.texts(&calls::AGENT)?,
-            request_id: table.texts(&calls::REQUEST_ID)?,
             tool: table.texts(&calls::TOOL)?,
-            args: table.texts(&calls::ARGS)?,
-            args_kept: table.texts(&calls::ARGS_KEPT)?,
-            args_keys_items: args_keys.texts()?,
-            args_keys,
-            args_hash: table.texts(&calls::ARGS_HASH)?,
-            args_bytes: table.wholes(&calls::ARGS_BYTES)?,
-            policy_hash: table.texts(&calls::POLICY_HASH)?,
-            mode: table.texts(&calls::MODE)?,
-            decision: table.texts(&calls::DECISION)?,
-            reason: table.texts(&calls::REASON)?,
-            rule: table.texts(&calls::RULE)?,
-            message: table.texts(&calls::MESSAGE)?,
-            facts: FactReader::new(&limits)?,
-            limits,
-            decide_ns: table.wholes(&calls::DECIDE_NS)?,
+            args: reads.args.then(|| ArgsColumns::new(table)).transpose()?,
+            args_hash: reads.args_hash.then(|| table.texts(&calls::ARGS_HASH)).transpose()?,
+            decision: reads.decision.then(|| DecisionColumns::new(table)).transpose()?,
             ends: Ends {
                 word: table.texts(&calls::OUTCOME)?,
-                upstream_us: table.wholes(&calls::UPSTREAM_US)?,
-                result_bytes: table.wholes(&calls::RESULT_BYTES)?,
-                result_hash: table.texts(&calls::RESULT_HASH)?,
+                result_hash: reads.result_hash.then(|| table.texts(&calls::RESULT_HASH)).transpose()?,
+                rest: match reads.rest {
+                    true => Some((table.wholes(&calls::UPSTREAM_US)?, table.wholes(&calls::RESULT_BYTES)?)),
+                    false => None,
+                },
             },
             done_ts: table.times(&calls::DONE_TS)?,
             done_seq: table.wholes(&calls::DONE_SEQ)?,
-            trace_id: table.texts(&calls::TRACE_ID)?,
-            label: table.texts(&calls::LABEL)?,
-            shadow_rules_items: shadow_rules.texts()?,
-            shadow_rules,
-            loop_period: table.wholes(&calls::LOOP_PERIOD)?,
-            loop_repeats: table.wholes(&calls::LOOP_REPEATS)?,
-            approval: table.texts(&calls::APPROVAL)?,
             category: table.has(&calls::CATEGORY).then(|| table.texts(&calls::CATEGORY)).transpose()?,
             continues: table.has(&calls::CONTINUES).then(|| table.wholes(&calls::CONTINUES)).transpose()?,
+            rest: reads.rest.then(|| RestColumns::new(table)).transpose()?,
         })
     }
 
-    /// The call's event and its outcome's. Of the bytes of the call's event only `bytes` is made.
-    pub fn bytes(
-        &self,
-        row: usize,
-        facts: &mut Vec<RowFact<'a>>,
-        bytes: &mut Vec<u8>,
-    ) -> Result<(u64, Option<Event>), RowsError> {
-        let seq = self.seqs.seq(row)?;
-        let record = self.record(row, seq, facts)?;
-        let event = RowEvent { seq, ts_us: self.seqs.ts.get(row), body: RowBody::Decision(record) };
-        // Writing to memory cannot fail.
-        let written = minicbor::encode(&event, bytes);
-        debug_assert!(written.is_ok(), "encoding to memory failed");
-        Ok((seq, self.done(row, seq)?))
+    pub fn rows(&self) -> usize {
+        self.rows
     }
 
-    /// The call's event and its outcome's.
-    pub fn events(&self, row: usize) -> Result<(Event, Option<Event>), RowsError> {
-        let seq = self.seqs.seq(row)?;
-        let record = self.record(row, seq, &mut Vec::new())?.to_record();
-        let call = Event { seq, ts_us: self.seqs.ts.get(row), body: Body::Decision(Box::new(record)) };
-        Ok((call, self.done(row, seq)?))
+    /// The place of a row's call.
+    pub fn seq(&self, row: usize) -> Result<u64, RowsError> {
+        self.seqs.seq(row)
     }
 
-    fn done(&self, row: usize, seq: u64) -> Result<Option<Event>, RowsError> {
+    /// The call's event, its lists in these.
+    #[inline]
+    pub fn event<'a>(&'a self, row: usize, lists: Lists<'a>) -> Result<EventRef<'a>, RowsError> {
+        let seq = self.seqs.seq(row)?;
+        let body = BodyRef::Decision(self.record(row, seq, lists)?);
+        Ok(EventRef { seq, ts_us: self.seqs.ts.get(row), body })
+    }
+
+    /// The call's outcome, where that stands in the same row.
+    #[inline]
+    pub fn done(&self, row: usize) -> Result<Option<Done>, RowsError> {
         let Some(done_seq) = self.done_seq.unsigned(row) else { return Ok(None) };
+        let seq = self.seqs.seq(row)?;
         let outcome = self.ends.outcome(row, seq, seq)?;
-        Ok(Some(Event { seq: done_seq, ts_us: self.done_ts.get(row), body: Body::Outcome(outcome) }))
+        Ok(Some(Done { seq: done_seq, ts_us: self.done_ts.get(row), outcome }))
     }
 
-    fn record<'s>(
-        &self,
-        row: usize,
-        seq: u64,
-        facts: &'s mut Vec<RowFact<'a>>,
-    ) -> Result<RowRecord<'a, 's>, RowsError> {
-        facts.clear();
-        for at in self.limits.items(row).unwrap_or_default() {
-            facts.push(self.facts.fact(at, seq)?);
+    #[inline]
+    fn record<'a>(&'a self, row: usize, seq: u64, lists: Lists<'a>) -> Result<RecordRef<'a>, RowsError> {
+        let Lists { mut facts, mut keys, mut shadow_rules } = lists;
+        let mut args = ArgsRef { hash: parsed(self.args_hash.as_ref(), row, seq, hash128)?, ..ArgsRef::default() };
+        if let Some(columns) = &self.args {
+            args.kept = columns.kept.word(row, seq, Kept::from_word)?;
+            args.json = columns.json.get(row);
+            args.keys = columns.keys.fill(row, &mut keys).then_some(keys);
         }
-        let shadow_rules = self.shadow_rules.items(row).ok_or_else(|| self.shadow_rules.null(seq))?;
-        Ok(RowRecord {
+        let rest = self.rest.as_ref();
+        if let Some(rest) = rest {
+            args.bytes = rest.args_bytes.unsigned(row);
+            for at in rest.limits.items(row).unwrap_or_default() {
+                facts.push(rest.facts.fact(at, seq)?);
+            }
+            if !rest.shadow_rules.fill(row, &mut shadow_rules) {
+                return Err(rest.shadow_rules.lists.null(seq));
+            }
+        }
+        let decision = self.decision.as_ref();
+        Ok(RecordRef {
             judged_by: self.judged_by.word(row, seq, Judge::from_word)?,
             server: self.server.required(row, seq)?,
             session: self.session.get(row),
             grant: self.grant.get(row),
             agent: self.agent.get(row),
-            request_id: self.request_id.get(row),
+            request_id: rest.and_then(|rest| rest.request_id.get(row)),
             tool: self.tool.get(row),
-            args: RowArgs {
-                kept: self.args_kept.word(row, seq, Kept::from_word)?,
-                json: self.args.get(row),
-                keys: self.args_keys.items(row).map(|items| RowTexts { all: self.args_keys_items, items }),
-                hash: self.args_hash.parsed(row, seq, hash128)?,
-                bytes: self.args_bytes.unsigned(row),
-            },
-            policy: self.policy_hash.parsed(row, seq, |text| hex(text).map(PolicyHash))?,
-            mode: self.mode.word(row, seq, Mode::from_word)?,
-            verdict: self.decision.parsed(row, seq, Verdict::from_word)?,
-            reason: self.reason.get(row),
-            rule: self.rule.get(row),
-            message: self.message.get(row),
+            args,
+            policy: parsed(rest.map(|rest| &rest.policy_hash), row, seq, |text| hex(text).map(PolicyHash))?,
+            mode: rest.map_or(Ok(Mode::Enforce), |rest| rest.mode.word(row, seq, Mode::from_word))?,
+            verdict: parsed(decision.map(|decision| &decision.verdict), row, seq, Verdict::from_word)?,
+            reason: decision.and_then(|decision| decision.reason.get(row)),
+            rule: decision.and_then(|decision| decision.rule.get(row)),
+            message: rest.and_then(|rest| rest.message.get(row)),
             limits: facts,
-            decide_ns: self.decide_ns.unsigned(row),
-            trace_id: self.trace_id.get(row),
-            label: self.label.get(row),
-            shadow_rules: RowTexts { all: self.shadow_rules_items, items: shadow_rules },
-            loop_period: self.loop_period.small(row, seq)?,
-            loop_repeats: self.loop_repeats.small(row, seq)?,
-            approval: self.approval.get(row),
+            decide_ns: rest.and_then(|rest| rest.decide_ns.unsigned(row)),
+            trace_id: rest.and_then(|rest| rest.trace_id.get(row)),
+            label: rest.and_then(|rest| rest.label.get(row)),
+            shadow_rules,
+            loop_period: rest.map_or(Ok(None), |rest| rest.loop_period.small(row, seq))?,
+            loop_repeats: rest.map_or(Ok(None), |rest| rest.loop_repeats.small(row, seq))?,
+            approval: decision.and_then(|decision| decision.approval.get(row)),
             category: self.category.as_ref().and_then(|category| category.get(row)),
             continues: self.continues.as_ref().and_then(|continues| continues.unsigned(row)),
         })
     }
 }
 
-impl RowRecord<'_, '_> {
-    fn to_record(&self) -> Record {
-        let owned = |text: Option<&str>| text.map(str::to_owned);
-        Record {
-            judged_by: self.judged_by,
-            server: self.server.to_owned(),
-            session: owned(self.session),
-            grant: owned(self.grant),
-            agent: owned(self.agent),
-            request_id: owned(self.request_id),
-            tool: owned(self.tool),
-            args: RecordedArgs {
-                kept: self.args.kept,
-                json: owned(self.args.json),
-                keys: self.args.keys.as_ref().map(RowTexts::to_vec),
-                hash: self.args.hash,
-                bytes: self.args.bytes,
-            },
-            policy: self.policy,
-            mode: self.mode,
-            verdict: self.verdict,
-            reason: owned(self.reason),
-            rule: owned(self.rule),
-            message: owned(self.message),
-            limits: self.limits.iter().map(RowFact::to_fact).collect(),
-            decide_ns: self.decide_ns,
-            trace_id: owned(self.trace_id),
-            label: owned(self.label),
-            shadow_rules: self.shadow_rules.to_vec(),
-            loop_period: self.loop_period,
-            loop_repeats: self.loop_repeats,
-            approval: owned(self.approval),
-            category: owned(self.category),
-            continues: self.continues,
-        }
+/// A value of a column that may not be read.
+fn parsed<T>(
+    texts: Option<&Texts>,
+    row: usize,
+    seq: u64,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, RowsError> {
+    texts.map_or(Ok(None), |texts| texts.parsed(row, seq, parse))
+}
+
+impl ArgsColumns {
+    fn new(table: &Table<'_>) -> Result<Self, RowsError> {
+        Ok(Self {
+            json: table.texts(&calls::ARGS)?,
+            kept: table.texts(&calls::ARGS_KEPT)?,
+            keys: TextLists::new(table.lists(&calls::ARGS_KEYS)?)?,
+        })
     }
 }
 
-impl RowFact<'_> {
-    fn to_fact(&self) -> LimitFact {
-        LimitFact {
-            counter: self.counter.to_owned(),
-            owner: self.owner.to_owned(),
-            scope: self.scope.to_owned(),
-            key: self.key.to_owned(),
-            window_s: self.window_s,
-            rolling: self.rolling,
-            window_start_us: self.window_start_us,
-            used_before_micros: self.used_before_micros,
-            amount_micros: self.amount_micros,
-            max_micros: self.max_micros,
-            frees_at_us: self.frees_at_us,
-            shadow: self.shadow,
-        }
+impl DecisionColumns {
+    fn new(table: &Table<'_>) -> Result<Self, RowsError> {
+        Ok(Self {
+            verdict: table.texts(&calls::DECISION)?,
+            reason: table.texts(&calls::REASON)?,
+            rule: table.texts(&calls::RULE)?,
+            approval: table.texts(&calls::APPROVAL)?,
+        })
+    }
+}
+
+impl RestColumns {
+    fn new(table: &Table<'_>) -> Result<Self, RowsError> {
+        let limits = table.lists(&calls::LIMITS)?;
+        Ok(Self {
+            request_id: table.texts(&calls::REQUEST_ID)?,
+            args_bytes: table.wholes(&calls::ARGS_BYTES)?,
+            policy_hash: table.texts(&calls::POLICY_HASH)?,
+            mode: table.texts(&calls::MODE)?,
+            message: table.texts(&calls::MESSAGE)?,
+            facts: FactReader::new(&limits)?,
+            limits,
+            decide_ns: table.wholes(&calls::DECIDE_NS)?,
+            trace_id: table.texts(&calls::TRACE_ID)?,
+            label: table.texts(&calls::LABEL)?,
+            shadow_rules: TextLists::new(table.lists(&calls::SHADOW_RULES)?)?,
+            loop_period: table.wholes(&calls::LOOP_PERIOD)?,
+            loop_repeats: table.wholes(&calls::LOOP_REPEATS)?,
+        })
+    }
+}
+
+/// A column of lists of texts.
+struct TextLists {
+    lists: Typed<ListArray>,
+    texts: StringArray,
+}
+
+impl TextLists {
+    fn new(lists: Typed<ListArray>) -> Result<Self, RowsError> {
+        Ok(Self { texts: lists.texts()?, lists })
+    }
+
+    /// Adds a row's texts. False where the row is null.
+    fn fill<'a>(&'a self, row: usize, to: &mut Vec<&'a str>) -> bool {
+        let Some(items) = self.lists.items(row) else { return false };
+        let text = |at: usize| if item(&self.texts, at) { self.texts.value(at) } else { "" };
+        to.extend(items.map(text));
+        true
     }
 }
 
 /// The columns of the limit facts of a batch.
-struct FactReader<'a> {
-    counter: Texts<'a>,
-    owner: Texts<'a>,
-    scope: Texts<'a>,
-    key: Texts<'a>,
-    window_s: Wholes<'a>,
-    rolling: Typed<'a, BooleanArray>,
-    window_start: Times<'a>,
-    used_before: Typed<'a, Decimal128Array>,
-    amount: Typed<'a, Decimal128Array>,
-    max: Typed<'a, Decimal128Array>,
-    frees_at: Times<'a>,
-    shadow: Typed<'a, BooleanArray>,
+struct FactReader {
+    counter: Texts,
+    owner: Texts,
+    scope: Texts,
+    key: Texts,
+    window_s: Wholes,
+    rolling: Typed<BooleanArray>,
+    window_start: Times,
+    used_before: Typed<Decimal128Array>,
+    amount: Typed<Decimal128Array>,
+    max: Typed<Decimal128Array>,
+    frees_at: Times,
+    shadow: Typed<BooleanArray>,
 }
 
-impl<'a> FactReader<'a> {
-    fn new(limits: &Typed<'a, ListArray>) -> Result<Self, RowsError> {
+impl FactReader {
+    fn new(limits: &Typed<ListArray>) -> Result<Self, RowsError> {
         let items = limits.array.values().as_struct_opt().ok_or_else(|| limits.mistyped())?;
         let table = Table::Items(items);
         Ok(Self {
@@ -415,8 +426,8 @@ impl<'a> FactReader<'a> {
         })
     }
 
-    fn fact(&self, at: usize, seq: u64) -> Result<RowFact<'a>, RowsError> {
-        Ok(RowFact {
+    fn fact(&self, at: usize, seq: u64) -> Result<FactRef<'_>, RowsError> {
+        Ok(FactRef {
             counter: self.counter.required(at, seq)?,
             owner: self.owner.required(at, seq)?,
             scope: self.scope.required(at, seq)?,

@@ -3,15 +3,16 @@
 use std::ops::Range;
 
 use arrow::array::{
-    Array, AsArray, BooleanArray, Decimal128Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
-    TimestampMicrosecondArray,
+    Array, AsArray, BooleanArray, Decimal128Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray,
+    StructArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{Decimal128Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
 
 use super::RowsError;
 use crate::schema::Column;
 
 /// Whether there is a value in the row.
+#[inline]
 pub(super) fn item(array: &dyn Array, row: usize) -> bool {
     row < array.len() && array.is_valid(row)
 }
@@ -23,17 +24,18 @@ pub(super) enum Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    fn typed<A>(
+    fn typed<A: Clone + 'static>(
         &self,
         column: &Column,
         downcast: impl Fn(&'a dyn Array) -> Option<&'a A>,
-    ) -> Result<Typed<'a, A>, RowsError> {
+    ) -> Result<Typed<A>, RowsError> {
         let array = match self {
             Self::Batch(batch) => batch.column_by_name(column.name),
             Self::Items(items) => items.column_by_name(column.name),
         };
         let array = array.and_then(|array| downcast(array)).ok_or_else(|| mistyped(column))?;
-        Ok(Typed { column: *column, array })
+        // The values are shared.
+        Ok(Typed { column: *column, array: array.clone() })
     }
 
     pub fn has(&self, column: &Column) -> bool {
@@ -43,27 +45,32 @@ impl<'a> Table<'a> {
         }
     }
 
-    pub fn texts(&self, column: &Column) -> Result<Texts<'a>, RowsError> {
-        self.typed(column, |array| array.as_string_opt::<i32>())
+    pub fn texts(&self, column: &Column) -> Result<Texts, RowsError> {
+        if let Ok(Typed { array, .. }) = self.typed(column, |array| array.as_dictionary_opt::<Int32Type>()) {
+            let values = array.values().as_string_opt::<i32>().cloned().ok_or_else(|| mistyped(column))?;
+            return Ok(Texts { column: *column, values, keys: Some(array.keys().clone()) });
+        }
+        let Typed { column, array } = self.typed(column, |array| array.as_string_opt::<i32>())?;
+        Ok(Texts { column, values: array, keys: None })
     }
 
-    pub fn wholes(&self, column: &Column) -> Result<Wholes<'a>, RowsError> {
+    pub fn wholes(&self, column: &Column) -> Result<Wholes, RowsError> {
         self.typed(column, |array| array.as_primitive_opt::<Int64Type>())
     }
 
-    pub fn times(&self, column: &Column) -> Result<Times<'a>, RowsError> {
+    pub fn times(&self, column: &Column) -> Result<Times, RowsError> {
         self.typed(column, |array| array.as_primitive_opt::<TimestampMicrosecondType>())
     }
 
-    pub fn amounts(&self, column: &Column) -> Result<Typed<'a, Decimal128Array>, RowsError> {
+    pub fn amounts(&self, column: &Column) -> Result<Typed<Decimal128Array>, RowsError> {
         self.typed(column, |array| array.as_primitive_opt::<Decimal128Type>())
     }
 
-    pub fn lists(&self, column: &Column) -> Result<Typed<'a, ListArray>, RowsError> {
+    pub fn lists(&self, column: &Column) -> Result<Typed<ListArray>, RowsError> {
         self.typed(column, |array| array.as_list_opt::<i32>())
     }
 
-    pub fn flags(&self, column: &Column) -> Result<Typed<'a, BooleanArray>, RowsError> {
+    pub fn flags(&self, column: &Column) -> Result<Typed<BooleanArray>, RowsError> {
         self.typed(column, |array| array.as_boolean_opt())
     }
 }
@@ -72,23 +79,34 @@ fn mistyped(column: &Column) -> RowsError {
     RowsError::Column { column: column.name, expected: column.cell.data_type() }
 }
 
-/// A column of a batch, its type known.
-pub(super) struct Typed<'a, A> {
-    column: Column,
-    pub array: &'a A,
+fn wrong(column: &Column, seq: u64, found: &str) -> RowsError {
+    RowsError::Value { column: column.name, seq: seq.cast_signed(), found: found.to_owned() }
 }
 
-pub(super) type Texts<'a> = Typed<'a, StringArray>;
-pub(super) type Wholes<'a> = Typed<'a, Int64Array>;
-pub(super) type Times<'a> = Typed<'a, TimestampMicrosecondArray>;
+/// A column of a batch, its type known.
+pub(super) struct Typed<A> {
+    column: Column,
+    pub array: A,
+}
 
-impl<A> Typed<'_, A> {
+/// A column of texts, each of its own or one of few.
+pub(super) struct Texts {
+    column: Column,
+    values: StringArray,
+    /// By row, which of the values it is.
+    keys: Option<Int32Array>,
+}
+
+pub(super) type Wholes = Typed<Int64Array>;
+pub(super) type Times = Typed<TimestampMicrosecondArray>;
+
+impl<A> Typed<A> {
     pub fn mistyped(&self) -> RowsError {
         mistyped(&self.column)
     }
 
     pub fn wrong(&self, seq: u64, found: &str) -> RowsError {
-        RowsError::Value { column: self.column.name, seq: seq.cast_signed(), found: found.to_owned() }
+        wrong(&self.column, seq, found)
     }
 
     pub fn null(&self, seq: u64) -> RowsError {
@@ -96,82 +114,105 @@ impl<A> Typed<'_, A> {
     }
 }
 
-impl<'a> Texts<'a> {
-    pub fn get(&self, row: usize) -> Option<&'a str> {
-        item(self.array, row).then(|| self.array.value(row))
+impl Texts {
+    #[inline]
+    pub fn get(&self, row: usize) -> Option<&str> {
+        let place = match &self.keys {
+            None => row,
+            Some(keys) => item(keys, row).then(|| usize::try_from(keys.value(row)).ok())??,
+        };
+        item(&self.values, place).then(|| self.values.value(place))
     }
 
-    pub fn required(&self, row: usize, seq: u64) -> Result<&'a str, RowsError> {
+    pub fn wrong(&self, seq: u64, found: &str) -> RowsError {
+        wrong(&self.column, seq, found)
+    }
+
+    pub fn null(&self, seq: u64) -> RowsError {
+        self.wrong(seq, "null")
+    }
+
+    #[inline]
+    pub fn required(&self, row: usize, seq: u64) -> Result<&str, RowsError> {
         self.get(row).ok_or_else(|| self.null(seq))
     }
 
+    #[inline]
     pub fn parsed<T>(&self, row: usize, seq: u64, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, RowsError> {
         self.get(row).map(|text| parse(text).ok_or_else(|| self.wrong(seq, text))).transpose()
     }
 
+    #[inline]
     pub fn word<T>(&self, row: usize, seq: u64, parse: impl Fn(&str) -> Option<T>) -> Result<T, RowsError> {
         self.parsed(row, seq, parse)?.ok_or_else(|| self.null(seq))
     }
 }
 
-impl Wholes<'_> {
+impl Wholes {
+    #[inline]
     pub fn unsigned(&self, row: usize) -> Option<u64> {
-        item(self.array, row).then(|| self.array.value(row).cast_unsigned())
+        item(&self.array, row).then(|| self.array.value(row).cast_unsigned())
     }
 
+    #[inline]
     pub fn required(&self, row: usize, seq: u64) -> Result<i64, RowsError> {
-        item(self.array, row).then(|| self.array.value(row)).ok_or_else(|| self.null(seq))
+        item(&self.array, row).then(|| self.array.value(row)).ok_or_else(|| self.null(seq))
     }
-}
 
-impl Wholes<'_> {
+    #[inline]
     pub fn small(&self, row: usize, seq: u64) -> Result<Option<u32>, RowsError> {
         let wrong = |value: u64| self.wrong(seq, &value.to_string());
         self.unsigned(row).map(|value| u32::try_from(value).map_err(|_| wrong(value))).transpose()
     }
 }
 
-impl<'a> Typed<'a, ListArray> {
+impl Typed<ListArray> {
     /// The places of a row's items among all items; none where the row is null.
+    #[inline]
     pub fn items(&self, row: usize) -> Option<Range<usize>> {
         let offset = |at: usize| self.array.value_offsets().get(at).and_then(|offset| usize::try_from(*offset).ok());
-        if !item(self.array, row) {
+        if !item(&self.array, row) {
             return None;
         }
         Some(offset(row)?..offset(row + 1)?)
     }
 
     /// All items of all rows, which are texts.
-    pub fn texts(&self) -> Result<&'a StringArray, RowsError> {
-        self.array.values().as_string_opt::<i32>().ok_or_else(|| self.mistyped())
+    pub fn texts(&self) -> Result<StringArray, RowsError> {
+        self.array.values().as_string_opt::<i32>().cloned().ok_or_else(|| self.mistyped())
     }
 }
 
-impl Times<'_> {
+impl Times {
+    #[inline]
     pub fn get(&self, row: usize) -> Option<i64> {
-        item(self.array, row).then(|| self.array.value(row))
+        item(&self.array, row).then(|| self.array.value(row))
     }
 
+    #[inline]
     pub fn required(&self, row: usize, seq: u64) -> Result<i64, RowsError> {
         self.get(row).ok_or_else(|| self.null(seq))
     }
 }
 
-impl Typed<'_, BooleanArray> {
+impl Typed<BooleanArray> {
+    #[inline]
     pub fn required(&self, row: usize, seq: u64) -> Result<bool, RowsError> {
-        item(self.array, row).then(|| self.array.value(row)).ok_or_else(|| self.null(seq))
+        item(&self.array, row).then(|| self.array.value(row)).ok_or_else(|| self.null(seq))
     }
 }
 
-impl Typed<'_, Decimal128Array> {
+impl Typed<Decimal128Array> {
+    #[inline]
     pub fn micros(&self, row: usize, seq: u64) -> Result<Option<i64>, RowsError> {
-        if !item(self.array, row) {
+        if !item(&self.array, row) {
             return Ok(None);
         }
         let value = self.array.value(row);
         i64::try_from(value).map(Some).map_err(|_| self.wrong(seq, &value.to_string()))
     }
 
+    #[inline]
     pub fn required(&self, row: usize, seq: u64) -> Result<i64, RowsError> {
         self.micros(row, seq)?.ok_or_else(|| self.null(seq))
     }

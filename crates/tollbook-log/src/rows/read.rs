@@ -3,10 +3,10 @@
 use arrow::array::RecordBatch;
 use tollbook_engine::{
     Activated, Answered, Body, Bounds, Carried, End, Event, Frozen, Gap, Hash128, Opened, Outcome, PolicyHash, Pruned,
-    Reset,
+    Reads, Reset,
 };
 
-use super::call::CallReader;
+use super::call::{self, CallReader, Done, Lists};
 use super::columns::{Table, Texts, Times, Wholes};
 use super::{
     AnsweredDetail, CarriedDetail, FrozenDetail, GapDetail, OpenedDetail, PrunedDetail, ResetDetail, RowsError, hex,
@@ -18,25 +18,23 @@ pub(crate) type CallEvent = (Event, Option<Event>);
 
 /// The events of rows of `calls`.
 pub(crate) fn call_events(batch: &RecordBatch) -> Result<Vec<CallEvent>, RowsError> {
-    let table = Table::Batch(batch);
-    let reader = CallReader::new(&table)?;
-    (0..batch.num_rows()).map(|row| reader.events(row)).collect()
+    let reader = CallReader::new(batch, Reads::ALL)?;
+    let event = |row| Ok((reader.event(row, Lists::default())?.to_event(), reader.done(row)?.map(Done::event)));
+    (0..batch.num_rows()).map(event).collect()
 }
 
 /// The canonical bytes of the events of rows of `calls`, each with its sequence number.
 pub(crate) fn call_bytes(batch: &RecordBatch, mut take: impl FnMut(u64, &[u8])) -> Result<(), RowsError> {
-    let reader = CallReader::new(&Table::Batch(batch))?;
-    let (mut facts, mut bytes) = (Vec::new(), Vec::new());
+    let reader = CallReader::new(batch, Reads::ALL)?;
+    let (mut lists, mut bytes) = (Lists::default(), Vec::new());
     for row in 0..batch.num_rows() {
         bytes.clear();
-        let (seq, done) = reader.bytes(row, &mut facts, &mut bytes)?;
-        take(seq, &bytes);
-        if let Some(done) = done {
-            bytes.clear();
-            // Writing to memory cannot fail.
-            let written = minicbor::encode(&done, &mut bytes);
-            debug_assert!(written.is_ok(), "encoding to memory failed");
-            take(done.seq, &bytes);
+        let event = reader.event(row, lists)?;
+        call::encode(&event, &mut bytes);
+        take(event.seq, &bytes);
+        lists = Lists::of(event);
+        if let Some(done) = reader.done(row)?.map(Done::event) {
+            take(done.seq, &done.to_bytes());
         }
     }
     Ok(())
@@ -49,9 +47,8 @@ pub(crate) fn outcome_events(batch: &RecordBatch) -> Result<Vec<Event>, RowsErro
     let call_seq = table.wholes(&outcomes::CALL_SEQ)?;
     let ends = Ends {
         word: table.texts(&outcomes::OUTCOME)?,
-        upstream_us: table.wholes(&outcomes::UPSTREAM_US)?,
-        result_bytes: table.wholes(&outcomes::RESULT_BYTES)?,
-        result_hash: table.texts(&outcomes::RESULT_HASH)?,
+        result_hash: Some(table.texts(&outcomes::RESULT_HASH)?),
+        rest: Some((table.wholes(&outcomes::UPSTREAM_US)?, table.wholes(&outcomes::RESULT_BYTES)?)),
     };
     (0..batch.num_rows())
         .map(|row| {
@@ -125,18 +122,19 @@ pub(crate) fn other_events(batch: &RecordBatch) -> Result<Vec<Event>, RowsError>
         .collect()
 }
 
-fn json<T: serde::de::DeserializeOwned>(detail: &Texts<'_>, row: usize, seq: u64) -> Result<T, RowsError> {
+fn json<T: serde::de::DeserializeOwned>(detail: &Texts, row: usize, seq: u64) -> Result<T, RowsError> {
     let text = detail.required(row, seq)?;
     serde_json::from_str(text).map_err(|_| detail.wrong(seq, text))
 }
 
 /// Where an event stands, and when it happened.
-pub(super) struct Seqs<'a> {
-    pub seq: Wholes<'a>,
-    pub ts: Times<'a>,
+pub(super) struct Seqs {
+    pub seq: Wholes,
+    pub ts: Times,
 }
 
-impl Seqs<'_> {
+impl Seqs {
+    #[inline]
     pub fn seq(&self, row: usize) -> Result<u64, RowsError> {
         // There is no number to name the row by but the largest, which no event has.
         self.seq.required(row, u64::MAX).map(i64::cast_unsigned)
@@ -144,21 +142,23 @@ impl Seqs<'_> {
 }
 
 /// How a call ended.
-pub(super) struct Ends<'a> {
-    pub word: Texts<'a>,
-    pub upstream_us: Wholes<'a>,
-    pub result_bytes: Wholes<'a>,
-    pub result_hash: Texts<'a>,
+pub(super) struct Ends {
+    pub word: Texts,
+    pub result_hash: Option<Texts>,
+    /// What no replay depends on: how long it took, and how much came back.
+    pub rest: Option<(Wholes, Wholes)>,
 }
 
-impl Ends<'_> {
+impl Ends {
+    #[inline]
     pub fn outcome(&self, row: usize, seq: u64, call_seq: u64) -> Result<Outcome, RowsError> {
+        let rest = self.rest.as_ref();
         Ok(Outcome {
             call_seq,
             end: self.word.word(row, seq, End::from_word)?,
-            upstream_us: self.upstream_us.unsigned(row),
-            result_bytes: self.result_bytes.unsigned(row),
-            result_hash: self.result_hash.parsed(row, seq, hash128)?,
+            upstream_us: rest.and_then(|(upstream_us, _)| upstream_us.unsigned(row)),
+            result_bytes: rest.and_then(|(_, result_bytes)| result_bytes.unsigned(row)),
+            result_hash: self.result_hash.as_ref().map_or(Ok(None), |hash| hash.parsed(row, seq, hash128))?,
         })
     }
 }

@@ -3,11 +3,13 @@
 //! What had been counted by then is found by replaying what goes, so a log whose replay differs is left as it is:
 //! the state that its engine had nobody could tell afterwards.
 
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use anyhow::bail;
 use jiff::Timestamp;
 use tollbook_backtest::{Fidelity, Lineage};
+use tollbook_engine::Reads;
 use tollbook_log::prune::{PruneOptions, Pruned, prune};
 use tollbook_log::{Reader, Signer};
 
@@ -57,13 +59,13 @@ pub fn state_at(reader: &Reader, instance: &str, seq: u64) -> anyhow::Result<Opt
     let mut fidelity = Fidelity::default();
     // It is replayed by itself: what it carries on lies beside it.
     backtest::begin(reader, &mut fidelity, instance, &Lineage::default())?;
-    for event in reader.events(instance)? {
-        let event = event?;
+    reader.replay(instance, Reads::ALL)?.each(|event| {
         if event.seq >= seq {
-            break;
+            return Ok(ControlFlow::Break(()));
         }
-        backtest::take(reader, &mut fidelity, instance, &event)?;
-    }
+        backtest::take(reader, &mut fidelity, instance, event)?;
+        anyhow::Ok(ControlFlow::Continue(()))
+    })?;
     if let Some(first) = fidelity.differences.first() {
         let (count, at) = (fidelity.different, first.seq);
         let (recorded, replayed) = (crate::visible(&first.recorded), crate::visible(&first.replayed));

@@ -1,9 +1,9 @@
 //! What `backtest('candidate.toll')` asks: the candidate of `tollbook backtest`, call by call.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use tollbook_backtest::Candidate;
-use tollbook_engine::Body;
 use tollbook_log::Reader;
 use tollbook_query::{Backtest, Rejudged};
 
@@ -25,22 +25,24 @@ fn replay(name: &str, log: &Reader, tell: &mut dyn FnMut(Rejudged) -> bool) -> a
     let lineage = lineage(log)?;
     for instance in log.instances() {
         candidate.begin(instance, &lineage);
-        for event in log.events(instance)? {
-            let event = event?;
-            let (Some(judged), Body::Decision(record)) = (candidate.event(&event), &event.body) else { continue };
-            let told = tell(Rejudged {
-                instance: instance.to_owned(),
-                seq: event.seq,
-                session: record.session.clone(),
-                tool: record.tool.clone(),
-                recorded: judged.recorded.to_string(),
-                candidate: judged.candidate.to_string(),
-                certainty: judged.certainty.as_str(),
-                rule: judged.rule,
-            });
-            if !told {
-                return Ok(());
+        let mut enough = false;
+        log.replay(instance, candidate.reads())?.each(|event| {
+            if let (Some(judged), Some(record)) = (candidate.event(event), event.record()) {
+                enough = !tell(Rejudged {
+                    instance: instance.to_owned(),
+                    seq: event.seq,
+                    session: record.session.map(str::to_owned),
+                    tool: record.tool.map(str::to_owned),
+                    recorded: judged.recorded.to_string(),
+                    candidate: judged.candidate.to_string(),
+                    certainty: judged.certainty.as_str(),
+                    rule: judged.rule,
+                });
             }
+            anyhow::Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        if enough {
+            break;
         }
     }
     Ok(())

@@ -4,12 +4,13 @@
 //! in counts that stand in the page, the same that a sweep counts by, so it is exact.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use serde_json::{Value, json};
 use tollbook_backtest::{Candidate, Columns, Fidelity, Grid, Label, Layout, Report, Sweep, a_person_would_write};
-use tollbook_engine::{Body, Event};
+use tollbook_engine::{EventRef, Reads};
 use tollbook_log::Reader;
 use tollbook_policy::Category;
 use tollbook_policy::policy::{Scope, Selector};
@@ -50,7 +51,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let reader = Reader::open(&[&arguments.log])?;
     let (mut columns, mut rates) = (Columns::default(), Rates::default());
     let mut by_tool: BTreeMap<String, u64> = BTreeMap::new();
-    each_event(&reader, &mut labels, &mut |read| {
+    let reads = tried.iter().fold(Columns::READS, |reads, (_, candidate)| reads.and(candidate.reads()));
+    each_event(&reader, reads, &mut labels, &mut |read| {
         match read {
             Read::Instance(instance, lineage) => {
                 columns.begin();
@@ -59,10 +61,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             Read::Event(event, label) => {
                 columns.event(event, label);
                 rates.event(event, label);
-                if let Body::Decision(record) = &event.body
-                    && let Some(tool) = &record.tool
-                {
-                    *by_tool.entry(tool.clone()).or_default() += 1;
+                if let Some(tool) = event.record().and_then(|record| record.tool) {
+                    *by_tool.entry(tool.to_owned()).or_default() += 1;
                 }
                 for (_, candidate) in &mut tried {
                     candidate.event(event);
@@ -83,7 +83,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         "subjects": subjects(&columns, by_tool),
         "frontier": frontier(&columns)?,
         "loops": loops(&arguments.log)?,
-        "candidates": tried.iter().map(|(name, tried)| candidate(name, tried.report())).collect::<Vec<_>>(),
+        "candidates": tried.iter().map(|(name, tried)| candidate(name, &tried.report())).collect::<Vec<_>>(),
     });
     std::fs::write(&arguments.output, page(&data)?)
         .with_context(|| format!("cannot write `{}`", arguments.output.display()))?;
@@ -118,9 +118,10 @@ fn fidelity(reader: &Reader) -> anyhow::Result<Value> {
     let lineage = backtest::lineage(reader)?;
     for instance in reader.instances() {
         backtest::begin(reader, &mut fidelity, instance, &lineage)?;
-        for event in reader.events(instance)? {
-            backtest::take(reader, &mut fidelity, instance, &event?)?;
-        }
+        reader.replay(instance, Reads::ALL)?.each(|event| {
+            backtest::take(reader, &mut fidelity, instance, event)?;
+            anyhow::Ok(ControlFlow::Continue(()))
+        })?;
     }
     Ok(match fidelity.share() {
         Some((same, judged)) => json!({ "same": same, "judged": judged, "percent": backtest::percent(same, judged) }),
@@ -137,14 +138,14 @@ struct Rates {
 }
 
 impl Rates {
-    fn event(&mut self, event: &Event, label: Label) {
-        let Body::Decision(record) = &event.body else { return };
+    fn event(&mut self, event: &EventRef<'_>, label: Label) {
+        let Some(record) = event.record() else { return };
         let Some(at_us) = event.ts_us else {
             self.without_time += 1;
             return;
         };
         let minute = at_us.div_euclid(60_000_000);
-        let category = record.category.as_deref().or_else(|| Some(Category::by_name(record.tool.as_deref()?).name()));
+        let category = record.category.or_else(|| Some(Category::by_name(record.tool?).name()));
         let place = CATEGORIES.iter().position(|name| Some(*name) == category);
         if let Some(count) = place.and_then(|place| self.minutes.entry(minute).or_default().get_mut(place)) {
             *count += 1;
@@ -221,7 +222,7 @@ fn line(
     (window, length_us): (&str, i64),
     (scope_name, scope): (&str, Scope),
 ) -> Value {
-    let counts = layout.plain(length_us);
+    let counts = layout.plain(&[length_us], 1).remove(0);
     let steps: Vec<Value> = counts
         .steps()
         .into_iter()
@@ -261,7 +262,7 @@ fn frontier(columns: &Columns) -> anyhow::Result<Value> {
         maxima: a_person_would_write(1, 1_000),
     };
     let mut sweep = Sweep::new(&grid)?;
-    if sweep.count(columns) > 0 {
+    if sweep.count(columns, 1) > 0 {
         return Ok(Value::Null);
     }
     let points = sweep.points();

@@ -1,0 +1,83 @@
+//! Values by name, found by numbers: a name is looked up as it comes, and copied when it is new.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use tollbook_engine::Ends;
+
+/// Values by name, each with a number, from 0 in the order in which they came.
+#[derive(Debug)]
+pub(crate) struct Named<V> {
+    /// Shuffled, since sessions are named by clients.
+    hasher: RandomState,
+    numbers: HashTable<(Ends, u32)>,
+    entries: Vec<(Box<str>, V)>,
+}
+
+impl<V> Default for Named<V> {
+    fn default() -> Self {
+        Self { hasher: RandomState::default(), numbers: HashTable::new(), entries: Vec::new() }
+    }
+}
+
+impl<V> Named<V> {
+    /// The number of a name.
+    pub fn find(&self, name: &str) -> Option<u32> {
+        let ends = Ends::of(name.as_bytes());
+        let is_it = |(known, number): &(Ends, u32)| {
+            *known == ends && (ends.are_all() || self.name(*number).is_some_and(|known| known == name))
+        };
+        self.numbers.find(self.hasher.hash_one(name), is_it).map(|(_, number)| *number)
+    }
+
+    /// Adds a name that isn't there, and returns its number.
+    pub fn add(&mut self, name: &str, value: V) -> u32 {
+        let number = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+        self.entries.push((name.into(), value));
+        let (hasher, entries) = (&self.hasher, &self.entries);
+        let hash =
+            |(_, number): &(Ends, u32)| entries.get(index(*number)).map_or(0, |(name, _)| hasher.hash_one(&**name));
+        self.numbers.insert_unique(hasher.hash_one(name), (Ends::of(name.as_bytes()), number), hash);
+        number
+    }
+
+    /// The number of a name, which is added where it isn't there.
+    pub fn number(&mut self, name: &str) -> u32
+    where
+        V: Default,
+    {
+        self.find(name).unwrap_or_else(|| self.add(name, V::default()))
+    }
+
+    pub fn get(&self, number: u32) -> Option<&V> {
+        self.entries.get(index(number)).map(|(_, value)| value)
+    }
+
+    pub fn get_mut(&mut self, number: u32) -> Option<&mut V> {
+        self.entries.get_mut(index(number)).map(|(_, value)| value)
+    }
+
+    pub fn name(&self, number: u32) -> Option<&str> {
+        self.entries.get(index(number)).map(|(name, _)| &**name)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// All of them, in the order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &V)> {
+        self.entries.iter().map(|(name, value)| (&**name, value))
+    }
+
+    /// From here on every name is new. What has a number keeps it.
+    pub fn begin(&mut self) {
+        self.numbers.clear();
+    }
+}
+
+pub(crate) fn index(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
