@@ -235,5 +235,5 @@ fn counter(server: u32, of: Numbers, fact: &Fact<'_>) -> Option<Counter> {
         Scope::Agent => of.agent?,
         Scope::Server | Scope::Everyone => 0,
     };
-    Some((server, fact.limit, key))
+    Some((server, fact.limit(), key))
 }

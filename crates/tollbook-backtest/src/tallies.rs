@@ -99,10 +99,10 @@ impl Tallies {
     }
 
     fn limit(&mut self, fact: &Fact<'_>) {
-        if fact.limit >= self.limits.len() {
-            self.limits.resize_with(fact.limit + 1, || None);
+        if fact.limit() >= self.limits.len() {
+            self.limits.resize_with(fact.limit() + 1, || None);
         }
-        let Some(tally) = self.limits.get_mut(fact.limit) else { return };
+        let Some(tally) = self.limits.get_mut(fact.limit()) else { return };
         let tally = tally.get_or_insert_with(|| LimitTally {
             rule: fact.rule().to_owned(),
             headroom: Headroom::default(),

@@ -141,6 +141,8 @@ pub(crate) struct ApprovePlan {
 /// A limit with what names its counters.
 #[derive(Debug)]
 pub(crate) struct LimitPlan {
+    /// Its place among all limits of the policy, from 0.
+    pub place: usize,
     pub counter: Box<str>,
     pub owner: Owner,
     /// Whether the owner is each tool, counted apart.
@@ -438,6 +440,7 @@ impl Compiler {
         add(&mut steps, Step::During, &mut all.hours, rules.only_during.iter().zip(&ids.only_during).map(hours))?;
         add(&mut steps, Step::Break, &mut all.breaks, rules.breaks.iter().zip(&ids.breaks).map(breaker))?;
         add(&mut steps, Step::Limit, &mut all.limits, rules.limits.iter().zip(&ids.limits).map(limit))?;
+        all.limits.iter_mut().enumerate().for_each(|(place, limit)| limit.place = place);
         add(&mut steps, Step::Approve, &mut all.approve, rules.approve.iter().zip(&ids.approve).map(approve))?;
         steps.extend((!rules.limits.is_empty()).then_some(Step::Fit));
         steps.extend((!rules.approve.is_empty()).then_some(Step::FindApproval));
@@ -481,6 +484,7 @@ fn breaker(source: &Break, rule: &str) -> Result<BreakPlan, CompileError> {
 fn limit(source: &Limit, rule: &str, owner: Owner) -> LimitPlan {
     let micros = |count: u64| i64::try_from(count).unwrap_or(i64::MAX).saturating_mul(1_000_000);
     LimitPlan {
+        place: 0,
         counter: source.counter.as_str().into(),
         each_tool: matches!(owner, Owner::EachTool(_)),
         owner,

@@ -27,7 +27,7 @@ use crate::keyed::Handle;
 use crate::record::{Hash128, Verdict};
 use crate::run::CallId;
 use crate::state::State;
-use crate::tool_id::tool_id;
+use crate::tool_id::ToolIds;
 
 impl Engine {
     /// Judges one call, and charges what it lets through. `seq` names the call when it settles; it must
@@ -97,9 +97,6 @@ struct Judging<'a, 'b> {
 
 impl<'a, 'b> Judging<'a, 'b> {
     fn judge(&mut self, state: &mut State, seq: u64) -> Option<()> {
-        if self.tool_id.is_none() && self.engine.look_back > 0 {
-            self.tool_id = Some(state.counters.tool_ids.of(self.call.tool));
-        }
         for step in &self.plan.steps {
             match *step {
                 Step::Require(place) => self.require(place)?,
@@ -178,7 +175,7 @@ impl<'a, 'b> Judging<'a, 'b> {
     }
 
     #[inline(never)]
-    fn breaker(&mut self, state: &State, place: usize) -> Option<()> {
+    fn breaker(&mut self, state: &mut State, place: usize) -> Option<()> {
         let plan = self.engine.clauses.breaks.get(place)?;
         if self.approval.is_some() {
             return Some(());
@@ -187,7 +184,8 @@ impl<'a, 'b> Judging<'a, 'b> {
             self.cannot_tell(&plan.text.rule, plan.text.shadow);
             return Some(());
         };
-        let (tool, call_id) = (self.tool(), self.call_id());
+        let tool = self.tool(&mut state.counters.tool_ids);
+        let call_id = self.call_id(tool);
         self.history = self.history.or_else(|| state.sessions.find((0, &self.engine.server, session)));
         let history = self.history.and_then(|place| state.sessions.get(place));
         let Some(run) = history.and_then(|history| history.run(plan, tool, call_id, now_us)) else { return Some(()) };
@@ -221,7 +219,6 @@ impl<'a, 'b> Judging<'a, 'b> {
         self.grows |= fits && (held.is_none() || limit.measure.rolling);
         self.decision.limits.push(Fact {
             plan: limit,
-            limit: place,
             counter,
             held,
             key,
@@ -339,7 +336,7 @@ impl<'a, 'b> Judging<'a, 'b> {
         if self.decision.approval.is_some() {
             self.spend_approvals(state, now_us);
         }
-        let tool = if session.is_some() { self.tool() } else { 0 };
+        let tool = if session.is_some() { self.tool(&mut state.counters.tool_ids) } else { 0 };
         state.flight.put(seq, now_us, session, tool, state.bounds.in_flight_max);
         Some(())
     }
@@ -385,7 +382,8 @@ impl<'a, 'b> Judging<'a, 'b> {
             self.refuse(Reason::StateFull, "(state full)", None);
             return None;
         };
-        let (tool, call_id) = (self.tool(), self.call_id());
+        let tool = self.tool(&mut state.counters.tool_ids);
+        let call_id = self.call_id(tool);
         if let Some(history) = state.sessions.get_mut(held) {
             history.allowed(self.engine, tool, call_id, now_us);
         }
@@ -411,14 +409,14 @@ impl<'a, 'b> Judging<'a, 'b> {
         Some(hash128(format!("{text}{args}").as_bytes()))
     }
 
-    fn tool(&mut self) -> u64 {
-        *self.tool_id.get_or_insert_with(|| tool_id(self.call.tool))
+    fn tool(&mut self, kept: &mut ToolIds) -> u64 {
+        *self.tool_id.get_or_insert_with(|| kept.of(self.call.tool))
     }
 
-    fn call_id(&mut self) -> Option<CallId> {
+    fn call_id(&self, tool: u64) -> Option<CallId> {
         let args = self.call.args.hash?.first_64();
         // A hash may be zero; then it stands for another that may be as well.
-        Some(CallId::new(self.tool() ^ args).unwrap_or(CallId::MIN))
+        Some(CallId::new(tool ^ args).unwrap_or(CallId::MIN))
     }
 }
 

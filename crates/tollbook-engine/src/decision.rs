@@ -175,8 +175,6 @@ impl Reason {
 #[derive(Debug, Clone, Copy)]
 pub struct Fact<'a> {
     pub(crate) plan: &'a LimitPlan,
-    /// Place of the limit among all of its policy, from 0, whatever the server.
-    pub limit: usize,
     /// Place of the counter in the state, and of the key, where it is there.
     pub(crate) counter: u32,
     pub(crate) held: Option<Handle>,
@@ -205,6 +203,12 @@ impl Fact<'_> {
     #[must_use]
     pub fn counter(&self) -> &str {
         &self.plan.counter
+    }
+
+    /// Place of the limit among all of its policy, from 0, whatever the server.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.plan.place
     }
 
     /// Whose calls are counted together.
