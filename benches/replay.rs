@@ -88,7 +88,7 @@ fn columns(log: &Path) -> Columns {
     let reader = Reader::open(&[log]).unwrap();
     let mut columns = Columns::default();
     for instance in reader.instances() {
-        columns.begin();
+        columns.begin(instance, &Lineage::default());
         let read = reader.replay(instance, Columns::READS).unwrap().each(|event| {
             columns.event(event, Label::Clean);
             Ok::<_, ReadError>(ControlFlow::Continue(()))

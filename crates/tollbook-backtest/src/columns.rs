@@ -9,6 +9,7 @@
 //! counter, the engine's bounds were in reach): there the events must be replayed.
 
 mod counts;
+mod instance;
 mod layout;
 
 use std::collections::BTreeSet;
@@ -16,14 +17,16 @@ use std::hash::Hash;
 
 use foldhash::fast::{FixedState, RandomState};
 use hashbrown::{Equivalent, HashMap};
-use tollbook_engine::{Body, BodyRef, Bounds, End, EventRef, Judge, Reads, RecordRef};
+use tollbook_engine::{Body, BodyRef, Bounds, Carried, End, EventRef, Judge, Reads, RecordRef};
 use tollbook_policy::Category;
 use tollbook_policy::policy::{Scope, Selector};
 
+use crate::lineage::{Left, Lineage};
 use crate::named::{Named, index};
 use crate::sweep::Label;
 
 pub use counts::{Counts, Refused};
+use instance::{Counters, Instance};
 pub use layout::{Busy, Layout};
 
 /// A name that isn't known.
@@ -42,15 +45,19 @@ pub struct Columns {
     instance: Vec<u32>,
     label: Vec<Label>,
     kinds: HashMap<Kind, u32, RandomState>,
-    /// A name of another instance is another one.
+    /// A name of another instance is another one, unless that is carried on.
     grants: Named<()>,
     sessions: Named<()>,
     agents: Named<()>,
+    /// The instance that is read, and those before it that will be carried on.
+    current: Instance,
+    left: Left<Instance>,
     instances: u32,
-    /// Of the instance that is read: its calls' sequence numbers, from which place on, and the last time.
+    /// The server of the last call.
+    server: String,
+    /// Of the instance that is read: its calls' sequence numbers, and from which place on.
     seqs: Vec<u64>,
     begins: usize,
-    latest_us: i64,
     given_back: BTreeSet<u32>,
     reset: bool,
     unordered: bool,
@@ -97,7 +104,7 @@ pub enum Inexact {
     Unordered,
     /// Calls are the rest of others, and weren't charged.
     Continued,
-    /// Instances carry on the counters of others.
+    /// Instances carry on the counters of several others at once.
     Carried,
     /// The engine's bounds are in reach.
     Bounds,
@@ -107,15 +114,17 @@ impl Columns {
     /// What is read of each call.
     pub const READS: Reads = Reads { args: false, args_hash: false, decision: false, result_hash: false, rest: false };
 
-    /// The events of another instance follow: it has counters of its own.
-    pub fn begin(&mut self) {
+    /// The events of another instance follow. Its counters begin empty, unless it carries others on.
+    pub fn begin(&mut self, instance: &str, lineage: &Lineage) {
         self.instances += 1;
-        self.grants.begin();
-        self.sessions.begin();
-        self.agents.begin();
+        let mut ended = std::mem::replace(&mut self.current, Instance::new(self.instances));
+        ended.grants = self.grants.begin();
+        ended.sessions = self.sessions.begin();
+        ended.agents = self.agents.begin();
+        self.left.begin(instance, lineage, ended);
+        self.server.clear();
         self.seqs.clear();
         self.begins = self.at_us.len();
-        self.latest_us = i64::MIN;
     }
 
     /// The next event of the instance; `label` is asked for calls alone.
@@ -127,7 +136,7 @@ impl Columns {
                 self.given_back.extend(place.and_then(|place| self.kind.get(self.begins + place)));
             }
             BodyRef::Other(Body::Reset(_)) => self.reset = true,
-            BodyRef::Other(Body::Carried(_)) => self.carried = true,
+            BodyRef::Other(Body::Carried(carried)) => self.carry(carried),
             _ => {}
         }
     }
@@ -168,6 +177,21 @@ impl Columns {
         self.at_us.len()
     }
 
+    fn carry(&mut self, carried: &Carried) {
+        let earlier: Vec<&Instance> = self.left.of(&carried.from).collect();
+        match self.current.carry(carried, &earlier, self.at_us.len() > self.begins) {
+            Counters::Same => {}
+            Counters::Mixed => self.carried = true,
+            Counters::Of(earlier) => {
+                self.current.counters = earlier.counters;
+                self.current.latest_us = earlier.latest_us;
+                self.grants.go_on(&earlier.grants);
+                self.sessions.go_on(&earlier.sessions);
+                self.agents.go_on(&earlier.agents);
+            }
+        }
+    }
+
     fn call(&mut self, event: &EventRef<'_>, record: &RecordRef<'_>, label: Label) {
         let Some(tool) = record.tool else { return };
         self.continued |= record.continues.is_some();
@@ -181,8 +205,12 @@ impl Columns {
             }
         };
         if let Some(at_us) = event.ts_us {
-            self.unordered |= at_us < self.latest_us;
-            self.latest_us = at_us;
+            self.unordered |= at_us < self.current.latest_us;
+            self.current.latest_us = at_us;
+        }
+        if self.server != record.server {
+            record.server.clone_into(&mut self.server);
+            self.carried |= !self.current.calls(record.server);
         }
         self.seqs.push(event.seq);
         self.at_us.push(event.ts_us.unwrap_or(NO_TIME));
@@ -190,7 +218,7 @@ impl Columns {
         self.grant.push(record.grant.map_or(NONE, |grant| self.grants.number(grant)));
         self.session.push(record.session.map_or(NONE, |session| self.sessions.number(session)));
         self.agent.push(record.agent.map_or(NONE, |agent| self.agents.number(agent)));
-        self.instance.push(self.instances);
+        self.instance.push(self.current.counters);
         self.label.push(label);
     }
 
@@ -262,7 +290,7 @@ impl Columns {
         Ok(layout)
     }
 
-    /// The scope's value of each call. No two instances share one.
+    /// The scope's value of each call. No two instances share one, unless one carries on the other.
     fn values(&self, scope: Scope) -> &[u32] {
         match scope {
             Scope::Grant => &self.grant,

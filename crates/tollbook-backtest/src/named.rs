@@ -6,6 +6,10 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use tollbook_engine::Ends;
 
+/// The numbers of names.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Numbers(HashTable<(Ends, u32)>);
+
 /// Values by name, each with a number, from 0 in the order in which they came.
 #[derive(Debug)]
 pub(crate) struct Named<V> {
@@ -72,9 +76,15 @@ impl<V> Named<V> {
         self.entries.iter().map(|(name, value)| (&**name, value))
     }
 
-    /// From here on every name is new. What has a number keeps it.
-    pub fn begin(&mut self) {
-        self.numbers.clear();
+    /// From here on every name is new. What has a number keeps it, and goes on being found by it where the numbers
+    /// that are returned are [taken up](Self::go_on) again.
+    pub fn begin(&mut self) -> Numbers {
+        Numbers(std::mem::take(&mut self.numbers))
+    }
+
+    /// From here on names have these numbers again.
+    pub fn go_on(&mut self, numbers: &Numbers) {
+        self.numbers.clone_from(&numbers.0);
     }
 }
 

@@ -6,13 +6,13 @@
 
 use std::collections::BTreeSet;
 
-use tollbook_engine::{EventRef, Reads};
+use tollbook_engine::{Body, BodyRef, EventRef, Reads};
 use tollbook_policy::policy::{Limit, Scope, Selector};
 use tollbook_policy::{Policy, Target};
 
 use crate::candidate::{Candidate, Certainty, refuses};
 use crate::columns::{Columns, Refused};
-use crate::lineage::Lineage;
+use crate::lineage::{Left, Lineage};
 
 /// What [`Grid::of`] says of every tool.
 const ALL_TOOLS: &str = "all tools";
@@ -83,8 +83,9 @@ struct Tried {
     point: Point,
     /// Whether counting has settled it.
     counted: bool,
-    /// Sessions of this instance that it touches.
+    /// Sessions that it touches, of this instance and those that it carries on.
     touched: BTreeSet<String>,
+    left: Left<BTreeSet<String>>,
 }
 
 /// One clause, with what it would have done.
@@ -176,7 +177,7 @@ impl Sweep {
     pub fn begin(&mut self, instance: &str, lineage: &Lineage) {
         for tried in &mut self.points {
             tried.candidate.begin(instance, lineage);
-            tried.touched.clear();
+            tried.left.begin(instance, lineage, std::mem::take(&mut tried.touched));
         }
     }
 
@@ -233,7 +234,7 @@ impl Tried {
             frontier: false,
             plateau: false,
         };
-        Ok(Self { policy, candidate, point, counted: false, touched: BTreeSet::new() })
+        Ok(Self { policy, candidate, point, counted: false, touched: BTreeSet::new(), left: Left::default() })
     }
 
     /// Takes what counting found.
@@ -246,6 +247,9 @@ impl Tried {
     }
 
     fn event(&mut self, event: &EventRef<'_>, label: Label) {
+        if let BodyRef::Other(Body::Carried(carried)) = &event.body {
+            self.touched.extend(self.left.of(&carried.from).flatten().cloned());
+        }
         let Some(judged) = self.candidate.event(event) else { return };
         self.point.unknown += u64::from(judged.certainty == Certainty::Unknown);
         match (refuses(judged.candidate), label) {

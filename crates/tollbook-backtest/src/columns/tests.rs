@@ -16,14 +16,15 @@ struct Made {
     server: u8,
     bad: bool,
     begins: bool,
+    carries_on: bool,
 }
 
 fn made() -> impl Strategy<Value = Made> {
     let some = || prop_oneof![1 => Just(None), 9 => (0..3_u8).prop_map(Some)];
     let after_us = prop_oneof![Just(0), 0..90_000_000_i64, Just(60_000_000), Just(30_000_000)];
-    let flags = (prop::bool::weighted(0.95), any::<bool>(), prop::bool::weighted(0.05));
+    let flags = (prop::bool::weighted(0.95), any::<bool>(), prop::bool::weighted(0.05), any::<bool>());
     (after_us, some(), some(), 0..3_u8, 0..2_u8, flags).prop_map(
-        |(after_us, session, grant, tool, server, (timed, bad, begins))| Made {
+        |(after_us, session, grant, tool, server, (timed, bad, begins, carries_on))| Made {
             after_us,
             timed,
             session,
@@ -32,6 +33,7 @@ fn made() -> impl Strategy<Value = Made> {
             server,
             bad,
             begins,
+            carries_on,
         },
     )
 }
@@ -58,17 +60,39 @@ fn grid(of: &str) -> Grid {
     }
 }
 
+/// Each instance carries on the one before it, or none.
+fn lineage(calls: &[Made]) -> Lineage {
+    let begins = calls.iter().filter(|made| made.begins);
+    let carries = (1..).zip(begins).filter(|(_, made)| made.carries_on);
+    let carried: Vec<_> = carries.map(|(number, _)| (format!("i{number:03}"), carries_on(number))).collect();
+    Lineage::of(&carried)
+}
+
+fn carries_on(number: usize) -> Carried {
+    Carried { server: None, from: vec![format!("i{:03}", number - 1)], sha256: [0; 32], replays: true }
+}
+
 fn both(of: &str, calls: &[Made]) -> (Vec<Point>, Vec<Point>) {
-    let grid = grid(of);
+    let (grid, lineage) = (grid(of), lineage(calls));
     let (mut sweep, mut columns) = (Sweep::new(&grid).unwrap(), Columns::default());
-    sweep.begin("i", &crate::Lineage::default());
-    columns.begin();
-    let (mut at_us, mut seq) = (0, 0);
+    let (mut instance, mut at_us, mut seq) = (0, 0, 0);
+    sweep.begin("i000", &lineage);
+    columns.begin("i000", &lineage);
     for made in calls {
         if made.begins {
-            sweep.begin("i", &crate::Lineage::default());
-            columns.begin();
-            (at_us, seq) = (0, 0);
+            instance += 1;
+            sweep.begin(&format!("i{instance:03}"), &lineage);
+            columns.begin(&format!("i{instance:03}"), &lineage);
+            seq = 0;
+            if made.carries_on {
+                let body = Body::Carried(carries_on(instance));
+                let event = Event { seq, ts_us: Some(at_us), body };
+                sweep.event(&EventRef::from(&event), Label::Clean);
+                columns.event(&EventRef::from(&event), Label::Clean);
+                seq = 1;
+            } else {
+                at_us = 0;
+            }
         }
         at_us += made.after_us;
         let event = event(seq, at_us, made);
@@ -96,13 +120,23 @@ proptest! {
 }
 
 fn one_call() -> Made {
-    Made { after_us: 0, timed: true, session: Some(0), grant: Some(0), tool: 0, server: 0, bad: false, begins: false }
+    Made {
+        after_us: 0,
+        timed: true,
+        session: Some(0),
+        grant: Some(0),
+        tool: 0,
+        server: 0,
+        bad: false,
+        begins: false,
+        carries_on: false,
+    }
 }
 
 /// What counting says of a call and another event.
 fn check(bodies: Vec<Body>, expected: Option<Inexact>) {
     let mut columns = Columns::default();
-    columns.begin();
+    columns.begin("i", &Lineage::default());
     columns.event(&EventRef::from(&event(0, 10, &one_call())), Label::Clean);
     for (body, seq) in bodies.into_iter().zip(1..) {
         columns.event(&EventRef::from(&Event { seq, ts_us: Some(20), body }), Label::Clean);
@@ -123,7 +157,7 @@ fn it_says_where_counting_is_not_exact() {
     let Event { body, .. } = event(1, 0, &one_call());
     check(vec![body.clone()], None);
     let mut columns = Columns::default();
-    columns.begin();
+    columns.begin("i", &Lineage::default());
     for ts_us in [20, 10] {
         columns.event(&EventRef::from(&Event { seq: 0, ts_us: Some(ts_us), body: body.clone() }), Label::Clean);
     }
@@ -133,7 +167,7 @@ fn it_says_where_counting_is_not_exact() {
 #[test]
 fn units_given_back_on_another_tool_do_no_harm() {
     let mut columns = Columns::default();
-    columns.begin();
+    columns.begin("i", &Lineage::default());
     columns.event(&EventRef::from(&event(0, 10, &one_call())), Label::Clean);
     columns.event(&EventRef::from(&event(1, 10, &Made { tool: 1, ..one_call() })), Label::Clean);
     let outcome = Outcome { call_seq: 1, end: End::RpcError, upstream_us: None, result_bytes: None, result_hash: None };
@@ -146,7 +180,7 @@ fn units_given_back_on_another_tool_do_no_harm() {
 #[test]
 fn a_count_answers_for_every_maximum() {
     let mut columns = Columns::default();
-    columns.begin();
+    columns.begin("i", &Lineage::default());
     for (seq, bad) in [false, false, true, true, false].into_iter().enumerate() {
         let made = Made { bad, ..one_call() };
         let label = if bad { Label::Bad } else { Label::Clean };
@@ -169,7 +203,7 @@ fn a_count_answers_for_every_maximum() {
 #[test]
 fn healthy_use_is_that_of_clean_calls() {
     let mut columns = Columns::default();
-    columns.begin();
+    columns.begin("i", &Lineage::default());
     // Three clean calls within a minute, a bad one among them; a fourth just outside.
     for (seq, (at_us, label)) in
         [(0, Label::Clean), (1, Label::Bad), (1, Label::Clean), (59_999_999, Label::Clean), (60_000_000, Label::Clean)]
@@ -185,4 +219,42 @@ fn healthy_use_is_that_of_clean_calls() {
     assert_eq!(layout.only(&[false]).calls(), 0);
     assert_eq!(layout.busiest(60_000_000), [Busy { value: 0, start_us: 0, clean: 3, calls: 4 }]);
     assert_eq!(columns.name(Scope::Session, 0), "s0");
+}
+
+/// Two that ran at the same time had counters of their own each; one server's go on without the other's.
+#[test]
+fn it_says_where_instances_carry_on_more_than_one() {
+    let call = |server: u8| event(9, 10, &Made { server, ..one_call() });
+    let carried = |server: Option<&str>, from: &[&str]| Carried {
+        server: server.map(str::to_owned),
+        from: from.iter().map(|name| (*name).to_owned()).collect(),
+        sha256: [0; 32],
+        replays: true,
+    };
+    let check = |instances: &[(&str, &[Carried], &[u8])], expected: Option<Inexact>| {
+        let all = instances.iter().flat_map(|(name, all, _)| all.iter().map(|one| ((*name).to_owned(), one.clone())));
+        let lineage = Lineage::of(&all.collect::<Vec<_>>());
+        let mut columns = Columns::default();
+        for (name, all, servers) in instances {
+            columns.begin(name, &lineage);
+            let carried = all.iter().map(|one| Event { seq: 0, ts_us: Some(10), body: Body::Carried(one.clone()) });
+            for event in carried.chain(servers.iter().map(|server| call(*server))) {
+                columns.event(&EventRef::from(&event), Label::Clean);
+            }
+        }
+        assert_eq!(columns.lay_out(&[], Scope::Grant).err(), expected, "{instances:?}");
+    };
+    let (zero, one) = (Some("server0"), Some("server1"));
+    check(&[("a", &[], &[0]), ("b", &[carried(zero, &["a"])], &[0]), ("c", &[carried(zero, &["b"])], &[0])], None);
+    check(&[("a", &[], &[0]), ("b", &[], &[0]), ("c", &[carried(zero, &["a", "b"])], &[0])], Some(Inexact::Carried));
+    // The other of the two has never seen this server.
+    check(&[("a", &[], &[0]), ("b", &[], &[1]), ("c", &[carried(zero, &["a", "b"])], &[0])], None);
+    let both = [carried(zero, &["a"]), carried(one, &["b"])];
+    check(&[("a", &[], &[0]), ("b", &[], &[1]), ("c", &both, &[0, 1])], Some(Inexact::Carried));
+    check(&[("a", &[], &[0, 1]), ("b", &[carried(zero, &["a"])], &[0])], None);
+    check(&[("a", &[], &[0, 1]), ("b", &[carried(zero, &["a"])], &[0, 1])], Some(Inexact::Carried));
+    let both = [carried(zero, &["a"]), carried(one, &["a"])];
+    check(&[("a", &[], &[0, 1]), ("b", &both, &[0, 1])], None);
+    let unrecorded = Carried { replays: false, ..carried(None, &["a"]) };
+    check(&[("a", &[], &[0]), ("b", &[unrecorded], &[0])], Some(Inexact::Carried));
 }

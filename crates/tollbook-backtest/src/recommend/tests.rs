@@ -33,7 +33,7 @@ fn record(session: usize) -> Record {
 /// Sessions, an hour after one another, that make their calls in one second each.
 fn columns(sessions: &[Vec<Label>]) -> Columns {
     let mut columns = Columns::default();
-    columns.begin();
+    columns.begin("i", &crate::Lineage::default());
     let mut seq = 0;
     for (session, labels) in sessions.iter().enumerate() {
         for label in labels {

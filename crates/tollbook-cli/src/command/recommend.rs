@@ -115,7 +115,7 @@ impl Found {
         each_event(&reader, reads.and(Columns::READS), &mut labels, &mut |read| {
             match read {
                 Read::Instance(instance, lineage) => {
-                    columns.begin();
+                    columns.begin(instance, lineage);
                     breakers.begin(instance, lineage);
                     today.iter_mut().for_each(|today| today.candidate.begin(instance, lineage));
                 }
@@ -435,7 +435,7 @@ fn missing(why: Declined) -> String {
         Declined::Inexact(Inexact::Unordered) => "times go back, so calls can't be counted".to_owned(),
         Declined::Inexact(Inexact::Continued) => "calls that are the rest of others can't be counted".to_owned(),
         Declined::Inexact(Inexact::Carried) => {
-            "counters go on in other instances, so calls can't be counted".to_owned()
+            "what several processes had counted at once goes on in others, so calls can't be counted".to_owned()
         }
         Declined::Inexact(Inexact::Bounds) => "there are too many keys to count".to_owned(),
     }

@@ -26,7 +26,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut columns = Columns::default();
     each_event(&reader, Columns::READS, &mut labels, &mut |read| {
         match read {
-            Read::Instance(..) => columns.begin(),
+            Read::Instance(instance, lineage) => columns.begin(instance, lineage),
             Read::Event(event, label) => columns.event(event, label),
         }
         Ok(())

@@ -55,7 +55,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     each_event(&reader, reads, &mut labels, &mut |read| {
         match read {
             Read::Instance(instance, lineage) => {
-                columns.begin();
+                columns.begin(instance, lineage);
                 tried.iter_mut().for_each(|(_, candidate)| candidate.begin(instance, lineage));
             }
             Read::Event(event, label) => {
