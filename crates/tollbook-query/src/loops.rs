@@ -6,7 +6,7 @@
 mod calls;
 pub mod detector;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanBuilder, DurationMicrosecondBuilder, Int64Builder, ListBuilder, StringArray,
@@ -69,16 +69,31 @@ fn schema() -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
+/// Most loops that are remembered for the next question.
+const REMEMBERED_MAX: usize = 100_000;
+
 /// The function.
 #[derive(Debug)]
-pub struct LoopsFunction(pub Arc<Vec<Arc<LogSource>>>);
+pub struct LoopsFunction {
+    logs: Arc<Vec<Arc<LogSource>>>,
+    /// What was found, where that isn't too much to be remembered: a report asks for it again and again, and the logs
+    /// are as they stood when they were opened.
+    found: Arc<OnceLock<Vec<RecordBatch>>>,
+}
+
+impl LoopsFunction {
+    /// The loops of these logs.
+    pub fn of(logs: Arc<Vec<Arc<LogSource>>>) -> Self {
+        Self { logs, found: Arc::default() }
+    }
+}
 
 impl TableFunctionImpl for LoopsFunction {
     fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
         if !args.exprs().is_empty() {
             return plan_err!("loops() takes no argument; filter its rows with WHERE");
         }
-        let partition = Loops { logs: Arc::clone(&self.0), schema: schema() };
+        let partition = Loops { logs: Arc::clone(&self.logs), schema: schema(), found: Arc::clone(&self.found) };
         Ok(Arc::new(StreamingTable::try_new(schema(), vec![Arc::new(partition)])?))
     }
 }
@@ -87,6 +102,7 @@ impl TableFunctionImpl for LoopsFunction {
 struct Loops {
     logs: Arc<Vec<Arc<LogSource>>>,
     schema: SchemaRef,
+    found: Arc<OnceLock<Vec<RecordBatch>>>,
 }
 
 impl PartitionStream for Loops {
@@ -98,7 +114,16 @@ impl PartitionStream for Loops {
         let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&self.schema), 2);
         let (to, this) = (builder.tx(), self.clone());
         builder.spawn(async move {
+            if let Some(found) = this.found.get() {
+                for rows in found {
+                    if to.send(Ok(rows.clone())).await.is_err() {
+                        break;
+                    }
+                }
+                return Ok(());
+            }
             let memory = MemoryConsumer::new("loops()").register(context.memory_pool());
+            let mut found = Vec::new();
             for log in this.logs.iter() {
                 let mut reading = Reading { late: LateEnds::of(log).await?, ..Reading::default() };
                 let mut calls = InOrder::of(log);
@@ -106,20 +131,34 @@ impl PartitionStream for Loops {
                     reading.take(&instance, &calls);
                     memory.try_resize(reading.detector.bytes())?;
                     if reading.detector.found() >= ROWS {
-                        let rows = rows(&this.schema, &log.name, &reading.detector.take());
-                        if to.send(rows).await.is_err() {
+                        let rows = rows(&this.schema, &log.name, &reading.detector.take())?;
+                        remember(&mut found, &rows);
+                        if to.send(Ok(rows)).await.is_err() {
                             return Ok(());
                         }
                     }
                 }
+                let rows = rows(&this.schema, &log.name, &reading.detector.finish())?;
+                remember(&mut found, &rows);
                 // Whoever no longer listens has seen enough.
-                if to.send(rows(&this.schema, &log.name, &reading.detector.finish())).await.is_err() {
+                if to.send(Ok(rows)).await.is_err() {
                     return Ok(());
                 }
+            }
+            if found.iter().map(RecordBatch::num_rows).sum::<usize>() <= REMEMBERED_MAX {
+                // Another that asked at the same time has found the same.
+                let _ = this.found.set(found);
             }
             Ok(())
         });
         builder.build()
+    }
+}
+
+/// Adds what was found, unless it is too much by now.
+fn remember(found: &mut Vec<RecordBatch>, rows: &RecordBatch) {
+    if found.iter().map(RecordBatch::num_rows).sum::<usize>() <= REMEMBERED_MAX {
+        found.push(rows.clone());
     }
 }
 

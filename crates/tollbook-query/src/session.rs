@@ -123,7 +123,7 @@ impl Session {
         let session = Self { context, logs: Arc::new(logs), sources: Arc::new(sources), skipped };
         session.context.register_udf(category::function(options.categories.clone()));
         session.tables(options.categories.as_ref())?;
-        session.context.register_udtf("loops", Arc::new(LoopsFunction(Arc::clone(&session.sources))));
+        session.context.register_udtf("loops", Arc::new(LoopsFunction::of(Arc::clone(&session.sources))));
         let backtest = BacktestFunction { logs: Arc::clone(&session.logs), backtest: options.backtest };
         session.context.register_udtf("backtest", Arc::new(backtest));
         session.context.register_udtf("rates", Arc::new(RatesFunction));
