@@ -337,15 +337,28 @@ impl Desk {
 
     /// Takes one frame of a client, with what HTTP says of it.
     pub fn from_client(&mut self, connection: &mut Connection, frame: &[u8], headers: &Headers) -> Step {
-        if frame.trim_ascii().is_empty() {
-            return Step::Forward { call: None, request: None };
-        }
-        let asked = read(frame).and_then(|node| {
-            let said = said(&node)?;
-            headers.agree(&node)?;
-            self.judge(connection, &said, headers)
-        });
-        asked.unwrap_or_else(|refused| self.refuse_frame(connection, frame.len(), &refused))
+        heard(frame, headers, |said| self.take(connection, frame.len(), said, headers))
+    }
+
+    /// [`Desk::from_client`], at a desk that others share: the frame is read before anything is locked.
+    pub(crate) fn hear_client(
+        desk: &Mutex<Self>,
+        connection: &Mutex<Connection>,
+        frame: &[u8],
+        headers: &Headers,
+    ) -> Step {
+        heard(frame, headers, |said| lock(desk).take(&mut lock(connection), frame.len(), said, headers))
+    }
+
+    fn take(
+        &mut self,
+        connection: &mut Connection,
+        frame_bytes: usize,
+        said: Result<&Said<'_>, Refused>,
+        headers: &Headers,
+    ) -> Step {
+        let step = said.and_then(|said| self.judge(connection, said, headers));
+        step.unwrap_or_else(|refused| self.refuse_frame(connection, frame_bytes, &refused))
     }
 
     fn judge(&mut self, connection: &mut Connection, said: &Said<'_>, headers: &Headers) -> Result<Step, Refused> {
@@ -524,6 +537,21 @@ impl Desk {
         answer(frame, |id| {
             refusal::refused_call(id, frame, refused.code, &format!("The call was refused: {}.", refused.why))
         })
+    }
+}
+
+/// Reads one frame of a client, and has it taken.
+fn heard(frame: &[u8], headers: &Headers, take: impl FnOnce(Result<&Said<'_>, Refused>) -> Step) -> Step {
+    if frame.trim_ascii().is_empty() {
+        return Step::Forward { call: None, request: None };
+    }
+    let node = match read(frame) {
+        Ok(node) => node,
+        Err(refused) => return take(Err(refused)),
+    };
+    match said(&node).and_then(|said| headers.agree(&node).map(|()| said)) {
+        Ok(said) => take(Ok(&said)),
+        Err(refused) => take(Err(refused)),
     }
 }
 

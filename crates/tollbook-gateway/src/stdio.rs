@@ -166,7 +166,7 @@ impl Relay {
             frame.clear();
             let step = match read_frame(&mut client, &mut frame) {
                 Ok(Line::End) => return,
-                Ok(Line::Frame) => lock(&self.desk).from_client(&mut lock(&self.connection), &frame, &headers),
+                Ok(Line::Frame) => Desk::hear_client(&self.desk, &self.connection, &frame, &headers),
                 Ok(Line::TooLong { bytes }) => {
                     lock(&self.desk).too_large(&lock(&self.connection), bytes, FRAME_BYTES_MAX)
                 }
@@ -257,7 +257,7 @@ impl Relay {
                 tracing::warn!("the server ended in the middle of a line");
                 return;
             }
-            told.extend_from_slice(&lock(&self.desk).from_server(&mut lock(&self.connection), &frame).bytes);
+            told.extend_from_slice(&Desk::hear_server(&self.desk, &self.connection, &frame).bytes);
             if !told.ends_with(b"\n") {
                 told.push(b'\n');
             }

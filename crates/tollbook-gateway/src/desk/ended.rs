@@ -1,13 +1,13 @@
 //! What comes back: answers on their way to the client, and calls that end without one.
 
 use std::borrow::Cow;
-use std::time::Instant;
+use std::sync::Mutex;
 
-use tollbook_engine::{Body, Outcome};
+use tollbook_engine::{Body, Hash128, Outcome};
 use tollbook_policy::json::{Node, Value};
 
 use super::connection::{Pending, Ticket};
-use super::{Connection, Desk};
+use super::{Connection, Desk, lock};
 use crate::catalog::without_hidden;
 use crate::frame::{RequestId, answered_id, read};
 use crate::refusal;
@@ -32,27 +32,71 @@ pub struct Returned<'f> {
     pub answers: Option<RequestId>,
 }
 
+/// What an answer says of the request that it ends.
+struct Answer {
+    id: RequestId,
+    end: tollbook_engine::End,
+    result_bytes: Option<u64>,
+    result_hash: Option<Hash128>,
+}
+
+impl Answer {
+    /// None where the frame answers nothing.
+    fn of(frame: &[u8], node: &Node<'_>) -> Option<Self> {
+        let id = answered_id(node)?;
+        let result = node.get("result").and_then(|result| frame.get(result.span.clone()));
+        let is_error = node.get("result").and_then(|result| result.get("isError"));
+        let end = match (result, is_error.map(|node| &node.value)) {
+            (None, _) => tollbook_engine::End::RpcError,
+            (Some(_), Some(Value::Bool(true))) => tollbook_engine::End::ToolError,
+            (Some(_), _) => tollbook_engine::End::Ok,
+        };
+        let result_bytes = result.and_then(|result| u64::try_from(result.len()).ok());
+        Some(Self { id, end, result_bytes, result_hash: result.map(tollbook_engine::hash128) })
+    }
+}
+
 impl Desk {
     /// Takes one frame of the server, and returns what the client is to get.
     pub fn from_server<'f>(&mut self, connection: &mut Connection, frame: &'f [u8]) -> Returned<'f> {
+        let node = read(frame).ok();
+        self.returned(connection, frame, node.as_ref().map(|node| (node, Answer::of(frame, node))))
+    }
+
+    /// [`Desk::from_server`], at a desk that others share: the frame is read before anything is locked.
+    pub(crate) fn hear_server<'f>(desk: &Mutex<Self>, connection: &Mutex<Connection>, frame: &'f [u8]) -> Returned<'f> {
+        let node = read(frame).ok();
+        let answer = node.as_ref().map(|node| (node, Answer::of(frame, node)));
+        lock(desk).returned(&mut lock(connection), frame, answer)
+    }
+
+    /// `answer` is the frame as it was read; none where it can't be.
+    fn returned<'f>(
+        &mut self,
+        connection: &mut Connection,
+        frame: &'f [u8],
+        answer: Option<(&Node<'_>, Option<Answer>)>,
+    ) -> Returned<'f> {
         let as_it_came = |answers| Returned { bytes: Cow::Borrowed(frame), answers };
-        let Ok(node) = read(frame) else {
+        let Some((node, answer)) = answer else {
             return withheld_unread(connection).unwrap_or_else(|| as_it_came(None));
         };
-        let Some(id) = answered_id(&node) else { return as_it_came(None) };
+        let Some(Answer { id, end, result_bytes, result_hash }) = answer else { return as_it_came(None) };
         let bytes = match connection.pending.remove(&id.key) {
             Some(Pending::Call { ticket, sent, asked, .. }) => {
                 if ticket.opening == self.gap.opening {
                     if let (Some(asked), Some(result), true) = (asked, node.get("result"), ticket.recorded) {
                         self.questions.hear(connection, &asked, ticket.seq, result, self.latest_us);
                     }
-                    self.answered(ticket, sent, frame, &node);
+                    let upstream_us = u64::try_from(sent.elapsed().as_micros()).ok();
+                    let outcome = Outcome { call_seq: ticket.seq, end, upstream_us, result_bytes, result_hash };
+                    self.record_end(ticket, outcome);
                 }
                 Cow::Borrowed(frame)
             }
-            Some(Pending::List) => self.list(connection, &id, frame, &node),
+            Some(Pending::List) => self.list(connection, &id, frame, node),
             // A list that comes where nobody waits for it, as on a stream that was taken up again.
-            None if is_list(&node) => self.list(connection, &id, frame, &node),
+            None if is_list(node) => self.list(connection, &id, frame, node),
             None => Cow::Borrowed(frame),
         };
         Returned { bytes, answers: Some(id) }
@@ -66,24 +110,6 @@ impl Desk {
             engine.is_some_and(|engine| !engine.hides(tool, Some(self.engines.category(server, tool).name())))
         };
         without_hidden(frame, node, shows).unwrap_or_else(|| refusal::withheld_list(id).into())
-    }
-
-    fn answered(&mut self, call: Ticket, sent: Instant, frame: &[u8], answer: &Node<'_>) {
-        let result = answer.get("result").and_then(|result| frame.get(result.span.clone()));
-        let is_error = answer.get("result").and_then(|result| result.get("isError"));
-        let end = match (result, is_error.map(|node| &node.value)) {
-            (None, _) => tollbook_engine::End::RpcError,
-            (Some(_), Some(Value::Bool(true))) => tollbook_engine::End::ToolError,
-            (Some(_), _) => tollbook_engine::End::Ok,
-        };
-        let outcome = Outcome {
-            call_seq: call.seq,
-            end,
-            upstream_us: u64::try_from(sent.elapsed().as_micros()).ok(),
-            result_bytes: result.and_then(|result| u64::try_from(result.len()).ok()),
-            result_hash: result.map(tollbook_engine::hash128),
-        };
-        self.record_end(call, outcome);
     }
 
     /// The client no longer waits for this request.

@@ -25,7 +25,7 @@ use super::relay::{Patience, whole};
 use super::session::SharedConnection;
 use super::sse::Events;
 use super::upstream::{Upstream, ended};
-use crate::desk::{Connection, End, Step, lock};
+use crate::desk::{Connection, Desk, End, Step, lock};
 use crate::frame::{Glance, RequestId, glance};
 use crate::headers::{Headers, encoded};
 use crate::stdio::{ClientOut, FRAME_BYTES_MAX, Line, SharedDesk, read_frame};
@@ -115,8 +115,7 @@ impl Bridge {
         let (step, frame) = match line {
             Taken::Frame(frame) if frame.trim_ascii().is_empty() => return,
             Taken::Frame(frame) => {
-                let mut desk = lock(&self.desk);
-                (desk.from_client(&mut lock(&self.connection), &frame, &Headers::default()), frame)
+                (Desk::hear_client(&self.desk, &self.connection, &frame, &Headers::default()), frame)
             }
             Taken::TooLong(bytes) => {
                 (lock(&self.desk).too_large(&lock(&self.connection), bytes, FRAME_BYTES_MAX), Vec::new())

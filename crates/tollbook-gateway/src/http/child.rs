@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::exchange::cancellation;
 use super::session::SharedConnection;
-use crate::desk::{End, lock};
+use crate::desk::{Desk, End, lock};
 use crate::frame::RequestId;
 use crate::stdio::{LIST_CHANGED, SharedDesk, is_half};
 
@@ -229,7 +229,7 @@ impl Child {
     }
 
     async fn heard(&self, line: &[u8]) {
-        let returned = lock(&self.desk).from_server(&mut lock(&self.connection), line);
+        let returned = Desk::hear_server(&self.desk, &self.connection, line);
         let Some(id) = returned.answers else { return self.say(returned.bytes.into_owned()) };
         if let Some(post) = self.take_post(&id) {
             // Nobody may listen any more.

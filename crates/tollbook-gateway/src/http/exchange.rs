@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::desk::{End, lock};
+use crate::desk::{Desk, End, lock};
 use crate::frame::RequestId;
 use crate::http::session::SharedConnection;
 use crate::stdio::SharedDesk;
@@ -37,7 +37,7 @@ impl Exchange {
 
     /// Takes one frame of the server past the desk.
     pub fn returned<'f>(&mut self, frame: &'f [u8]) -> Cow<'f, [u8]> {
-        let returned = lock(&self.desk).from_server(&mut lock(&self.connection), frame);
+        let returned = Desk::hear_server(&self.desk, &self.connection, frame);
         if returned.answers.is_some() && returned.answers.as_ref().map(key) == self.request.as_ref().map(key) {
             self.request = None;
         }

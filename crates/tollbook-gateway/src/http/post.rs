@@ -20,7 +20,7 @@ use super::relay::{self, Hears, Held, Patience};
 use super::session::{NoSession, SharedConnection};
 use super::sse::message;
 use super::{Gateway, SESSION_ID, Server, Upstream, Way};
-use crate::desk::{Connection, End, Step, Ticket, lock};
+use crate::desk::{Connection, Desk, End, Step, Ticket, lock};
 use crate::frame::{Glance, RequestId, glance};
 use crate::headers::Headers;
 use crate::stdio::{LIST_CHANGED, SharedDesk};
@@ -67,7 +67,7 @@ impl From<'_> {
             Err(none) => return no_session(&none),
         };
         let began = Instant::now();
-        let step = lock(&self.gateway.desk).from_client(&mut lock(&conversation.connection), &frame, &said);
+        let step = Desk::hear_client(&self.gateway.desk, &conversation.connection, &frame, &said);
         let response = match step {
             Step::Answer(answer) => json(StatusCode::OK, answer),
             Step::Refuse(answer) => json(StatusCode::BAD_REQUEST, answer),
