@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use tollbook_engine::PolicyHash;
+use tollbook_engine::{Body, PolicyHash};
 
 use crate::checkpoint::{self, Head};
 use crate::disk::{self, DiskError};
@@ -231,7 +231,7 @@ impl Check<'_> {
         }
         let (instance, events) = (self.instance.to_owned(), walk.tree.size());
         let first_seq = manifest.map_or(0, Manifest::first_seq);
-        self.snapshot(reader.as_ref(), manifest);
+        self.states(reader.as_ref(), manifest);
         self.verified.instances.push(VerifiedInstance { instance, events, first_seq, files, head });
         Ok(())
     }
@@ -305,11 +305,18 @@ impl Check<'_> {
         good
     }
 
-    /// The state that a replay of the rest begins with.
-    fn snapshot(&mut self, reader: Option<&Reader>, manifest: Option<&Manifest>) {
+    /// The state that a replay of the rest begins with, and those that are carried on.
+    fn states(&mut self, reader: Option<&Reader>, manifest: Option<&Manifest>) {
         let (Some(reader), Some(manifest)) = (reader, manifest) else { return };
         if let Err(error) = reader.snapshot(&manifest.instance) {
             self.fault(Fault { seq: Some(manifest.first_seq()), ..fault_of(&error) });
+        }
+        // Where events can't be read, that is told already.
+        for (instance, event) in reader.other_events().unwrap_or_default() {
+            let Body::Carried(carried) = &event.body else { continue };
+            if let Err(error) = reader.carried(&instance, event.seq, carried) {
+                self.fault(Fault { seq: Some(event.seq), ..fault_of(&error) });
+            }
         }
     }
 

@@ -10,10 +10,13 @@ use anyhow::Context;
 use tollbook_backtest::{Fidelity, Lineage};
 use tollbook_engine::{Reads, State};
 use tollbook_gateway::Desk;
-use tollbook_log::Reader;
 use tollbook_log::carry::Carrying;
+use tollbook_log::{Manifest, Reader};
 
 use crate::command::backtest;
+
+/// A replay of fewer events takes no time that anybody would notice.
+const TOLD_FROM: u64 = 100_000;
 
 /// Takes up what was left for these servers. It is done before a policy is put in force.
 pub fn carry_on(log: &Path, desk: &mut Desk, servers: &[&str]) -> anyhow::Result<()> {
@@ -41,6 +44,10 @@ pub fn carry_on(log: &Path, desk: &mut Desk, servers: &[&str]) -> anyhow::Result
 fn state_of(reader: &Reader, instance: &str) -> anyhow::Result<State> {
     if let Some(state) = reader.left(instance)?.and_then(|bytes| State::restore(&bytes, 0).ok()) {
         return Ok(state);
+    }
+    let events = reader.manifests().find(|manifest| manifest.instance == instance).map_or(0, Manifest::next_seq);
+    if events >= TOLD_FROM {
+        eprintln!("replaying the {events} events of {instance}, which did not end cleanly, for what it had counted");
     }
     let mut fidelity = Fidelity::default();
     backtest::begin(reader, &mut fidelity, instance, &Lineage::default())?;

@@ -3,6 +3,7 @@ use std::fs;
 use super::*;
 use crate::Options;
 use crate::testing::decided;
+use crate::verify::{Evidence, verify};
 
 fn open(dir: &Path) -> Log {
     Log::open(dir, Options { clock: std::sync::Arc::new(|| 1_795_416_412_000_000), ..Options::default() }).unwrap().0
@@ -52,6 +53,9 @@ fn what_one_has_left_is_taken_once_for_each_server() {
     fs::write(&path, b"Counters").unwrap();
     let damaged = reader.carried(&name, 0, event).unwrap_err().to_string();
     assert!(damaged.contains("its SHA-256 isn't that of the event"), "{damaged}");
+    let verified = verify(dir, &Evidence::default()).unwrap();
+    let faults: Vec<_> = verified.faults.iter().map(|fault| (fault.seq, fault.path.as_deref())).collect();
+    assert_eq!(faults, [(Some(0), Some(path.as_path()))], "{verified:?}");
     fs::remove_file(&path).unwrap();
     assert_eq!(reader.carried(&name, 0, event).unwrap(), None);
 }
