@@ -20,6 +20,7 @@ use tollbook_policy::{Category, Policy};
 use crate::lineage::{Left, Lineage};
 use crate::named::Named;
 use crate::report::{Change, Report};
+use crate::retries::{Retries, Tried};
 use crate::tallies::{Numbers, Tallies};
 use crate::{parsed_args, recorded_call};
 
@@ -37,6 +38,8 @@ pub struct Candidate {
     /// The candidate's approval for the call of a recorded one: the person's answer goes for both.
     approvals: BTreeMap<String, String>,
     tallies: Tallies,
+    /// Where it is asked for.
+    retries: Option<Retries>,
 }
 
 /// What the candidate makes of one recorded call.
@@ -105,7 +108,15 @@ impl Candidate {
             left: Left::default(),
             approvals: BTreeMap::new(),
             tallies: Tallies::default(),
+            retries: None,
         })
+    }
+
+    /// The same, which also finds out what becomes of refused calls that are made again whenever they may fit. From
+    /// the first newly refused call on it judges each call twice.
+    #[must_use]
+    pub fn retrying(self) -> Self {
+        Self { retries: Some(Retries::default()), ..self }
     }
 
     /// What it reads of each call.
@@ -118,8 +129,17 @@ impl Candidate {
     /// candidate carries on what it has counted there itself.
     pub fn begin(&mut self, instance: &str, lineage: &Lineage) {
         let state = std::mem::replace(&mut self.state, State::new(Bounds::default(), 0));
+        self.end();
         self.left.begin(instance, lineage, (state, std::mem::take(&mut self.diverged)));
         self.approvals.clear();
+    }
+
+    /// The events of the instance are over: calls that wait are made again until they pass. Another instance that
+    /// begins says so too.
+    pub fn end(&mut self) {
+        if let Some(retries) = &mut self.retries {
+            retries.end(&self.engines);
+        }
     }
 
     /// The next event of the instance; for a call that a policy judges, what the candidate makes of it.
@@ -133,12 +153,26 @@ impl Candidate {
             BodyRef::Other(body) => body,
         };
         match body {
-            Body::Outcome(outcome) => self.state.settle(outcome.call_seq, outcome.end, outcome.result_hash),
+            Body::Outcome(outcome) => {
+                self.state.settle(outcome.call_seq, outcome.end, outcome.result_hash);
+                if let Some(retries) = &mut self.retries {
+                    let end = (outcome.end, outcome.result_hash);
+                    retries.settle(event.ts_us, &self.engines, outcome.call_seq, end);
+                }
+            }
             Body::Answered(answered) => {
+                if let Some(retries) = &mut self.retries {
+                    retries.answer(&answered.approval, answered.approved, event.ts_us.unwrap_or(i64::MIN));
+                }
                 let approval = self.approvals.remove(&answered.approval)?;
                 self.state.answer(&approval, answered.approved, event.ts_us.unwrap_or(i64::MIN));
             }
-            Body::Reset(reset) => self.state.reset(reset.counter.as_deref(), reset.key.as_deref()),
+            Body::Reset(reset) => {
+                self.state.reset(reset.counter.as_deref(), reset.key.as_deref());
+                if let Some(retries) = &mut self.retries {
+                    retries.reset(reset.counter.as_deref(), reset.key.as_deref());
+                }
+            }
             Body::Carried(carried) => {
                 for (state, diverged) in self.left.of(&carried.from) {
                     self.state.carry(state, carried.server.as_deref(), event.ts_us.unwrap_or(i64::MIN));
@@ -154,7 +188,10 @@ impl Candidate {
     /// What was found.
     #[must_use]
     pub fn report(&self) -> Report {
-        self.tallies.report()
+        Report {
+            waits: self.retries.as_ref().map(|retries| retries.waits).unwrap_or_default(),
+            ..self.tallies.report()
+        }
     }
 
     fn call(&mut self, event: &EventRef<'_>, record: &RecordRef<'_>) -> Option<Judged> {
@@ -192,6 +229,11 @@ impl Candidate {
             self.diverged.add(server, numbers, &decision);
         }
         self.tallies.add(event, record, &decision, &judged, numbers);
+        if let Some(retries) = &mut self.retries {
+            let (retry_at_us, newly_refused) = (decision.retry_at_us, judged.change().newly_refused > 0);
+            let tried = Tried { event, record, call: &call, server, retry_at_us, newly_refused };
+            retries.call(&self.state, &self.engines, &tried);
+        }
         Some(judged)
     }
 }

@@ -14,6 +14,7 @@ mod lineage;
 mod named;
 mod recommend;
 mod report;
+mod retries;
 pub mod script;
 mod sweep;
 mod tallies;

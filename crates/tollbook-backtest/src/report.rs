@@ -132,15 +132,18 @@ pub struct Busiest {
     pub max_micros: i64,
 }
 
-/// Newly refused calls that would fit later.
+/// What becomes of refused calls that are made again whenever they may fit; see
+/// [`crate::Candidate::retrying`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Waits {
-    /// How many.
+    /// How many pass in the end.
     pub calls: u64,
-    /// How long they would wait, all together, in microseconds.
+    /// How long they wait, all together, in microseconds.
     pub total_us: u64,
-    /// How long the longest would wait, in microseconds.
+    /// How long the longest waits, in microseconds.
     pub longest_us: u64,
+    /// How many never pass, or are told of no time at which they might.
+    pub never: u64,
 }
 
 /// Calls that come out otherwise.

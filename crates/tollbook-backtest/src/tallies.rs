@@ -28,7 +28,6 @@ pub(crate) struct Tallies {
     by_session: Named<SessionTally>,
     /// By place of the limit in the policy.
     limits: Vec<Option<LimitTally>>,
-    waits: Waits,
     pub by_gateway: u64,
     without_time: u64,
 }
@@ -89,12 +88,6 @@ impl Tallies {
             }
         }
         decision.limits.iter().for_each(|fact| self.limit(fact));
-        if let (1, Some(retry_at_us), Some(at_us)) = (change.newly_refused, decision.retry_at_us, event.ts_us) {
-            let wait_us = u64::try_from(retry_at_us.saturating_sub(at_us)).unwrap_or(0);
-            self.waits.calls += 1;
-            self.waits.total_us = self.waits.total_us.saturating_add(wait_us);
-            self.waits.longest_us = self.waits.longest_us.max(wait_us);
-        }
         self.without_time += u64::from(event.ts_us.is_none());
     }
 
@@ -126,7 +119,7 @@ impl Tallies {
             by_session: self.by_session.iter().map(|(name, tally)| (name.to_owned(), *tally)).collect(),
             headroom: limits().map(|limit| (limit.rule.clone(), limit.headroom.clone())).collect(),
             busiest: limits().map(|limit| (limit.rule.clone(), limit.busiest.clone())).collect(),
-            waits: self.waits,
+            waits: Waits::default(),
             by_gateway: self.by_gateway,
             without_time: self.without_time,
         }

@@ -56,7 +56,7 @@ const LISTED_MAX: usize = 10_000;
 impl Tried {
     fn new(name: &str, policy: Policy, places: BTreeMap<String, String>) -> anyhow::Result<Self> {
         let candidate =
-            Candidate::new(policy).with_context(|| format!("the policy `{name}` cannot be put in force"))?;
+            Candidate::new(policy).with_context(|| format!("the policy `{name}` cannot be put in force"))?.retrying();
         let mut list = Table::new();
         list.load_style(presets::ASCII_MARKDOWN);
         list.set_header(["instance", "seq", "session", "tool", "recorded", "candidate", "certainty", "rule"]);
@@ -120,6 +120,7 @@ fn replay(log: &Path, tried: &mut [Tried], list: bool) -> anyhow::Result<(String
         })?;
     }
     drop(progress);
+    tried.iter_mut().for_each(|one| one.candidate.end());
     let mut text = String::new();
     write_fidelity(&mut text, &fidelity)?;
     for one in &*tried {
@@ -262,11 +263,11 @@ fn write_readings(text: &mut String, report: &Report) -> std::fmt::Result {
     let (mean, longest) = (waits.total_us.checked_div(waits.calls).unwrap_or(0), waits.longest_us);
     writeln!(
         text,
-        "    a refused call waits until it fits     {} wait, {} on average, {} at most; {} never fit",
+        "    a refused call is tried until it fits  {} wait, {} on average, {} at most; {} never pass",
         waits.calls,
         seconds(mean),
         seconds(longest),
-        refused - waits.calls
+        waits.never
     )?;
     let share = percent(exposed, report.all.calls);
     write!(text, "  exposure           {exposed} calls ({share} %) come after a first refusal of their session")?;
