@@ -8,7 +8,7 @@ use std::thread::{self, Thread};
 
 use super::{AppendError, Durability, Shared, State};
 
-/// An event on its way to stable storage; see [`Log::recorded`].
+/// An event on its way to stable storage; see [`super::Log::recorded`].
 #[must_use = "an event is recorded whether it is waited for or not"]
 pub struct Recorded {
     pub(super) shared: Arc<Shared>,
