@@ -30,6 +30,10 @@ use tollbook_log::{Durability, Log, Options, Reader, Signer};
 
 use traffic::{START_US, Traffic};
 
+// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const CALLS: u64 = 1_000_000;
 
 /// The next call, and when it is made.
@@ -63,8 +67,8 @@ fn append(criterion: &mut Criterion) {
                     let calls: Vec<_> = (0..left.min(20_000)).map(|_| call(&mut traffic)).collect();
                     left -= calls.len() as u64;
                     let start = Instant::now();
-                    for (ts_us, body) in calls {
-                        log.append(ts_us, body).unwrap();
+                    for (ts_us, body) in &calls {
+                        log.append(*ts_us, body).unwrap();
                     }
                     took += start.elapsed();
                 }

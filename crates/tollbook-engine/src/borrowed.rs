@@ -161,6 +161,24 @@ pub struct FactRef<'a> {
     pub shadow: bool,
 }
 
+/// An event whose body is somebody else's; see [`Event`].
+#[derive(Encode)]
+struct EventOf<'a> {
+    #[n(0)]
+    seq: u64,
+    #[n(1)]
+    ts_us: Option<i64>,
+    #[n(2)]
+    body: &'a Body,
+}
+
+/// Adds the canonical bytes of an event: those of [`Event::to_bytes`], into memory that was there before.
+pub fn encode_event(seq: u64, ts_us: Option<i64>, body: &Body, bytes: &mut Vec<u8>) {
+    // Writing to a Vec cannot fail.
+    let written = minicbor::encode(EventOf { seq, ts_us, body }, bytes);
+    debug_assert!(written.is_ok(), "encoding to memory failed");
+}
+
 impl EventRef<'_> {
     /// The same with texts of its own.
     #[must_use]

@@ -500,9 +500,7 @@ impl Event {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(256);
-        // Writing to a Vec cannot fail, and no field encodes conditionally.
-        let written = minicbor::encode(self, &mut bytes);
-        debug_assert!(written.is_ok(), "encoding to memory failed");
+        crate::encode_event(self.seq, self.ts_us, &self.body, &mut bytes);
         bytes
     }
 

@@ -12,13 +12,14 @@ mod heads;
 mod sync;
 mod wait;
 
+use std::borrow::Borrow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::JoinHandle;
 
-use tollbook_engine::{Body, Event, PolicyHash};
+use tollbook_engine::{Body, PolicyHash};
 
 use crate::disk::{self, DiskError, SegmentFile};
 use crate::instance::{self, Claim};
@@ -278,15 +279,13 @@ impl Log {
     ///
     /// # Errors
     /// Where the event isn't recorded; it has no sequence number then.
-    pub fn append(&self, ts_us: i64, body: Body) -> Result<u64, AppendError> {
+    pub fn append(&self, ts_us: i64, body: impl Borrow<Body>) -> Result<u64, AppendError> {
         let mut state = self.shared.seal_if_due(self.shared.lock())?;
         let ts_us = ts_us.max(state.last_ts_us);
         let seq = state.next_seq;
         let mut record = std::mem::take(&mut state.record);
         record.clear();
-        // As in `Event::to_bytes`, in memory that was there before. Writing to memory cannot fail.
-        let written = minicbor::encode(Event { seq, ts_us: Some(ts_us), body }, &mut record);
-        debug_assert!(written.is_ok(), "encoding to memory failed");
+        tollbook_engine::encode_event(seq, Some(ts_us), body.borrow(), &mut record);
         let before = state.buffer.len();
         segment::frame_into(&mut state.buffer, &record).ok_or(AppendError::TooLarge { bytes: record.len() })?;
         state.segment_bytes += (state.buffer.len() - before) as u64;
