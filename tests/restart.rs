@@ -72,6 +72,39 @@ fn what_was_left_and_changed_by_hand_shows_in_the_replay() {
     assert!(told.out.contains("recorded other counters carried on from"), "{}", told.out);
 }
 
+/// What is left of the log says so still, and the states that nobody asks for any more go with the events.
+#[test]
+fn what_was_pruned_still_counts() {
+    let dir = Dir::new();
+    let (policy, log) = (dir.file("p.toll", POLICY), dir.path("log"));
+    assert_eq!(process(&policy, &log, 1), "+");
+    assert_eq!(process(&policy, &log, 1), "+");
+    assert_eq!((snapshots(&log, ".left").len(), snapshots(&log, ".carried").len()), (2, 1));
+    let pruned = tollbook(&["log", "prune", &log, "--before", "2100-01-01", "--grace-s", "0"]).ok();
+    assert_eq!(pruned.matches("removed the events before").count(), 2, "{pruned}");
+    assert_eq!((snapshots(&log, ".left").len(), snapshots(&log, ".carried").len()), (0, 0));
+    assert_eq!(process(&policy, &log, 2), "+-");
+    fidelity(&log, &policy, "fidelity 100.00 % (2 of 2)\n");
+}
+
+/// An operator's word outlives the event in which it was given.
+#[test]
+fn a_grant_stays_frozen_when_the_event_is_pruned() {
+    let dir = Dir::new();
+    let (policy, log) = (dir.file("p.toll", POLICY), dir.path("log"));
+    let mut client = Client::through_gateway(&policy, &log);
+    assert_eq!(calls(&mut client, 1), "+");
+    tollbook(&["freeze", "local", "--log", &log]).ok();
+    client.end();
+    for _ in 0..2 {
+        tollbook(&["log", "prune", &log, "--before", "2100-01-01", "--grace-s", "0"]).ok();
+    }
+    let mut client = Client::through_gateway(&policy, &log);
+    let refused = client.call(1, "list_customers", "{}");
+    assert!(refused.contains("an operator has stopped this grant's calls"), "{refused}");
+    client.end();
+}
+
 /// A cache that is damaged, or not there, is found again by a replay.
 #[test]
 fn what_was_left_is_a_cache() {

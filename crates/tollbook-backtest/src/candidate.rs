@@ -144,6 +144,9 @@ impl Candidate {
 
     /// The next event of the instance; for a call that a policy judges, what the candidate makes of it.
     pub fn event(&mut self, event: &EventRef<'_>) -> Option<Judged> {
+        if let (Some(retries), Some(at_us)) = (&mut self.retries, event.ts_us) {
+            retries.until(at_us, &self.engines);
+        }
         let body = match &event.body {
             BodyRef::Decision(record) if record.judged_by != Judge::Gateway => return self.call(event, record),
             BodyRef::Decision(_) => {
@@ -156,8 +159,7 @@ impl Candidate {
             Body::Outcome(outcome) => {
                 self.state.settle(outcome.call_seq, outcome.end, outcome.result_hash);
                 if let Some(retries) = &mut self.retries {
-                    let end = (outcome.end, outcome.result_hash);
-                    retries.settle(event.ts_us, &self.engines, outcome.call_seq, end);
+                    retries.settle(outcome.call_seq, outcome.end, outcome.result_hash);
                 }
             }
             Body::Answered(answered) => {

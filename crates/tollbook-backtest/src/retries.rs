@@ -32,9 +32,11 @@ pub(crate) struct Retries {
 #[derive(Debug)]
 struct Running {
     state: State,
+    /// The first newly refused call. Those before it have their recorded numbers.
+    begun: u64,
     /// The number of the next call, since a call that waits comes behind others.
     seq: u64,
-    /// The number of each call in flight by the recorded one, where it isn't the same.
+    /// The number of each call in flight by the recorded one.
     numbers: BTreeMap<u64, u64>,
     /// By the instant at which they are tried again, and then by their recorded numbers.
     waiting: BTreeMap<(i64, u64), Waiting>,
@@ -82,7 +84,6 @@ impl Retries {
             }
             return;
         };
-        running.until(at_us, engines, &mut self.waits);
         let Some(engine) = engines.get(tried.server) else { return };
         let number = running.next_number(tried.event.seq);
         let mut decision = Decision::default();
@@ -98,17 +99,25 @@ impl Retries {
         }
     }
 
+    /// Makes again what was to be by then. To be done before each event.
+    pub fn until(&mut self, at_us: i64, engines: &Named<Engine>) {
+        if let Some(running) = &mut self.running {
+            running.until(at_us, engines, &mut self.waits);
+        }
+    }
+
     /// A call has ended.
-    pub fn settle(&mut self, at_us: Option<i64>, engines: &Named<Engine>, seq: u64, end: (End, Option<Hash128>)) {
+    pub fn settle(&mut self, seq: u64, end: End, result: Option<Hash128>) {
         let Some(running) = &mut self.running else { return };
-        running.until(at_us.unwrap_or(i64::MIN), engines, &mut self.waits);
         let waiting = running.tried_at.get(&seq).map(|at_us| (*at_us, seq));
-        match waiting.and_then(|place| running.waiting.get_mut(&place)) {
-            Some(waiting) => waiting.ended = Some(end),
-            None => {
-                let number = running.numbers.remove(&seq).unwrap_or(seq);
-                running.state.settle(number, end.0, end.1);
-            }
+        if let Some(waiting) = waiting.and_then(|place| running.waiting.get_mut(&place)) {
+            waiting.ended = Some((end, result));
+            return;
+        }
+        // One that never passed has no number here.
+        let number = running.numbers.remove(&seq).or((seq < running.begun).then_some(seq));
+        if let Some(number) = number {
+            running.state.settle(number, end, result);
         }
     }
 
@@ -139,6 +148,7 @@ impl Running {
     fn new(state: State, seq: u64) -> Self {
         Self {
             state,
+            begun: seq,
             seq: seq.saturating_add(1),
             numbers: BTreeMap::new(),
             waiting: BTreeMap::new(),

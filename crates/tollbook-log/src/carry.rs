@@ -132,8 +132,7 @@ impl Reader {
     /// # Errors
     /// Where it can't be read.
     pub fn left(&self, instance: &str) -> Result<Option<Vec<u8>>, ReadError> {
-        let next_seq = self.manifests().find(|manifest| manifest.instance == instance).map_or(0, Manifest::next_seq);
-        Ok(self.store_of(instance)?.read(&left_within(instance, next_seq))?.map(Vec::from))
+        Ok(self.store_of(instance)?.read(&left_within(instance, self.next_seq(instance)?))?.map(Vec::from))
     }
 }
 

@@ -11,8 +11,10 @@
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
-use tollbook_engine::PolicyHash;
+use tollbook_engine::{Event, PolicyHash};
 
 use crate::checkpoint::Head;
 use crate::disk::{self, DiskError};
@@ -62,6 +64,10 @@ pub struct PrunedRange {
     /// replays the instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot_sha256: Option<String>,
+    /// Canonical bytes, in base64, of those of them that matter still: from whom counters were carried on, and the
+    /// latest word on each grant that an operator has stopped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<String>,
 }
 
 /// A file that compaction or pruning took out.
@@ -279,6 +285,9 @@ impl Manifest {
         if self.pruned.as_ref().is_some_and(|pruned| pruned.tree().is_none()) {
             return Some("what it says of older events isn't a tree".to_owned());
         }
+        if self.pruned.as_ref().is_some_and(|pruned| pruned.events().is_none()) {
+            return Some("what it keeps of older events isn't events".to_owned());
+        }
         let mut next = self.first_seq();
         for range in &self.ranges {
             if range.first_seq < next || range.last_seq < range.first_seq || range.last_seq == u64::MAX {
@@ -291,6 +300,12 @@ impl Manifest {
 }
 
 impl PrunedRange {
+    /// Those events that matter still; none where one of them isn't an event.
+    pub(crate) fn events(&self) -> Option<Vec<Event>> {
+        let event = |text: &String| Event::from_bytes(&BASE64_STANDARD.decode(text).ok()?).ok();
+        self.events.iter().map(event).collect()
+    }
+
     /// The tree over what was taken out; none where these aren't its subtrees.
     fn tree(&self) -> Option<Tree> {
         let subtrees = self.subtrees.iter().map(|root| PolicyHash::from_hex(root).map(|PolicyHash(root)| root));

@@ -14,9 +14,12 @@
 //! event that tells of the pruning before the old ranges go. All others that are recording are left alone. Only
 //! ranges without a hole before them go: of records that were lost with a damaged segment the tree knows nothing.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use tollbook_engine::{Body, Event, Pruned as PrunedEvent};
 
 use crate::carry;
@@ -278,6 +281,7 @@ impl Pruning<'_> {
         let failed = |why| PruneError::State { instance: self.instance.to_owned(), seq: first_seq, why };
         let reader = Reader::open_one(self.log, self.instance)?;
         let snapshot = state_at(&reader, self.instance, first_seq).map_err(failed)?;
+        let events = still_matter(reader.other_events()?, first_seq);
         drop(reader);
         if let Some(bytes) = &snapshot {
             disk::write_whole(&snapshot_path(self.log, self.instance, first_seq), self.instance, bytes)?;
@@ -310,6 +314,7 @@ impl Pruning<'_> {
                 before_us,
                 subtrees: tree.peaks().iter().map(|peak| disk::hex(peak)).collect(),
                 snapshot_sha256: snapshot.as_deref().map(disk::sha256_of),
+                events,
             });
             manifest.store(self.log, heir)?;
         }
@@ -330,6 +335,20 @@ impl Pruning<'_> {
         let record = event.to_bytes();
         Ok(seal::write_range(self.log, self.instance, event.seq, &[record.as_slice()])?)
     }
+}
+
+/// The events before `first_seq` that matter still; see [`PrunedRange::events`].
+fn still_matter(events: Vec<(String, Event)>, first_seq: u64) -> Vec<String> {
+    let (mut carried, mut frozen) = (Vec::new(), BTreeMap::new());
+    for (_, event) in events.into_iter().filter(|(_, event)| event.seq < first_seq) {
+        match &event.body {
+            Body::Carried(_) => carried.push(event),
+            Body::Frozen(word) => drop(frozen.insert(word.grant.clone(), event)),
+            _ => {}
+        }
+    }
+    carried.extend(frozen.into_values());
+    carried.iter().map(|event| BASE64_STANDARD.encode(event.to_bytes())).collect()
 }
 
 /// Where the state before an event is kept.

@@ -20,7 +20,7 @@ use tollbook_engine::{Event, PolicyHash, Reads};
 use crate::disk::{self, DiskError};
 use crate::instance;
 use crate::layout::Layout;
-use crate::manifest::{self, Manifest, ManifestError, SealedFile};
+use crate::manifest::{self, Manifest, ManifestError, PrunedRange, SealedFile};
 use crate::policies::{self, PolicyError};
 use crate::prune;
 use crate::rows::{self, CallEvent, RowsError};
@@ -236,11 +236,13 @@ impl Reader {
     }
 
     /// The events of all instances, sealed and open, that are neither calls nor outcomes, each with its instance's
-    /// name.
+    /// name; of those that were pruned, the ones that matter still.
     pub(crate) fn other_events(&self) -> Result<Vec<(String, Event)>, ReadError> {
         let mut all = Vec::new();
         for instance in &self.instances {
             let name = &instance.manifest.instance;
+            let pruned = instance.manifest.pruned.as_ref().and_then(PrunedRange::events);
+            all.extend(pruned.unwrap_or_default().into_iter().map(|event| (name.clone(), event)));
             for file in instance.manifest.files().filter(|file| file.kind == Kind::Events) {
                 all.extend(events::file_events(&instance.store, file)?.into_iter().map(|event| (name.clone(), event)));
             }
@@ -305,6 +307,14 @@ impl Reader {
     /// Where no instance has the name.
     pub fn first_seq(&self, instance: &str) -> Result<u64, ReadError> {
         Ok(self.instance(instance)?.manifest.first_seq())
+    }
+
+    /// The sequence number after the last sealed event of an instance.
+    ///
+    /// # Errors
+    /// Where no instance has the name.
+    pub fn next_seq(&self, instance: &str) -> Result<u64, ReadError> {
+        Ok(self.instance(instance)?.manifest.next_seq())
     }
 
     /// The engine's state before [`Reader::first_seq`], as the bytes that a replay restores it from; none where

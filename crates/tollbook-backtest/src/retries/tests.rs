@@ -19,8 +19,12 @@ fn ended(seq: u64, call_seq: u64, at_s: i64, end: End) -> Event {
 /// What a limit makes of calls at these seconds: refused, passed in the end, seconds waited in all and at most, never.
 #[track_caller]
 fn check(clause: &str, events: &[Event], expected: (u64, u64, u64, u64, u64)) {
-    let text = format!("default allow\nall tools {{ {clause} }}\n");
-    let policy = tollbook_policy::read("p.toll", &text, Target::Native).unwrap().policy;
+    check_policy(&format!("default allow\nall tools {{ {clause} }}\n"), events, expected);
+}
+
+#[track_caller]
+fn check_policy(text: &str, events: &[Event], expected: (u64, u64, u64, u64, u64)) {
+    let policy = tollbook_policy::read("p.toll", text, Target::Native).unwrap().policy;
     let mut candidate = Candidate::new(policy).unwrap().retrying();
     candidate.begin("i", &Lineage::default());
     events.iter().for_each(|event| drop(candidate.event(&EventRef::from(event))));
@@ -64,6 +68,31 @@ fn a_call_that_waited_gives_its_units_back() {
     check("limit 1 per minute per session", &events, (2, 2, 50 + 100, 100, 0));
     events.insert(2, ended(9, 1, 11, End::Unreachable));
     check("limit 1 per minute per session", &events, (2, 2, 50 + 40, 50, 0));
+}
+
+/// The end of a call that never passes is recorded all the same. Here it has the number that another call has in the
+/// reading, whose unit must not go back.
+#[test]
+fn the_end_of_a_call_that_never_passes_is_no_other_call_s() {
+    let of = |tool: &str, seq, at_s| {
+        let mut event = call(seq, at_s);
+        if let Body::Decision(record) = &mut event.body {
+            record.tool = Some(tool.to_owned());
+        }
+        event
+    };
+    let policy = "default deny\ntool t { limit 1 per minute per session }\n\
+        tool u { only during thu 00:00..00:02 \"UTC\" limit 1 per minute per session }\n";
+    let events = [
+        of("t", 0, 0),
+        of("t", 1, 10),
+        of("t", 2, 12),
+        of("u", 3, 70),
+        of("u", 7, 75),
+        ended(8, 7, 130, End::Unreachable),
+        of("t", 9, 140),
+    ];
+    check_policy(policy, &events, (3, 3, 50 + 108 + 40, 108, 1));
 }
 
 /// A breaker lets go after a while, and the run begins anew.

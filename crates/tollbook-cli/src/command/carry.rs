@@ -10,8 +10,8 @@ use anyhow::Context;
 use tollbook_backtest::{Fidelity, Lineage};
 use tollbook_engine::{Reads, State};
 use tollbook_gateway::Desk;
+use tollbook_log::Reader;
 use tollbook_log::carry::Carrying;
-use tollbook_log::{Manifest, Reader};
 
 use crate::command::backtest;
 
@@ -45,7 +45,7 @@ fn state_of(reader: &Reader, instance: &str) -> anyhow::Result<State> {
     if let Some(state) = reader.left(instance)?.and_then(|bytes| State::restore(&bytes, 0).ok()) {
         return Ok(state);
     }
-    let events = reader.manifests().find(|manifest| manifest.instance == instance).map_or(0, Manifest::next_seq);
+    let events = reader.next_seq(instance)?;
     if events >= TOLD_FROM {
         eprintln!("replaying the {events} events of {instance}, which did not end cleanly, for what it had counted");
     }
