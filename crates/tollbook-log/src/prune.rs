@@ -2,9 +2,9 @@
 //!
 //! The tree is over all that an instance ever recorded, so its heads and proofs stay as they are: of the ranges
 //! that go, the manifest keeps the roots of their whole subtrees, at most one for each bit of their number, and
-//! a verification begins there. What the engine had counted by then is kept as bytes that the caller made by
-//! replaying, since nothing here judges a call; a replay of the rest begins with them. The manifest names the
-//! SHA-256 of these bytes, and is signed as a whole.
+//! a verification begins there. It keeps the few events that matter still, too. What the engine had counted by then
+//! is kept as bytes that the caller made by replaying, since nothing here judges a call; a replay of the rest begins
+//! with them. The manifest names the SHA-256 of these bytes, and is signed as a whole.
 //!
 //! The order of the steps: the state is written; the event that tells of the pruning is sealed; then one rename
 //! of the manifest takes the old ranges out and that event in. A crash before it leaves the log as it was, with
