@@ -28,6 +28,7 @@ pub struct Runs {
 
 impl Runs {
     /// Takes in the next call.
+    #[inline]
     pub fn push(&mut self, call: Option<CallId>) {
         for (matches, before) in self.matches.iter_mut().zip(self.recent) {
             *matches = if call.is_some() && call == before { matches.saturating_add(1) } else { 0 };
@@ -36,6 +37,13 @@ impl Runs {
         if let Some(newest) = self.recent.first_mut() {
             *newest = call;
         }
+    }
+
+    /// Whether the newest call equals one of those that are compared with it.
+    #[must_use]
+    #[inline]
+    pub fn any(&self) -> bool {
+        self.matches.iter().any(|matches| *matches > 0)
     }
 
     /// How many calls, up to now, repeat with this period (1 to 8): their last `period` calls and all

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use datafusion::common::DataFusionError;
 use futures::{FutureExt, StreamExt, TryStreamExt};
-use parquet::arrow::arrow_reader::ArrowReaderOptions;
 
 use crate::session::QueryError;
 use crate::source::{LogSource, Sealed};
@@ -65,7 +64,7 @@ pub async fn leave_out(store: &Store, files: &mut Vec<Sealed>) -> Vec<(PathBuf, 
 /// Why a file can't be decoded; None where it can.
 async fn undecodable(store: &Store, file: &Sealed) -> Option<String> {
     let read = async {
-        let mut rows = store.parquet(file, ArrowReaderOptions::new()).await?.build().map_err(DataFusionError::from)?;
+        let mut rows = store.parquet(file).await?.build().map_err(DataFusionError::from)?;
         let mut count = 0;
         while let Some(batch) = rows.try_next().await? {
             count += batch.num_rows() as u64;

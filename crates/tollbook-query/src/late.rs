@@ -16,7 +16,6 @@ use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlan, ScalarUDF, Vola
 use foldhash::fast::RandomState;
 use futures::{StreamExt, TryStreamExt};
 use hashbrown::HashMap;
-use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use tollbook_log::schema::Kind;
 
 use crate::source::{self, LogSource, Sealed};
@@ -70,7 +69,7 @@ impl Late {
 
 /// The rows of a sealed file, with the columns of today.
 async fn whole(store: Store, file: Sealed) -> Result<Vec<RecordBatch>> {
-    let stream = store.parquet(&file, ArrowReaderOptions::new()).await?.build();
+    let stream = store.parquet(&file).await?.build();
     let batches: Vec<RecordBatch> = stream.map_err(DataFusionError::from)?.try_collect().await?;
     batches.iter().map(|rows| source::as_seen(rows, Kind::Outcomes)).collect()
 }

@@ -1,7 +1,7 @@
 //! `loops()`: the loops of every session, as a table.
 //!
-//! One log after another, the calls are read in the order of their instances, a few columns of them, so that
-//! nothing is sorted and nothing is kept but what [`detector`] remembers of each session.
+//! One log after another, the calls are read in the order of their instances, the columns of them that the question
+//! asks for, and nothing is kept but what [`detector`] remembers of each session, and a few files' calls.
 
 mod calls;
 pub mod detector;
@@ -9,24 +9,27 @@ pub mod detector;
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanBuilder, DurationMicrosecondBuilder, Int64Builder, ListBuilder, StringArray,
-    StringBuilder, StringViewArray,
+    Array, ArrayRef, AsArray, BooleanBuilder, DurationMicrosecondBuilder, Int64Builder, ListBuilder, StringBuilder,
+    StringViewArray,
 };
-use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
 use datafusion::catalog::streaming::StreamingTable;
-use datafusion::catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider};
+use datafusion::catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
 use datafusion::common::{DataFusionError, Result, plan_err};
+use datafusion::datasource::TableType;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::Expr;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::PartitionStream;
 
-use crate::late::Late;
 use crate::schema::{Doc, LOG};
 use crate::source::LogSource;
-use calls::{Calls, InOrder};
-use detector::{Detector, LooksLike, Loop, Results, Step};
+use calls::{InOrder, Reading};
+use detector::{Detector, LooksLike, Loop, Results};
 
 /// What the columns mean.
 pub const COLUMNS: &[Doc] = &[
@@ -73,7 +76,7 @@ fn schema() -> SchemaRef {
 const REMEMBERED_MAX: usize = 100_000;
 
 /// The function.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LoopsFunction {
     logs: Arc<Vec<Arc<LogSource>>>,
     /// What was found, where that isn't too much to be remembered: a report asks for it again and again, and the logs
@@ -93,16 +96,69 @@ impl TableFunctionImpl for LoopsFunction {
         if !args.exprs().is_empty() {
             return plan_err!("loops() takes no argument; filter its rows with WHERE");
         }
-        let partition = Loops { logs: Arc::clone(&self.logs), schema: schema(), found: Arc::clone(&self.found) };
-        Ok(Arc::new(StreamingTable::try_new(schema(), vec![Arc::new(partition)])?))
+        Ok(Arc::new(LoopsTable { function: self.clone(), schema: schema() }))
     }
 }
 
+/// What is asked for of the loops, besides where they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// When they were.
+    pub times: bool,
+    /// What came of their calls.
+    pub ends: bool,
+}
+
+impl Wanted {
+    const ALL: Self = Self { times: true, ends: true };
+
+    /// What the columns depend on, by their places.
+    fn of(projection: Option<&Vec<usize>>) -> Self {
+        let Some(places) = projection else { return Self::ALL };
+        let any = |names: &[&str]| {
+            let mut asked = places.iter().filter_map(|place| COLUMNS.get(*place));
+            asked.any(|column| names.contains(&column.name))
+        };
+        Self { times: any(&["span", "looks_like"]), ends: any(&["errors", "results", "looks_like"]) }
+    }
+}
+
+#[derive(Debug)]
+struct LoopsTable {
+    function: LoopsFunction,
+    schema: SchemaRef,
+}
+
+#[async_trait]
+impl TableProvider for LoopsTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let (function, schema) = (self.function.clone(), Arc::clone(&self.schema));
+        let loops = Loops { function, schema, wanted: Wanted::of(projection) };
+        let table = StreamingTable::try_new(Arc::clone(&self.schema), vec![Arc::new(loops)])?;
+        table.scan(state, projection, filters, limit).await
+    }
+}
+
+/// The loops with the columns that are wanted. What the others hold is of no meaning.
 #[derive(Debug, Clone)]
 struct Loops {
-    logs: Arc<Vec<Arc<LogSource>>>,
+    function: LoopsFunction,
     schema: SchemaRef,
-    found: Arc<OnceLock<Vec<RecordBatch>>>,
+    wanted: Wanted,
 }
 
 impl PartitionStream for Loops {
@@ -114,7 +170,8 @@ impl PartitionStream for Loops {
         let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&self.schema), 2);
         let (to, this) = (builder.tx(), self.clone());
         builder.spawn(async move {
-            if let Some(found) = this.found.get() {
+            let LoopsFunction { logs, found: remembered } = &this.function;
+            if let Some(found) = remembered.get() {
                 for rows in found {
                     if to.send(Ok(rows.clone())).await.is_err() {
                         break;
@@ -124,30 +181,36 @@ impl PartitionStream for Loops {
             }
             let memory = MemoryConsumer::new("loops()").register(context.memory_pool());
             let mut found = Vec::new();
-            for log in this.logs.iter() {
-                let mut reading = Reading { late: LateEnds::of(log).await?, ..Reading::default() };
-                let mut calls = InOrder::of(log);
-                while let Some((instance, calls)) = calls.next().await? {
-                    reading.take(&instance, &calls);
-                    memory.try_resize(reading.detector.bytes())?;
-                    if reading.detector.found() >= ROWS {
-                        let rows = rows(&this.schema, &log.name, &reading.detector.take())?;
+            for log in logs.iter() {
+                let late = if this.wanted.ends { Some(Arc::new(LateEnds::of(log).await?)) } else { None };
+                let how = Reading { wanted: this.wanted, tools: Arc::default(), late };
+                let mut detector = Detector::new(Arc::clone(&how.tools));
+                let mut calls = InOrder::of(log, how);
+                while let Some(calls) = calls.next().await? {
+                    let instance = detector.instance(&calls.instance);
+                    for (name, place) in &calls.sessions {
+                        let session = detector.session(instance, name);
+                        detector.push(session, calls.steps.get(place.clone()).unwrap_or_default());
+                    }
+                    memory.try_resize(detector.bytes())?;
+                    if detector.found() >= ROWS {
+                        let rows = rows(&this.schema, &log.name, &detector.take())?;
                         remember(&mut found, &rows);
                         if to.send(Ok(rows)).await.is_err() {
                             return Ok(());
                         }
                     }
                 }
-                let rows = rows(&this.schema, &log.name, &reading.detector.finish())?;
+                let rows = rows(&this.schema, &log.name, &detector.finish())?;
                 remember(&mut found, &rows);
                 // Whoever no longer listens has seen enough.
                 if to.send(Ok(rows)).await.is_err() {
                     return Ok(());
                 }
             }
-            if found.iter().map(RecordBatch::num_rows).sum::<usize>() <= REMEMBERED_MAX {
+            if this.wanted == Wanted::ALL && found.iter().map(RecordBatch::num_rows).sum::<usize>() <= REMEMBERED_MAX {
                 // Another that asked at the same time has found the same.
-                let _ = this.found.set(found);
+                let _ = remembered.set(found);
             }
             Ok(())
         });
@@ -163,91 +226,28 @@ fn remember(found: &mut Vec<RecordBatch>, rows: &RecordBatch) {
 }
 
 /// How calls ended after their segment was sealed.
-#[derive(Default)]
-struct LateEnds<'a>(Option<(&'a Late, &'a StringViewArray, &'a StringViewArray)>);
+#[derive(Debug)]
+pub struct LateEnds {
+    log: Arc<LogSource>,
+    outcomes: StringViewArray,
+    results: StringViewArray,
+}
 
-impl<'a> LateEnds<'a> {
-    async fn of(log: &'a LogSource) -> Result<Self> {
+impl LateEnds {
+    async fn of(log: &Arc<LogSource>) -> Result<Self> {
         let late = log.read_late().await?;
         let text = |name: &str| {
-            let column = late.column(name)?.as_string_view_opt();
+            let column = late.column(name)?.as_string_view_opt().cloned();
             column.ok_or_else(|| DataFusionError::Internal(format!("outcomes have no text `{name}`")))
         };
-        Ok(Self(Some((late, text("outcome")?, text("result_hash")?))))
+        Ok(Self { log: Arc::clone(log), outcomes: text("outcome")?, results: text("result_hash")? })
     }
 
     /// Whether a call ended in an error, and its result's hash; None where nothing came late.
     fn of_call(&self, instance: &str, seq: i64) -> Option<(bool, Option<u64>)> {
-        let (late, outcomes, results) = self.0?;
-        let row = late.place(instance, seq)?;
-        let error = outcomes.is_valid(row) && is_error(outcomes.value(row));
-        Some((error, results.is_valid(row).then(|| hash(results.value(row))).flatten()))
-    }
-}
-
-/// What is remembered while a log's calls go by.
-#[derive(Default)]
-struct Reading<'a> {
-    detector: Detector,
-    late: LateEnds<'a>,
-    sessions: Dictionary<usize>,
-    tools: Dictionary<u32>,
-    errors: Dictionary<bool>,
-}
-
-/// What stands for each text of a dictionary, as long as the batches come with the same one.
-struct Dictionary<T> {
-    texts: Option<StringArray>,
-    known: Vec<T>,
-}
-
-impl<T> Default for Dictionary<T> {
-    fn default() -> Self {
-        Self { texts: None, known: Vec::new() }
-    }
-}
-
-impl<T: Copy> Dictionary<T> {
-    fn read(&mut self, texts: &ArrayRef, number: impl FnMut(&str) -> T) {
-        let Some(texts) = texts.as_string_opt::<i32>() else { return };
-        let same = self.texts.as_ref().is_some_and(|known| {
-            known.len() == texts.len() && known.value_data().as_ptr() == texts.value_data().as_ptr()
-        });
-        if !same {
-            self.known = texts.iter().map(Option::unwrap_or_default).map(number).collect();
-            self.texts = Some(texts.clone());
-        }
-    }
-
-    fn at(&self, keys: &arrow::array::DictionaryArray<Int32Type>, row: usize) -> Option<T> {
-        self.known.get(keys.key(row)?).copied()
-    }
-}
-
-impl Reading<'_> {
-    fn take(&mut self, instance: &str, calls: &Calls) {
-        let Self { detector, late, sessions, tools, errors } = self;
-        sessions.read(calls.session.values(), |name| detector.session(instance, name));
-        tools.read(calls.tool.values(), |name| detector.tool(name));
-        errors.read(calls.outcome.values(), is_error);
-        let hashed = |hashes: &StringViewArray, row| hashes.is_valid(row).then(|| hash(hashes.value(row))).flatten();
-        for row in 0..calls.seq.len() {
-            // Nobody knows what stands between calls without a session.
-            let Some(session) = sessions.at(&calls.session, row) else { continue };
-            let seq = calls.seq.value(row);
-            let own = errors.at(&calls.outcome, row);
-            let came_late = if own.is_none() { late.of_call(instance, seq) } else { None };
-            let (error, result) = came_late.unwrap_or_else(|| (own.unwrap_or(false), hashed(&calls.result_hash, row)));
-            let step = Step {
-                seq,
-                ts: calls.ts.is_valid(row).then(|| calls.ts.value(row)),
-                tool: tools.at(&calls.tool, row),
-                args: hashed(&calls.args_hash, row),
-                error,
-                result,
-            };
-            detector.push(session, step);
-        }
+        let row = self.log.late().ok()?.place(instance, seq)?;
+        let error = self.outcomes.is_valid(row) && is_error(self.outcomes.value(row));
+        Some((error, self.results.is_valid(row).then(|| hash(self.results.value(row))).flatten()))
     }
 }
 
@@ -256,34 +256,30 @@ fn is_error(outcome: &str) -> bool {
     matches!(outcome, "tool_error" | "rpc_error" | "unreachable" | "timeout")
 }
 
-/// The first 64 bits of a hexadecimal hash; None where it isn't one. Two are read for each call, so no digit
-/// is branched upon.
+/// The first 64 bits of a hexadecimal hash; None where it isn't one.
 fn hash(text: &str) -> Option<u64> {
     let digits: &[u8; 16] = text.as_bytes().first_chunk()?;
-    let (mut hash, mut wrong) = (0, 0);
-    for digit in digits {
-        let value = DIGITS.get(usize::from(*digit)).copied().unwrap_or(NO_DIGIT);
-        wrong |= value;
-        hash = hash << 4 | u64::from(value & 15);
-    }
-    (wrong < NO_DIGIT).then_some(hash)
+    let (upper, lower) = digits.split_first_chunk::<8>()?;
+    let (upper, lower) = (eight_digits(*upper), eight_digits(*lower.first_chunk()?));
+    Some(upper? << 32 | lower?)
 }
 
-const NO_DIGIT: u8 = 16;
-
-/// The value of each byte as a hexadecimal digit in lower case.
-const DIGITS: [u8; 256] = {
-    let mut digits = [NO_DIGIT; 256];
-    let mut value = 0;
-    while value < 16 {
-        #[expect(clippy::indexing_slicing, reason = "it is worked out when this is compiled")]
-        {
-            digits[b"0123456789abcdef"[value as usize] as usize] = value;
-        }
-        value += 1;
+/// The number that eight hexadecimal digits in lower case are. Two hashes are read for each call, so the digits are
+/// worked on side by side, each in a byte of one word.
+fn eight_digits(digits: [u8; 8]) -> Option<u64> {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let digits = u64::from_be_bytes(digits);
+    let letters = digits >> 6 & EACH;
+    let values = (digits & 0x0f * EACH) + 9 * letters;
+    // The digits that these values have: what isn't among them was no digit.
+    let from_ten = (values + 6 * EACH) >> 4 & EACH;
+    if values + 0x30 * EACH + 0x27 * from_ten != digits {
+        return None;
     }
-    digits
-};
+    let bytes = (values | values >> 4) & 0x00ff_00ff_00ff_00ff;
+    let halves = (bytes | bytes >> 8) & 0x0000_ffff_0000_ffff;
+    Some((halves | halves >> 16) & 0xffff_ffff)
+}
 
 fn rows(schema: &SchemaRef, log: &str, loops: &[Loop]) -> Result<RecordBatch> {
     let [mut sessions, mut results, mut looks, mut instances, mut logs]: [StringBuilder; 5] = Default::default();

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
+use arrow::datatypes::Schema;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::physical_plan::parquet::{DefaultParquetFileReaderFactory, ParquetFileReaderFactory};
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -16,7 +17,7 @@ use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
-use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
@@ -70,17 +71,29 @@ impl Store {
     }
 
     /// Begins to read a sealed file.
-    pub(crate) async fn parquet(
+    pub(crate) async fn parquet(&self, file: &Sealed) -> Result<ParquetRecordBatchStreamBuilder<Bytes>> {
+        let builder = ParquetRecordBatchStreamBuilder::new(self.bytes(file)?).await;
+        builder.map_err(|error| DataFusionError::ParquetError(Box::new(error)))
+    }
+
+    /// Begins to read a sealed file, whose columns are to have other types.
+    pub(crate) async fn parquet_with(
         &self,
         file: &Sealed,
-        options: ArrowReaderOptions,
+        types: impl FnOnce(&Schema) -> Schema,
     ) -> Result<ParquetRecordBatchStreamBuilder<Bytes>> {
+        let builder = self.parquet(file).await?;
+        let options = ArrowReaderOptions::new().with_schema(Arc::new(types(builder.schema())));
+        let metadata = ArrowReaderMetadata::try_new(Arc::clone(builder.metadata()), options);
+        let metadata = metadata.map_err(|error| DataFusionError::ParquetError(Box::new(error)))?;
+        Ok(ParquetRecordBatchStreamBuilder::new_with_metadata(self.bytes(file)?, metadata))
+    }
+
+    fn bytes(&self, file: &Sealed) -> Result<Bytes> {
         let footer = usize::try_from(file.bytes).unwrap_or(FOOTER_BYTES).min(FOOTER_BYTES);
         let factory = DefaultParquetFileReaderFactory::new(Arc::clone(self.store()));
         let metrics = ExecutionPlanMetricsSet::new();
-        let reader = factory.create_reader(0, file.partitioned(), Some(footer), &metrics)?;
-        let builder = ParquetRecordBatchStreamBuilder::new_with_options(Bytes(reader), options).await;
-        builder.map_err(|error| DataFusionError::ParquetError(Box::new(error)))
+        Ok(Bytes(factory.create_reader(0, file.partitioned(), Some(footer), &metrics)?))
     }
 
     /// What is wrong with a sealed file; None where nothing is. It is read to its end.

@@ -5,10 +5,12 @@
 //! run of a smaller period is dropped there and then: the other must still have been running, and be no
 //! shorter. Calls without a session are in no loop, because nobody knows what stands between them.
 
-use std::num::{NonZeroU32, NonZeroU64};
+use std::hash::BuildHasher;
+use std::num::{NonZeroI64, NonZeroU32, NonZeroU64};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashTable};
 use tollbook_engine::run::{CallId, PERIOD_MAX, Runs};
 
 /// Whole repeats from which on a run is a loop.
@@ -20,18 +22,42 @@ const RECENT: usize = PERIOD_MAX + 1;
 /// One call, as far as loops depend on it.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
+    /// What it was: tool and arguments. None where either isn't known, which equals nothing.
+    pub id: Option<CallId>,
+    /// What came of it.
+    pub seen: Seen,
+}
+
+/// What is remembered of a call.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Seen {
     /// Place in the instance's order.
     pub seq: i64,
-    /// When it was made, in microseconds.
-    pub ts: Option<i64>,
-    /// The tool's number in [`Detector::tool`]; None where a frame was too broken to tell.
-    pub tool: Option<u32>,
-    /// Hash of the canonical arguments; None where they aren't known.
-    pub args: Option<u64>,
+    /// When it was made.
+    pub at: Option<Instant>,
+    /// Hash of the result; None where it isn't known. One of zero is taken for one of one.
+    pub result: Option<NonZeroU64>,
+    /// The tool; None where a frame was too broken to tell.
+    pub tool: Option<ToolNumber>,
     /// Whether it ended in an error.
     pub error: bool,
-    /// Hash of the result; None where it isn't known.
-    pub result: Option<u64>,
+}
+
+/// Microseconds since 1970, in no more room where there are none: nine are kept of each session. The least of all
+/// numbers is no time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instant(NonZeroI64);
+
+impl Instant {
+    /// A time in microseconds.
+    #[must_use]
+    pub fn of_us(us: i64) -> Option<Self> {
+        NonZeroI64::new(us ^ i64::MIN).map(Self)
+    }
+
+    fn us(self) -> i64 {
+        self.0.get() ^ i64::MIN
+    }
 }
 
 /// Whether each call had the result of the call a period before.
@@ -99,44 +125,87 @@ impl Loop {
     }
 }
 
-/// Looks for loops in calls that come in the order of each instance.
-#[derive(Debug, Default)]
-pub struct Detector {
-    instances: Names,
-    tools: Names,
-    /// By instance: its sessions' places in `sessions`.
-    by_name: Vec<HashMap<Box<str>, usize, RandomState>>,
-    sessions: Vec<Session>,
-    found: Vec<Loop>,
-}
+/// What stands for a tool's name.
+pub type ToolNumber = NonZeroU32;
 
-/// Names by number.
+/// The tools' names by number, for whoever reads calls and for the detector.
+#[derive(Debug, Default)]
+pub struct Tools(Mutex<Names>);
+
 #[derive(Debug, Default)]
 struct Names {
-    by_name: HashMap<Box<str>, u32, RandomState>,
+    by_name: HashMap<Box<str>, ToolNumber, RandomState>,
     names: Vec<Box<str>>,
 }
 
-impl Names {
-    fn number(&mut self, name: &str) -> u32 {
-        if let Some(number) = self.by_name.get(name) {
+impl Tools {
+    /// The number of a tool.
+    pub fn number(&self, name: &str) -> ToolNumber {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(number) = names.by_name.get(name) {
             return *number;
         }
-        let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
-        self.by_name.insert(name.into(), number);
-        self.names.push(name.into());
+        names.names.push(name.into());
+        let number = u32::try_from(names.names.len()).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
+        names.by_name.insert(name.into(), number);
         number
     }
 
-    fn name(&self, number: u32) -> &str {
-        usize::try_from(number).ok().and_then(|place| self.names.get(place)).map_or("", |name| name)
+    fn name(&self, number: ToolNumber) -> String {
+        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = usize::try_from(number.get() - 1).unwrap_or(usize::MAX);
+        names.names.get(place).map_or_else(String::new, |name| name.to_string())
+    }
+}
+
+/// Looks for loops in calls that come in the order of each instance.
+#[derive(Debug, Default)]
+pub struct Detector {
+    tools: Arc<Tools>,
+    instances: Vec<Arc<str>>,
+    by_instance: HashMap<Arc<str>, usize, RandomState>,
+    /// The places of all sessions, found by instance and name. The hash is kept, so that growing asks no session.
+    places: HashTable<(u64, usize)>,
+    hasher: RandomState,
+    sessions: Sessions,
+    found: Vec<Loop>,
+}
+
+/// Sessions in pieces, so that none is ever moved.
+#[derive(Debug, Default)]
+struct Sessions(Vec<Vec<Session>>);
+
+const PIECE: usize = 1024;
+
+impl Sessions {
+    fn len(&self) -> usize {
+        self.0.len().saturating_sub(1) * PIECE + self.0.last().map_or(0, Vec::len)
+    }
+
+    fn get(&self, place: usize) -> Option<&Session> {
+        self.0.get(place / PIECE)?.get(place % PIECE)
+    }
+
+    fn get_mut(&mut self, place: usize) -> Option<&mut Session> {
+        self.0.get_mut(place / PIECE)?.get_mut(place % PIECE)
+    }
+
+    fn push(&mut self, session: Session) {
+        match self.0.last_mut() {
+            Some(piece) if piece.len() < PIECE => piece.push(session),
+            _ => {
+                let mut piece = Vec::with_capacity(PIECE);
+                piece.push(session);
+                self.0.push(piece);
+            }
+        }
     }
 }
 
 #[derive(Debug)]
 struct Session {
-    instance: u32,
-    name: Box<str>,
+    instance: usize,
+    name: Arc<str>,
     /// Calls so far.
     calls: u64,
     runs: Runs,
@@ -167,15 +236,6 @@ impl Recent {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Seen {
-    seq: i64,
-    ts: Option<i64>,
-    result: Option<NonZeroU64>,
-    tool: Option<NonZeroU32>,
-    error: bool,
-}
-
 /// A run that goes on.
 #[derive(Debug, Clone, Copy)]
 struct Running {
@@ -192,50 +252,57 @@ struct Tally {
     calls: u32,
     errors: u32,
     results: Results,
-    last_ts: Option<i64>,
+    last: Option<Instant>,
 }
 
 impl Detector {
-    /// The number of a session, by its instance and name.
-    pub fn session(&mut self, instance: &str, name: &str) -> usize {
-        let number = self.instances.number(instance);
-        let row = usize::try_from(number).unwrap_or(usize::MAX);
-        if self.by_name.len() <= row {
-            self.by_name.resize_with(row.saturating_add(1), HashMap::default);
+    /// A detector of calls whose tools are numbered by `tools`.
+    pub fn new(tools: Arc<Tools>) -> Self {
+        Self { tools, ..Self::default() }
+    }
+
+    /// The number of an instance.
+    pub fn instance(&mut self, name: &Arc<str>) -> usize {
+        let next = self.instances.len();
+        let number = *self.by_instance.entry_ref(name).or_insert(next);
+        if number == next {
+            self.instances.push(Arc::clone(name));
         }
-        let next = self.sessions.len();
-        let Some(names) = self.by_name.get_mut(row) else { return next };
-        if let Some(place) = names.get(name) {
+        number
+    }
+
+    /// The number of a session, by its instance and name.
+    pub fn session(&mut self, instance: usize, name: &Arc<str>) -> usize {
+        let Self { places, hasher, sessions, .. } = self;
+        let hash = hasher.hash_one((instance, &**name));
+        let is_it = |(known_hash, place): &(u64, usize)| {
+            let known = if *known_hash == hash { sessions.get(*place) } else { None };
+            known.is_some_and(|known| known.instance == instance && known.name == *name)
+        };
+        if let Some((_, place)) = places.find(hash, is_it) {
             return *place;
         }
-        names.insert(name.into(), next);
-        self.sessions.push(Session {
-            instance: number,
-            name: name.into(),
+        let place = sessions.len();
+        places.insert_unique(hash, (hash, place), |(hash, _)| *hash);
+        sessions.push(Session {
+            instance,
+            name: Arc::clone(name),
             calls: 0,
             runs: Runs::default(),
             recent: Recent::default(),
             running: Vec::new(),
         });
-        next
+        place
     }
 
-    /// The number of a tool.
-    pub fn tool(&mut self, name: &str) -> u32 {
-        self.tools.number(name)
-    }
-
-    /// Takes in the next call of a session, by its number.
-    pub fn push(&mut self, session: usize, step: Step) {
+    /// Takes in the next calls of a session, by its number.
+    pub fn push(&mut self, session: usize, steps: &[Step]) {
         let Some(session) = self.sessions.get_mut(session) else { return };
-        let tool = step.tool.and_then(|tool| NonZeroU32::new(tool.wrapping_add(1)));
-        // A result whose hash is zero is taken for one whose hash is one.
-        let result = step.result.map(|result| NonZeroU64::new(result).unwrap_or(NonZeroU64::MIN));
-        let seen = Seen { seq: step.seq, ts: step.ts, result, tool, error: step.error };
-        let id = step.tool.zip(step.args).map(|(tool, args)| call_id(tool, args));
-        for run in session.push(id, seen) {
-            let found = session.told(&run, &self.instances, &self.tools, false);
-            self.found.push(found);
+        for step in steps {
+            for run in session.push(step) {
+                let found = session.told(&run, &self.instances, &self.tools, false);
+                self.found.push(found);
+            }
         }
     }
 
@@ -253,7 +320,7 @@ impl Detector {
     /// The loops that hadn't ended with the last call.
     #[must_use]
     pub fn finish(mut self) -> Vec<Loop> {
-        for session in &self.sessions {
+        for session in self.sessions.0.iter().flatten() {
             for run in session.running.iter().filter(|run| session.is_loop(run)) {
                 self.found.push(session.told(run, &self.instances, &self.tools, true));
             }
@@ -264,23 +331,30 @@ impl Detector {
     /// About how much memory is held, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.sessions.len() * (size_of::<Session>() + 128) + self.tools.names.len() * 128
+        self.sessions.0.len() * PIECE * size_of::<Session>() + self.sessions.len() * 64
     }
 }
 
-/// The tool's number is spread over all bits by an odd factor, so that equal arguments of two tools never
-/// meet.
-fn call_id(tool: u32, args: u64) -> CallId {
-    let tool = u64::from(tool).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+/// The identity of a call. The tool's number is spread over all bits by an odd factor, so that equal arguments of
+/// two tools never meet.
+pub fn call_id(tool: ToolNumber, args: u64) -> CallId {
+    let tool = u64::from(tool.get()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     CallId::new(tool ^ args).unwrap_or(CallId::MIN)
 }
 
 impl Session {
     /// Takes in a call, and returns the loops that it ended.
-    fn push(&mut self, id: Option<CallId>, seen: Seen) -> Vec<Running> {
+    fn push(&mut self, step: &Step) -> Vec<Running> {
+        let (id, seen) = (step.id, step.seen);
         let mut ended = Vec::new();
         let before = if self.running.is_empty() { None } else { Some(self.runs.clone()) };
         self.runs.push(id);
+        // Most calls repeat none.
+        if before.is_none() && !self.runs.any() {
+            self.recent.push(seen);
+            self.calls += 1;
+            return ended;
+        }
         if let Some(before) = before {
             for run in &self.running {
                 if self.runs.length(run.period) == 0 && is_loop(&before, run) {
@@ -317,7 +391,7 @@ impl Session {
             calls,
             errors: u32::try_from(errors).unwrap_or(u32::MAX),
             results: Results::Same,
-            last_ts: self.recent.newest_first().next().and_then(|call| call.ts),
+            last: self.recent.newest_first().next().and_then(|call| call.at),
         };
         let start_in_session = self.calls.saturating_sub(u64::from(calls));
         self.running.push(Running { period, start: first, start_in_session, now: tally, whole: tally });
@@ -327,16 +401,15 @@ impl Session {
         is_loop(&self.runs, run)
     }
 
-    fn told(&self, run: &Running, instances: &Names, tools: &Names, still_running: bool) -> Loop {
+    fn told(&self, run: &Running, instances: &[Arc<str>], tools: &Tools, still_running: bool) -> Loop {
         let period = u32::try_from(run.period).unwrap_or(u32::MAX);
         // The call that broke the run, if one did, is the newest.
         let block = self.recent.newest_first().skip(usize::from(!still_running)).take(run.period);
-        let mut tools: Vec<String> =
-            block.filter_map(|call| Some(tools.name(call.tool?.get() - 1).to_owned())).collect();
+        let mut tools: Vec<String> = block.filter_map(|call| Some(tools.name(call.tool?))).collect();
         tools.sort_unstable();
         tools.dedup();
         Loop {
-            instance: instances.name(self.instance).to_owned(),
+            instance: instances.get(self.instance).map_or_else(String::new, |name| name.to_string()),
             session: self.name.to_string(),
             start_seq: run.start.seq,
             start_in_session: run.start_in_session,
@@ -345,7 +418,7 @@ impl Session {
             tools,
             errors: run.whole.errors,
             results: run.whole.results,
-            span_us: run.whole.last_ts.zip(run.start.ts).map(|(last, first)| last.saturating_sub(first)),
+            span_us: run.whole.last.zip(run.start.at).map(|(last, first)| last.us().saturating_sub(first.us())),
             still_running,
         }
     }
@@ -369,7 +442,7 @@ impl Running {
         self.now.calls = self.now.calls.saturating_add(1);
         self.now.errors = self.now.errors.saturating_add(u32::from(call.error));
         self.now.results = self.now.results.max(results);
-        self.now.last_ts = call.ts;
+        self.now.last = call.at;
         if usize::try_from(self.now.calls).is_ok_and(|calls| calls.is_multiple_of(self.period)) {
             self.whole = self.now;
         }

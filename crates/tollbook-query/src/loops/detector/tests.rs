@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
-use super::{Detector, Loop, Results, Step};
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use super::{Detector, Instant, Loop, Results, Seen, Step, call_id};
 
 /// A call: the letter says which, `?` one whose arguments were lost; a capital ends in an error.
 fn detected(calls: &str) -> Vec<Loop> {
@@ -8,16 +11,18 @@ fn detected(calls: &str) -> Vec<Loop> {
     for (seq, letter) in (0..).zip(calls.chars()) {
         let lower = letter.to_ascii_lowercase();
         let tool = if lower.is_ascii_digit() { "other" } else { "tool" };
-        let step = Step {
+        let tool = detector.tools.number(tool);
+        let seen = Seen {
             seq: seq * 2,
-            ts: Some(seq * 10),
-            tool: Some(detector.tool(tool)),
-            args: (letter != '?').then_some(u64::from(lower)),
+            at: Instant::of_us(seq * 10),
+            tool: Some(tool),
             error: letter.is_ascii_uppercase(),
-            result: Some(0),
+            result: NonZeroU64::new(1),
         };
-        let session = detector.session("i", "s");
-        detector.push(session, step);
+        let id = (letter != '?').then(|| call_id(tool, u64::from(lower)));
+        let instance = detector.instance(&Arc::from("i"));
+        let session = detector.session(instance, &Arc::from("s"));
+        detector.push(session, &[Step { id, seen }]);
     }
     let mut found = detector.take();
     found.extend(detector.finish());
@@ -111,13 +116,14 @@ fn all_tools_of_the_longest_block_are_told() {
 #[test]
 fn sessions_and_instances_stand_alone() {
     let mut detector = Detector::default();
-    let tool = detector.tool("t");
-    let step = |seq| Step { seq, ts: None, tool: Some(tool), args: Some(1), error: false, result: None };
+    let tool = detector.tools.number("t");
+    let step = |seq| Step { id: Some(call_id(tool, 1)), seen: Seen { seq, tool: Some(tool), ..Seen::default() } };
     for seq in 0..30 {
         let (instance, session) = [("i", "a"), ("i", "b"), ("j", "a"), ("j", "c")][seq % 4];
-        let session = detector.session(instance, session);
+        let instance = detector.instance(&Arc::from(instance));
+        let session = detector.session(instance, &Arc::from(session));
         if seq % 4 < 3 {
-            detector.push(session, step(i64::try_from(seq).unwrap()));
+            detector.push(session, &[step(i64::try_from(seq).unwrap())]);
         }
     }
     let found: Vec<_> =
