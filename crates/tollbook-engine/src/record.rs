@@ -556,13 +556,6 @@ fn hex(bytes: &[u8], f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
-fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digits: Vec<u8> =
-        text.chars().map(|digit| digit.to_digit(16).and_then(|n| u8::try_from(n).ok())).collect::<Option<_>>()?;
-    let bytes: Vec<u8> = digits.chunks_exact(2).filter_map(|pair| Some(pair.first()? * 16 + pair.last()?)).collect();
-    if digits.len() == 2 * N { bytes.try_into().ok() } else { None }
-}
-
 macro_rules! hex_text {
     ($name:ident) => {
         /// Lower-case hexadecimal.
@@ -576,7 +569,7 @@ macro_rules! hex_text {
             /// Reads hexadecimal digits of exactly this length.
             #[must_use]
             pub fn from_hex(text: &str) -> Option<Self> {
-                from_hex(text).map(Self)
+                crate::from_hex(text).map(Self)
             }
         }
     };

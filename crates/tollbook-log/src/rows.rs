@@ -264,32 +264,6 @@ fn detail(body: &Body) -> Option<String> {
     json.ok()
 }
 
-/// Reads hexadecimal digits of exactly this length.
-fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let mut bytes = [0; N];
-    if pairs.len() != N || !rest.is_empty() {
-        return None;
-    }
-    let mut all = 0;
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        let (high, low) = (digit(*high), digit(*low));
-        *byte = high << 4 | low;
-        all |= high | low;
-    }
-    (all < 16).then_some(bytes)
-}
-
-/// What a hexadecimal digit is worth; what is none, 16 or more.
-fn digit(text: u8) -> u8 {
-    match text {
-        b'0'..=b'9' => text - b'0',
-        b'a'..=b'f' => text - b'a' + 10,
-        b'A'..=b'F' => text - b'A' + 10,
-        _ => 0xf0,
-    }
-}
-
 fn record(event: &Event) -> Option<&Record> {
     match &event.body {
         Body::Decision(record) => Some(record),

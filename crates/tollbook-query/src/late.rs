@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::{concat_batches, interleave};
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -88,18 +89,20 @@ pub fn function(log: &Arc<LogSource>, column: &'static str, data_type: DataType)
         }
         let late = log.late()?;
         let (instances, calls) = (instances.as_string_view(), calls.as_primitive::<Int64Type>());
-        let mut came = false;
-        let rows: Vec<(usize, usize)> = (0..own.len())
-            .map(|row| {
-                let place = if own.is_null(row) { late.place(instances.value(row), calls.value(row)) } else { None };
-                came |= place.is_some();
-                place.map_or((0, row), |place| (1, place))
-            })
-            .collect();
-        Ok(ColumnarValue::Array(match came {
-            true => interleave(&[own.as_ref(), late.column(column)?.as_ref()], &rows)?,
-            false => Arc::clone(own),
-        }))
+        let without = own.logical_nulls().map(|nulls| !nulls.inner());
+        let without = without.iter().flat_map(BooleanBuffer::set_indices);
+        let came: Vec<(usize, usize)> =
+            without.filter_map(|row| Some((row, late.place(instances.value(row), calls.value(row))?))).collect();
+        if came.is_empty() {
+            return Ok(ColumnarValue::Array(Arc::clone(own)));
+        }
+        let mut rows: Vec<(usize, usize)> = (0..own.len()).map(|row| (0, row)).collect();
+        for (row, place) in came {
+            if let Some(of_row) = rows.get_mut(row) {
+                *of_row = (1, place);
+            }
+        }
+        Ok(ColumnarValue::Array(interleave(&[own.as_ref(), late.column(column)?.as_ref()], &rows)?))
     };
     let types = vec![data_type.clone(), DataType::Utf8View, DataType::Int64];
     create_udf(&format!("{NAME}{column}"), types, data_type, Volatility::Immutable, Arc::new(invoke))

@@ -25,6 +25,7 @@ use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::PartitionStream;
+use tollbook_engine::from_hex;
 
 use crate::schema::{Doc, LOG};
 use crate::source::LogSource;
@@ -258,27 +259,7 @@ fn is_error(outcome: &str) -> bool {
 
 /// The first 64 bits of a hexadecimal hash; None where it isn't one.
 fn hash(text: &str) -> Option<u64> {
-    let digits: &[u8; 16] = text.as_bytes().first_chunk()?;
-    let (upper, lower) = digits.split_first_chunk::<8>()?;
-    let (upper, lower) = (eight_digits(*upper), eight_digits(*lower.first_chunk()?));
-    Some(upper? << 32 | lower?)
-}
-
-/// The number that eight hexadecimal digits in lower case are. Two hashes are read for each call, so the digits are
-/// worked on side by side, each in a byte of one word.
-fn eight_digits(digits: [u8; 8]) -> Option<u64> {
-    const EACH: u64 = 0x0101_0101_0101_0101;
-    let digits = u64::from_be_bytes(digits);
-    let letters = digits >> 6 & EACH;
-    let values = (digits & 0x0f * EACH) + 9 * letters;
-    // The digits that these values have: what isn't among them was no digit.
-    let from_ten = (values + 6 * EACH) >> 4 & EACH;
-    if values + 0x30 * EACH + 0x27 * from_ten != digits {
-        return None;
-    }
-    let bytes = (values | values >> 4) & 0x00ff_00ff_00ff_00ff;
-    let halves = (bytes | bytes >> 8) & 0x0000_ffff_0000_ffff;
-    Some((halves | halves >> 16) & 0xffff_ffff)
+    from_hex(text.get(..16)?).map(u64::from_be_bytes)
 }
 
 fn rows(schema: &SchemaRef, log: &str, loops: &[Loop]) -> Result<RecordBatch> {

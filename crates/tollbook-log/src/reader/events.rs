@@ -20,7 +20,6 @@ use parquet::file::metadata::ParquetMetaData;
 use tollbook_engine::{Event, EventRef, Reads};
 
 use super::{ReadError, open_sealed};
-use crate::layout::BATCH_ROWS_MAX;
 use crate::manifest::{Manifest, SealedFile, SealedRange};
 use crate::rows::{self, CallEvent, CallReader, Done, Lists, RowsError};
 use crate::schema::Kind;
@@ -30,6 +29,8 @@ use crate::store::Store;
 /// column at most, and a record is at most 16 MiB.
 const LARGE_FILE_BYTES: i64 = 1 << 30;
 const LARGE_FILE_BATCH_ROWS: usize = 64;
+/// Few enough that a batch's columns stay in the processor's cache.
+const BATCH_ROWS: usize = 2048;
 
 /// The events of an instance in order of sequence, borrowed from where they stand.
 pub struct Replay<'a> {
@@ -186,8 +187,10 @@ struct FileEvents {
     rows: Rows,
     /// Rows of this batch that were taken.
     taken: usize,
-    /// Outcomes of rows that were taken, by their own place.
-    outcomes: BinaryHeap<Reverse<Done>>,
+    /// Outcomes of rows that were taken, by their own place, and their rows in this batch.
+    outcomes: BinaryHeap<Reverse<(u64, usize)>>,
+    /// Outcomes of rows of batches before, the next one last.
+    earlier: Vec<Done>,
     /// Place of the next row's event, and of the next event.
     row_seq: Option<u64>,
     next_seq: Option<u64>,
@@ -223,6 +226,7 @@ impl FileEvents {
             rows: Rows::Others(Vec::new()),
             taken: 0,
             outcomes: BinaryHeap::new(),
+            earlier: Vec::new(),
             row_seq: None,
             next_seq: None,
             lent: Lent::Nothing,
@@ -238,17 +242,34 @@ impl FileEvents {
                 break;
             }
             let Some(rows) = self.batches.next_rows()? else { break };
+            self.keep_outcomes()?;
             (self.rows, self.taken) = (rows, 0);
         }
-        let outcome_seq = self.outcomes.peek().map(|Reverse(done)| done.seq);
-        self.next_seq = self.row_seq.into_iter().chain(outcome_seq).min();
+        let next = |seq: u64, other: Option<u64>| Some(other.map_or(seq, |other| other.min(seq)));
+        self.next_seq = self.row_seq;
+        if let Some(Reverse((seq, _))) = self.outcomes.peek() {
+            self.next_seq = next(*seq, self.next_seq);
+        }
+        if let Some(done) = self.earlier.last() {
+            self.next_seq = next(done.seq, self.next_seq);
+        }
+        Ok(())
+    }
+
+    /// Keeps the outcomes that are still to come of a batch that goes.
+    fn keep_outcomes(&mut self) -> Result<(), ReadError> {
+        let Rows::Calls(calls) = &self.rows else { return Ok(()) };
+        for Reverse((_, row)) in self.outcomes.drain() {
+            self.earlier.extend(calls.done(row).map_err(|source| self.batches.rows_error(source))?);
+        }
+        self.earlier.sort_unstable_by_key(|done| Reverse(done.seq));
         Ok(())
     }
 
     /// Takes the next event, to be lent.
     fn take(&mut self) -> Result<(), ReadError> {
         if self.row_seq != self.next_seq {
-            self.lent = self.outcomes.pop().map_or(Lent::Nothing, |Reverse(done)| Lent::Outcome(done.event()));
+            self.lent = self.outcome()?;
             return Ok(());
         }
         self.lent = Lent::Row(self.taken);
@@ -256,10 +277,21 @@ impl FileEvents {
             self.taken += 1;
             return Ok(());
         };
-        let done = calls.done(self.taken).map_err(|source| self.batches.rows_error(source))?;
+        self.outcomes.extend(calls.done_seq(self.taken).map(|seq| Reverse((seq, self.taken))));
         self.taken += 1;
-        self.outcomes.extend(done.map(Reverse));
         Ok(())
+    }
+
+    /// The next event, which is an outcome.
+    fn outcome(&mut self) -> Result<Lent, ReadError> {
+        if self.earlier.last().is_some_and(|done| Some(done.seq) == self.next_seq) {
+            return Ok(self.earlier.pop().map_or(Lent::Nothing, |done| Lent::Outcome(done.event())));
+        }
+        let (Some(Reverse((_, row))), Rows::Calls(calls)) = (self.outcomes.pop(), &self.rows) else {
+            return Ok(Lent::Nothing);
+        };
+        let done = calls.done(row).map_err(|source| self.batches.rows_error(source))?;
+        Ok(done.map_or(Lent::Nothing, |done| Lent::Outcome(done.event())))
     }
 
     /// Hands over what was taken.
@@ -379,5 +411,5 @@ pub(crate) fn sound<T>(path: &Path, read: impl FnOnce() -> T) -> Result<T, ReadE
 /// Rows that are decoded at once.
 pub(super) fn batch_rows(metadata: &ParquetMetaData) -> usize {
     let large = metadata.row_groups().iter().any(|group| group.total_byte_size() > LARGE_FILE_BYTES);
-    if large { LARGE_FILE_BATCH_ROWS } else { BATCH_ROWS_MAX }
+    if large { LARGE_FILE_BATCH_ROWS } else { BATCH_ROWS }
 }

@@ -3,19 +3,19 @@
 //! `verify` makes the canonical bytes of every record of a log from what is read here, and a replay judges it,
 //! so next to nothing is allocated for a row. A replay asks for some of the columns alone.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, Decimal128Array, ListArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use minicbor::Encode;
 use tollbook_engine::{
-    ArgsRef, Body, BodyRef, Event, EventRef, FactRef, Judge, Kept, Mode, Outcome, PolicyHash, Reads, RecordRef, Verdict,
+    ArgsRef, Body, BodyRef, End, Event, EventRef, FactRef, Judge, Kept, Mode, Outcome, PolicyHash, Reads, RecordRef,
+    Verdict, from_hex,
 };
 
-use super::columns::{Table, Texts, Times, Typed, Wholes, item};
+use super::RowsError;
+use super::columns::{Table, Texts, Times, Typed, Wholes, Words, item};
 use super::read::{Ends, Seqs, hash128};
-use super::{RowsError, hex};
 use crate::schema::{Column, Kind, calls, limit};
 
 /// Whether a column is read by a replay that reads this.
@@ -62,9 +62,10 @@ pub(crate) fn read_schema(schema: &Schema) -> SchemaRef {
 }
 
 /// Columns that hold few texts.
-const FEW: [Column; 13] = [
+const FEW: [Column; 14] = [
     calls::JUDGED_BY,
     calls::SERVER,
+    calls::SESSION,
     calls::GRANT,
     calls::AGENT,
     calls::TOOL,
@@ -138,31 +139,11 @@ impl Done {
     }
 }
 
-impl Ord for Done {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.seq.cmp(&other.seq)
-    }
-}
-
-impl PartialOrd for Done {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Done {
-    fn eq(&self, other: &Self) -> bool {
-        self.seq == other.seq
-    }
-}
-
-impl Eq for Done {}
-
 /// The columns of a batch of `calls`, as far as they are read.
 pub(crate) struct CallReader {
     rows: usize,
     seqs: Seqs,
-    judged_by: Texts,
+    judged_by: Words<Judge>,
     server: Texts,
     session: Texts,
     grant: Texts,
@@ -183,13 +164,13 @@ pub(crate) struct CallReader {
 /// See [`Reads::args`].
 struct ArgsColumns {
     json: Texts,
-    kept: Texts,
+    kept: Words<Kept>,
     keys: TextLists,
 }
 
 /// See [`Reads::decision`].
 struct DecisionColumns {
-    verdict: Texts,
+    verdict: Words<Verdict>,
     reason: Texts,
     rule: Texts,
     approval: Texts,
@@ -200,7 +181,7 @@ struct RestColumns {
     request_id: Texts,
     args_bytes: Wholes,
     policy_hash: Texts,
-    mode: Texts,
+    mode: Words<Mode>,
     message: Texts,
     limits: Typed<ListArray>,
     facts: FactReader,
@@ -218,7 +199,7 @@ impl CallReader {
         Ok(Self {
             rows: batch.num_rows(),
             seqs: Seqs { seq: table.wholes(&calls::SEQ)?, ts: table.times(&calls::TS)? },
-            judged_by: table.texts(&calls::JUDGED_BY)?,
+            judged_by: table.words(&calls::JUDGED_BY, Judge::from_word)?,
             server: table.texts(&calls::SERVER)?,
             session: table.texts(&calls::SESSION)?,
             grant: table.texts(&calls::GRANT)?,
@@ -228,7 +209,7 @@ impl CallReader {
             args_hash: reads.args_hash.then(|| table.texts(&calls::ARGS_HASH)).transpose()?,
             decision: reads.decision.then(|| DecisionColumns::new(table)).transpose()?,
             ends: Ends {
-                word: table.texts(&calls::OUTCOME)?,
+                word: table.words(&calls::OUTCOME, End::from_word)?,
                 result_hash: reads.result_hash.then(|| table.texts(&calls::RESULT_HASH)).transpose()?,
                 rest: match reads.rest {
                     true => Some((table.wholes(&calls::UPSTREAM_US)?, table.wholes(&calls::RESULT_BYTES)?)),
@@ -260,10 +241,16 @@ impl CallReader {
         Ok(EventRef { seq, ts_us: self.seqs.ts.get(row), body })
     }
 
+    /// The place of the call's outcome, where that stands in the same row.
+    #[inline]
+    pub fn done_seq(&self, row: usize) -> Option<u64> {
+        self.done_seq.unsigned(row)
+    }
+
     /// The call's outcome, where that stands in the same row.
     #[inline]
     pub fn done(&self, row: usize) -> Result<Option<Done>, RowsError> {
-        let Some(done_seq) = self.done_seq.unsigned(row) else { return Ok(None) };
+        let Some(done_seq) = self.done_seq(row) else { return Ok(None) };
         let seq = self.seqs.seq(row)?;
         let outcome = self.ends.outcome(row, seq, seq)?;
         Ok(Some(Done { seq: done_seq, ts_us: self.done_ts.get(row), outcome }))
@@ -274,7 +261,7 @@ impl CallReader {
         let Lists { mut facts, mut keys, mut shadow_rules } = lists;
         let mut args = ArgsRef { hash: parsed(self.args_hash.as_ref(), row, seq, hash128)?, ..ArgsRef::default() };
         if let Some(columns) = &self.args {
-            args.kept = columns.kept.word(row, seq, Kept::from_word)?;
+            args.kept = columns.kept.required(row, seq)?;
             args.json = columns.json.get(row);
             args.keys = columns.keys.fill(row, &mut keys).then_some(keys);
         }
@@ -290,7 +277,7 @@ impl CallReader {
         }
         let decision = self.decision.as_ref();
         Ok(RecordRef {
-            judged_by: self.judged_by.word(row, seq, Judge::from_word)?,
+            judged_by: self.judged_by.required(row, seq)?,
             server: self.server.required(row, seq)?,
             session: self.session.get(row),
             grant: self.grant.get(row),
@@ -298,9 +285,9 @@ impl CallReader {
             request_id: rest.and_then(|rest| rest.request_id.get(row)),
             tool: self.tool.get(row),
             args,
-            policy: parsed(rest.map(|rest| &rest.policy_hash), row, seq, |text| hex(text).map(PolicyHash))?,
-            mode: rest.map_or(Ok(Mode::Enforce), |rest| rest.mode.word(row, seq, Mode::from_word))?,
-            verdict: parsed(decision.map(|decision| &decision.verdict), row, seq, Verdict::from_word)?,
+            policy: parsed(rest.map(|rest| &rest.policy_hash), row, seq, |text| from_hex(text).map(PolicyHash))?,
+            mode: rest.map_or(Ok(Mode::Enforce), |rest| rest.mode.required(row, seq))?,
+            verdict: decision.map_or(Ok(None), |decision| decision.verdict.get(row, seq))?,
             reason: decision.and_then(|decision| decision.reason.get(row)),
             rule: decision.and_then(|decision| decision.rule.get(row)),
             message: rest.and_then(|rest| rest.message.get(row)),
@@ -332,7 +319,7 @@ impl ArgsColumns {
     fn new(table: &Table<'_>) -> Result<Self, RowsError> {
         Ok(Self {
             json: table.texts(&calls::ARGS)?,
-            kept: table.texts(&calls::ARGS_KEPT)?,
+            kept: table.words(&calls::ARGS_KEPT, Kept::from_word)?,
             keys: TextLists::new(table.lists(&calls::ARGS_KEYS)?)?,
         })
     }
@@ -341,7 +328,7 @@ impl ArgsColumns {
 impl DecisionColumns {
     fn new(table: &Table<'_>) -> Result<Self, RowsError> {
         Ok(Self {
-            verdict: table.texts(&calls::DECISION)?,
+            verdict: table.words(&calls::DECISION, Verdict::from_word)?,
             reason: table.texts(&calls::REASON)?,
             rule: table.texts(&calls::RULE)?,
             approval: table.texts(&calls::APPROVAL)?,
@@ -356,7 +343,7 @@ impl RestColumns {
             request_id: table.texts(&calls::REQUEST_ID)?,
             args_bytes: table.wholes(&calls::ARGS_BYTES)?,
             policy_hash: table.texts(&calls::POLICY_HASH)?,
-            mode: table.texts(&calls::MODE)?,
+            mode: table.words(&calls::MODE, Mode::from_word)?,
             message: table.texts(&calls::MESSAGE)?,
             facts: FactReader::new(&limits)?,
             limits,

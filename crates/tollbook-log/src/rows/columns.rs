@@ -54,6 +54,13 @@ impl<'a> Table<'a> {
         Ok(Texts { column, values: array, keys: None })
     }
 
+    /// A column of words, each of which stands for something.
+    pub fn words<T>(&self, column: &Column, parse: impl Fn(&str) -> Option<T>) -> Result<Words<T>, RowsError> {
+        let texts = self.texts(column)?;
+        let means = texts.values.iter().map(|text| text.and_then(&parse)).collect();
+        Ok(Words { texts, means })
+    }
+
     pub fn wholes(&self, column: &Column) -> Result<Wholes, RowsError> {
         self.typed(column, |array| array.as_primitive_opt::<Int64Type>())
     }
@@ -97,6 +104,12 @@ pub(super) struct Texts {
     keys: Option<Int32Array>,
 }
 
+/// A column of words, and what each of them stands for, looked up once in a batch.
+pub(super) struct Words<T> {
+    texts: Texts,
+    means: Vec<Option<T>>,
+}
+
 pub(super) type Wholes = Typed<Int64Array>;
 pub(super) type Times = Typed<TimestampMicrosecondArray>;
 
@@ -117,11 +130,17 @@ impl<A> Typed<A> {
 impl Texts {
     #[inline]
     pub fn get(&self, row: usize) -> Option<&str> {
-        let place = match &self.keys {
-            None => row,
-            Some(keys) => item(keys, row).then(|| usize::try_from(keys.value(row)).ok())??,
-        };
+        let place = self.place(row)?;
         item(&self.values, place).then(|| self.values.value(place))
+    }
+
+    /// Where the row's text stands among the values.
+    #[inline]
+    fn place(&self, row: usize) -> Option<usize> {
+        match &self.keys {
+            None => Some(row),
+            Some(keys) => item(keys, row).then(|| usize::try_from(keys.value(row)).ok())?,
+        }
     }
 
     pub fn wrong(&self, seq: u64, found: &str) -> RowsError {
@@ -141,10 +160,22 @@ impl Texts {
     pub fn parsed<T>(&self, row: usize, seq: u64, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, RowsError> {
         self.get(row).map(|text| parse(text).ok_or_else(|| self.wrong(seq, text))).transpose()
     }
+}
+
+impl<T: Copy> Words<T> {
+    /// None where there is no word.
+    #[inline]
+    pub fn get(&self, row: usize, seq: u64) -> Result<Option<T>, RowsError> {
+        let known = self.texts.place(row).and_then(|place| *self.means.get(place)?);
+        if known.is_some() {
+            return Ok(known);
+        }
+        self.texts.get(row).map_or(Ok(None), |text| Err(self.texts.wrong(seq, text)))
+    }
 
     #[inline]
-    pub fn word<T>(&self, row: usize, seq: u64, parse: impl Fn(&str) -> Option<T>) -> Result<T, RowsError> {
-        self.parsed(row, seq, parse)?.ok_or_else(|| self.null(seq))
+    pub fn required(&self, row: usize, seq: u64) -> Result<T, RowsError> {
+        self.get(row, seq)?.ok_or_else(|| self.texts.null(seq))
     }
 }
 

@@ -3,13 +3,13 @@
 use arrow::array::RecordBatch;
 use tollbook_engine::{
     Activated, Answered, Body, Bounds, Carried, End, Event, Frozen, Gap, Hash128, Opened, Outcome, PolicyHash, Pruned,
-    Reads, Reset,
+    Reads, Reset, from_hex,
 };
 
 use super::call::{self, CallReader, Done, Lists};
-use super::columns::{Table, Texts, Times, Wholes};
+use super::columns::{Table, Texts, Times, Wholes, Words};
 use super::{
-    AnsweredDetail, CarriedDetail, FrozenDetail, GapDetail, OpenedDetail, PrunedDetail, ResetDetail, RowsError, hex,
+    AnsweredDetail, CarriedDetail, FrozenDetail, GapDetail, OpenedDetail, PrunedDetail, ResetDetail, RowsError,
 };
 use crate::schema::{events, outcomes};
 
@@ -46,7 +46,7 @@ pub(crate) fn outcome_events(batch: &RecordBatch) -> Result<Vec<Event>, RowsErro
     let seqs = Seqs { seq: table.wholes(&outcomes::SEQ)?, ts: table.times(&outcomes::TS)? };
     let call_seq = table.wholes(&outcomes::CALL_SEQ)?;
     let ends = Ends {
-        word: table.texts(&outcomes::OUTCOME)?,
+        word: table.words(&outcomes::OUTCOME, End::from_word)?,
         result_hash: Some(table.texts(&outcomes::RESULT_HASH)?),
         rest: Some((table.wholes(&outcomes::UPSTREAM_US)?, table.wholes(&outcomes::RESULT_BYTES)?)),
     };
@@ -87,7 +87,7 @@ pub(crate) fn other_events(batch: &RecordBatch) -> Result<Vec<Event>, RowsError>
                     server: server.required(row, seq)?.to_owned(),
                     grant: grant.get(row).map(str::to_owned),
                     policy: policy
-                        .parsed(row, seq, |text| hex(text).map(PolicyHash))?
+                        .parsed(row, seq, |text| from_hex(text).map(PolicyHash))?
                         .ok_or_else(|| policy.null(seq))?,
                 }),
                 "gap" => {
@@ -108,7 +108,7 @@ pub(crate) fn other_events(batch: &RecordBatch) -> Result<Vec<Event>, RowsError>
                 }
                 "carried" => {
                     let CarriedDetail { from, sha256, replays } = json(&detail, row, seq)?;
-                    let sha256 = hex(&sha256).ok_or_else(|| detail.wrong(seq, &sha256))?;
+                    let sha256 = from_hex(&sha256).ok_or_else(|| detail.wrong(seq, &sha256))?;
                     Body::Carried(Carried { server: server.get(row).map(str::to_owned), from, sha256, replays })
                 }
                 "pruned" => {
@@ -143,7 +143,7 @@ impl Seqs {
 
 /// How a call ended.
 pub(super) struct Ends {
-    pub word: Texts,
+    pub word: Words<End>,
     pub result_hash: Option<Texts>,
     /// What no replay depends on: how long it took, and how much came back.
     pub rest: Option<(Wholes, Wholes)>,
@@ -155,7 +155,7 @@ impl Ends {
         let rest = self.rest.as_ref();
         Ok(Outcome {
             call_seq,
-            end: self.word.word(row, seq, End::from_word)?,
+            end: self.word.required(row, seq)?,
             upstream_us: rest.and_then(|(upstream_us, _)| upstream_us.unsigned(row)),
             result_bytes: rest.and_then(|(_, result_bytes)| result_bytes.unsigned(row)),
             result_hash: self.result_hash.as_ref().map_or(Ok(None), |hash| hash.parsed(row, seq, hash128))?,
@@ -164,5 +164,5 @@ impl Ends {
 }
 
 pub(super) fn hash128(text: &str) -> Option<Hash128> {
-    hex(text).map(Hash128)
+    from_hex(text).map(Hash128)
 }
