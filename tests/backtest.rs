@@ -29,6 +29,7 @@ fn it_says_what_changes_by_rule_and_by_tool() {
         "c.toll:3) |             6 |             0 |       |",
         "a session stops at its first refusal   1 refused, 6 later calls never made",
         "| update_invoice |             6 |             0 |    10 |",
+        "| financial |             6 |             0 |    10 |",
     ] {
         assert!(out.contains(line), "expected `{line}` in:\n{out}");
     }
@@ -182,6 +183,30 @@ pub fn sessions_of_which_some_are_stuck(dir: &Dir) -> String {
     let (trace, log) = (dir.file("trace.jsonl", &lines), dir.path("imported"));
     tollbook(&["import", "--log", &log, &trace]).ok();
     log
+}
+
+#[test]
+fn it_says_which_loops_it_would_have_stopped_and_where_in_their_sessions() {
+    let dir = Dir::new();
+    let log = sessions_of_which_some_are_stuck(&dir);
+    let file = |name, clause: &str| dir.file(name, &format!("default allow\nall tools {{ {clause} }}\n"));
+    let breaker = file("breaker.toll", "break after 3 identical calls within 10m");
+    let nothing = file("nothing.toll", "limit 1000 per day per session");
+    let out = tollbook(&["backtest", "--log", &log, &breaker, &nothing]).ok();
+    // The loops have 58, 50, 54 and 58 calls, of which the fourth is the first to be refused.
+    for line in [
+        "  loops stopped      4 of 4; they went on for 204 calls afterwards",
+        "1st, 2nd, 3rd, 4th quarter: 4, 0, 0, 0; at their last call: 0",
+        "| s43     |            47 |             0 |    62 |       call 16 |",
+        "  loops stopped      0 of 4\n",
+    ] {
+        assert!(out.contains(line), "expected `{line}` in:\n{out}");
+    }
+    let last = out.rsplit("| candidate ").next().unwrap();
+    let stopped = |file| last.lines().find(|line| line.contains(file)).unwrap().split('|').nth(6).unwrap().trim();
+    assert_eq!((stopped("breaker.toll"), stopped("nothing.toll")), ("4", "0"), "{out}");
+    // A fifth of the calls would never have been made.
+    assert!(out.contains("more than 10 %, so take these figures as bounds"), "{out}");
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! memory grows with the rules, tools and live keys, not with the calls.
 
 mod candidate;
+mod caught;
 mod columns;
 mod fidelity;
 mod lineage;
@@ -20,6 +21,7 @@ mod sweep;
 mod tallies;
 
 pub use candidate::{Candidate, Certainty, Judged};
+pub use caught::{Caught, Loop, Loops};
 pub use columns::{Busy, Columns, Counts, Inexact, Layout, Refused};
 pub use fidelity::{DIFFERENCES_MAX, Difference, Fidelity};
 pub use lineage::Lineage;

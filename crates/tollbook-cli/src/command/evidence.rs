@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use tollbook_backtest::{Label, Lineage};
+use tollbook_backtest::{Label, Lineage, Loop, Loops};
 use tollbook_engine::{EventRef, Reads};
 use tollbook_log::Reader;
 
@@ -168,6 +168,18 @@ fn loops(log: &Path) -> anyhow::Result<Marks> {
         loops.entry((instance, session)).or_default().push((number(&first)?, number(&after)?));
     }
     Ok(Marks::Places(loops))
+}
+
+/// The loops of a log, for a replay that says which of them a candidate stops.
+pub fn known_loops(log: &Path) -> anyhow::Result<Loops> {
+    let sql = "SELECT instance, session, start_in_session, start_in_session + calls, looks_like FROM loops()";
+    let rows = tollbook_query::output::texts(&query::ask(log, sql)?)?.into_iter().map(|row| {
+        let [instance, session, first, after, looks_like] =
+            row.try_into().map_err(|_| anyhow::anyhow!("loops() has changed"))?;
+        let calls = number(&first)?..number(&after)?;
+        Ok(Loop { instance, session, calls, polls: looks_like == "polling" })
+    });
+    Ok(Loops::of(rows.collect::<anyhow::Result<Vec<_>>>()?))
 }
 
 fn calls(log: &Path, condition: &str) -> anyhow::Result<Marks> {
