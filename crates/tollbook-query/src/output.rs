@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use comfy_table::{CellAlignment, Table, presets};
 use parquet::arrow::ArrowWriter;
+use unicode_width::UnicodeWidthStr;
 
-use crate::session::Answer;
+use crate::answer::Answer;
 
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,31 +43,44 @@ pub fn write(answer: &Answer, format: Format, to: &mut impl Write) -> io::Result
 }
 
 fn table(answer: &Answer, to: &mut impl Write) -> io::Result<()> {
-    writeln!(to, "{}", drawn(answer, visible)?)?;
+    draw(answer, visible, to)?;
     let count: usize = answer.batches.iter().map(arrow::record_batch::RecordBatch::num_rows).sum();
     writeln!(to, "{count} {}", if count == 1 { "row" } else { "rows" })
 }
 
 /// What would end a cell or a line of the table is escaped.
 fn markdown(answer: &Answer, to: &mut impl Write) -> io::Result<()> {
-    writeln!(to, "{}", drawn(answer, |text| visible(text).replace('\\', "\\\\").replace('|', "\\|"))?)
+    draw(answer, |text| visible(text).replace('\\', "\\\\").replace('|', "\\|"), to)
 }
 
-fn drawn(answer: &Answer, cell: impl Fn(&str) -> String) -> io::Result<Table> {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header(answer.schema.fields().iter().map(|field| cell(field.name())));
+/// Draws the rows as a table. They are made into text twice, first to know how wide the columns are: the texts of a
+/// long answer take many times the memory of its rows.
+fn draw(answer: &Answer, cell: impl Fn(&str) -> String, to: &mut impl Write) -> io::Result<()> {
+    let names: Vec<String> = answer.schema.fields().iter().map(|field| cell(field.name())).collect();
+    let mut widths: Vec<usize> = names.iter().map(|name| name.width()).collect();
     rows(answer, "", |row| {
-        table.add_row(row.iter().map(|text| cell(text)));
+        widths.iter_mut().zip(&row).for_each(|(width, text)| *width = (*width).max(cell(text).width()));
         Ok(())
     })?;
-    for (index, field) in answer.schema.fields().iter().enumerate() {
-        let is_number = field.data_type().is_numeric();
-        if let (true, Some(column)) = (is_number, table.column_mut(index)) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+    let columns: Vec<(usize, bool)> = widths
+        .into_iter()
+        .zip(answer.schema.fields())
+        .map(|(width, field)| (width, field.data_type().is_numeric()))
+        .collect();
+    line(&names, &columns, to)?;
+    let rule: Vec<String> = columns.iter().map(|(width, _)| "-".repeat(width + 2)).collect();
+    writeln!(to, "|{}|", rule.join("|"))?;
+    rows(answer, "", |row| line(&row.iter().map(|text| cell(text)).collect::<Vec<_>>(), &columns, to))
+}
+
+/// One line of a table whose columns have these widths, those of numbers flush right.
+fn line(texts: &[String], columns: &[(usize, bool)], to: &mut impl Write) -> io::Result<()> {
+    for (text, (width, is_number)) in texts.iter().zip(columns) {
+        let room = " ".repeat(width.saturating_sub(text.width()));
+        let (before, after) = if *is_number { (room.as_str(), "") } else { ("", room.as_str()) };
+        write!(to, "| {before}{text}{after} ")?;
     }
-    Ok(table)
+    writeln!(to, "|")
 }
 
 /// Control characters as escapes: a tool's name is whatever a server says, and not for the terminal to
