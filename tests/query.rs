@@ -437,7 +437,7 @@ fn the_portable_reports_give_the_same_rows_in_duckdb() {
             "rates",
             format!(
                 "tool, calls, peak_per_minute, peak, CAST(10 * typical_per_minute AS BIGINT) AS t, minutes_in_use, {}, \
-                 calls_without_time",
+                 over_time, calls_without_time",
                 seconds("busiest_minute")
             ),
         ),
