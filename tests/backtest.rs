@@ -154,6 +154,11 @@ fn a_sweep_tells_clean_calls_from_those_of_loops() {
     assert_eq!(figures(&breaker), ("break after 3 identical calls within 10m".to_owned(), 0, 7));
     let one = told(&["--label", "request_id = '1'", "--per", "day", "--max", "1"]);
     assert_eq!(figures(&one), ("limit 1 per day per session".to_owned(), 11, 1));
+    let none = told(&["--label", "request_id='1'", "--group", "update_*,void_*", "--per", "day", "--max", "100"]);
+    let none: serde_json::Value = serde_json::from_str(&none).unwrap();
+    assert_eq!((&none["clean"], &none["bad"], &none["points"][0]["frontier"]), (&12.into(), &1.into(), &false.into()));
+    let others = tollbook(&["sweep", "--log", &log, "--tool", "list_*"]).ok();
+    assert!(others.contains("clauses for list_*, over 0 calls: 0 clean, 0 bad"), "{others}");
     let csv = dir.file("bad.csv", "seq\n4\n");
     assert_eq!(figures(&told(&["--label", &csv, "--per", "day", "--max", "1"])).2, 1);
     let csv = dir.file("odd.csv", "row\n4\n");

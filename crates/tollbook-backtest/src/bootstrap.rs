@@ -95,7 +95,7 @@ impl Random {
     fn one_of<'a, T>(&mut self, all: &'a [T]) -> Option<&'a T> {
         let count = u64::try_from(all.len()).ok()?;
         // The high half of a product, which is even but for one part in 2^64.
-        let place = u128::from(self.next()) * u128::from(count) >> 64;
+        let place = (u128::from(self.next()) * u128::from(count)) >> 64;
         all.get(usize::try_from(place).ok()?)
     }
 }

@@ -107,7 +107,7 @@ pub struct Point {
     pub sessions_touched: u64,
     /// Calls on which it can't be told.
     pub unknown: u64,
-    /// Whether no other point stops as many bad calls and refuses fewer clean ones, or stops more and
+    /// Whether it stops bad calls, and no other point stops as many and refuses fewer clean ones, or stops more and
     /// refuses as few.
     pub frontier: bool,
     /// Whether it lies on its line's plateau: the widest range of maxima, by ratio, that all refuse the same.
@@ -166,6 +166,13 @@ impl Sweep {
         self.points.iter().filter(|tried| !tried.counted).count()
     }
 
+    /// Calls of what is limited, by label: clean, and bad.
+    #[must_use]
+    pub fn calls(&self, columns: &Columns) -> (u64, u64) {
+        let policy = self.points.first().map(|tried| &tried.policy);
+        columns.labels(policy.and_then(|policy| policy.groups.first()).map_or(&[], |group| &group.of))
+    }
+
     /// What it reads of each call, where there is something left to judge.
     #[must_use]
     pub fn reads(&self) -> Reads {
@@ -196,7 +203,8 @@ impl Sweep {
             let dominates = |(other_clean, other_stopped): &(u64, u64)| {
                 *other_clean <= clean && *other_stopped >= stopped && (*other_clean, *other_stopped) != (clean, stopped)
             };
-            point.frontier = !figures.iter().any(dominates);
+            // What stops nothing is outdone by no clause at all.
+            point.frontier = stopped > 0 && !figures.iter().any(dominates);
         }
         for line in points.chunk_by_mut(|a, b| a.line == b.line) {
             mark_plateau(line);

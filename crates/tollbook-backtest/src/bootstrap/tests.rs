@@ -36,11 +36,10 @@ fn the_same_sessions_have_the_same_interval_and_few_have_none() {
 fn hits_are_binomial() {
     let mut random = Random(1);
     for (sessions, parts) in [(10, 10), (100, 3), (1_000_000, 5_000)] {
-        let draws: Vec<usize> = (0..2_000).map(|_| hits(sessions, parts, &mut random)).collect();
-        let mean = draws.iter().sum::<usize>() as f64 / 2_000.0;
-        let expected = parts as f64;
-        // Four standard deviations of the mean.
-        let spread = (expected * (1.0 - expected / sessions as f64)).sqrt() * 4.0 / 2_000_f64.sqrt();
-        assert!((mean - expected).abs() <= spread, "{mean} of {parts} in {sessions}");
+        let sum: usize = (0..2_000).map(|_| hits(sessions, parts, &mut random)).sum();
+        let beside = u128::try_from(sum.abs_diff(2_000 * parts)).unwrap();
+        let (n, p) = (u128::from(sessions), u128::try_from(parts).unwrap());
+        // Four standard deviations of the sum, squared and multiplied by the sessions.
+        assert!(beside * beside * n <= 16 * 2_000 * p * (n - p), "{sum} of {parts} in {sessions}");
     }
 }

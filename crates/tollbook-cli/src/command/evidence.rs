@@ -9,7 +9,6 @@ use tollbook_backtest::{Label, Lineage, Loop, Loops};
 use tollbook_engine::{EventRef, Reads};
 use tollbook_log::Reader;
 
-use super::backtest::lineage;
 use super::query;
 use crate::progress::Progress;
 
@@ -37,12 +36,14 @@ impl std::str::FromStr for LabelSource {
             "outcomes" => Self::Outcomes,
             "approvals" => Self::Approvals,
             file if file.ends_with(".csv") => Self::File(PathBuf::from(file)),
-            condition if condition.contains(' ') => Self::Condition(condition.to_owned()),
-            other => {
+            // A single name is none: no column of calls is a yes or no, and a slip in a word would be asked of the log.
+            word if word.chars().all(|c| c.is_alphanumeric() || c == '_') => {
                 return Err(format!(
-                    "expected loops, outcomes, approvals, a file such as bad.csv or an SQL condition; found `{other}`"
+                    "expected loops, outcomes, approvals, a file such as bad.csv or an SQL condition on columns, such \
+                     as label='stuck'; found `{word}`"
                 ));
             }
+            condition => Self::Condition(condition.to_owned()),
         })
     }
 }
@@ -133,15 +134,15 @@ impl Labels {
 /// Takes every event of a log, instance by instance, with what it was good for, and of calls what is read.
 pub fn each_event(
     reader: &Reader,
+    lineage: &Lineage,
     reads: Reads,
     labels: &mut Labels,
     take: &mut dyn FnMut(Read<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut progress = Progress::over(reader, 1);
-    let lineage = lineage(reader)?;
     for instance in reader.instances() {
         labels.begin();
-        take(Read::Instance(instance, &lineage))?;
+        take(Read::Instance(instance, lineage))?;
         reader.replay(instance, reads)?.each(|event| {
             progress.event();
             let label = labels.label(instance, event);

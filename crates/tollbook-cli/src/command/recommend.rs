@@ -12,7 +12,7 @@ use tollbook_log::Reader;
 use tollbook_policy::policy::{Default, Selector};
 use tollbook_policy::{Category, Known, Policy};
 
-use super::backtest::percent;
+use super::backtest::{lineage, percent};
 use super::evidence::{Labels, Read, each_event};
 use super::sweep::selector;
 use crate::arguments::query::{By, Recommend as Arguments};
@@ -112,7 +112,7 @@ impl Found {
         let mut columns = Columns::default();
         let mut breakers = Sweep::new(&breakers())?;
         let reads = today.iter().fold(breakers.reads(), |reads, today| reads.and(today.candidate.reads()));
-        each_event(&reader, reads.and(Columns::READS), &mut labels, &mut |read| {
+        each_event(&reader, &lineage(&reader)?, reads.and(Columns::READS), &mut labels, &mut |read| {
             match read {
                 Read::Instance(instance, lineage) => {
                     columns.begin(instance, lineage);

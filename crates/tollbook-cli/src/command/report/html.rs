@@ -9,7 +9,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use serde_json::{Value, json};
-use tollbook_backtest::{Candidate, Columns, Fidelity, Grid, Label, Layout, Report, Sweep, a_person_would_write};
+use tollbook_backtest::{
+    Candidate, Columns, Fidelity, Grid, Label, Layout, Lineage, Report, Sweep, a_person_would_write,
+};
 use tollbook_engine::{EventRef, Reads};
 use tollbook_log::Reader;
 use tollbook_policy::Category;
@@ -52,7 +54,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let (mut columns, mut rates) = (Columns::default(), Rates::default());
     let mut by_tool: BTreeMap<String, u64> = BTreeMap::new();
     let reads = tried.iter().fold(Columns::READS, |reads, (_, candidate)| reads.and(candidate.reads()));
-    each_event(&reader, reads, &mut labels, &mut |read| {
+    let lineage = backtest::lineage(&reader)?;
+    each_event(&reader, &lineage, reads, &mut labels, &mut |read| {
         match read {
             Read::Instance(instance, lineage) => {
                 columns.begin(instance, lineage);
@@ -71,7 +74,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
         Ok(())
     })?;
-    let fidelity = fidelity(&reader)?;
+    let fidelity = fidelity(&reader, &lineage)?;
     let data = json!({
         "log": arguments.log.display().to_string(),
         "label": arguments.label.to_string(),
@@ -113,11 +116,10 @@ fn page(data: &Value) -> anyhow::Result<String> {
     Ok(page)
 }
 
-fn fidelity(reader: &Reader) -> anyhow::Result<Value> {
+fn fidelity(reader: &Reader, lineage: &Lineage) -> anyhow::Result<Value> {
     let mut fidelity = Fidelity::default();
-    let lineage = backtest::lineage(reader)?;
     for instance in reader.instances() {
-        backtest::begin(reader, &mut fidelity, instance, &lineage)?;
+        backtest::begin(reader, &mut fidelity, instance, lineage)?;
         reader.replay(instance, Reads::ALL)?.each(|event| {
             backtest::take(reader, &mut fidelity, instance, event)?;
             anyhow::Ok(ControlFlow::Continue(()))
