@@ -288,7 +288,8 @@ fn the_breaker_and_loops_agree_on_the_same_calls() {
 fn an_error_says_where_it_is_in_the_sql() {
     let dir = Dir::new();
     let log = ties(&dir);
-    tollbook(&["query", "--log", &log, "SELECT tool FRM calls"]).cannot("Column: 17");
+    tollbook(&["query", "--log", &log, "SELECT tool FRM calls"])
+        .cannot("end of statement, found: calls at Line: 1, Column: 17");
     tollbook(&["query", "--log", &log, "SELECT tool,\n  tol FROM calls"]).cannot("line 2, column 3");
     tollbook(&["query", "--log", &log, "SELECT * FROM loops(1)"]).cannot("loops() takes no argument");
     tollbook(&["query", "--log", &log, "DROP TABLE calls"]).cannot("DDL not supported");

@@ -65,6 +65,10 @@ fn told(error: &DataFusionError) -> String {
              ({last})"
         );
     }
+    if let DataFusionError::SQL(wrong, _) = error.find_root() {
+        // DataFusion shows it as Rust would write it.
+        return wrong.to_string();
+    }
     let text = error.strip_backtrace();
     match error.diagnostic().and_then(|diagnostic| diagnostic.span) {
         Some(span) => format!("{text} at line {}, column {}", span.start.line, span.start.column),

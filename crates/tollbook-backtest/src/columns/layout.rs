@@ -292,12 +292,12 @@ impl Layout {
 
     fn roll(&self, length_us: i64, maxima: &[u64]) -> Vec<Refused> {
         let mut let_through: Vec<i64> = Vec::new();
-        let mut touched = vec![0_u64; self.sessions];
+        let mut seen = [vec![0_u64; self.sessions], vec![0_u64; self.sessions]];
         let mut refused = vec![Refused::default(); maxima.len()];
         for calls in self.by_keys() {
             for ((max, refused), place) in maxima.iter().zip(&mut refused).zip(0_u32..) {
                 calls.beyond(length_us, *max, &mut let_through, |call| {
-                    refused.add(call.label, call.session, 1 << place, &mut touched);
+                    refused.add(call.label, call.session, 1 << place, &mut seen);
                 });
             }
         }

@@ -211,7 +211,11 @@ impl Found {
         let (clean, bad) = self.calls;
         let (touched, stopped) = (point.sessions_touched, point.refused_bad);
         vec![
-            format!("stops           {stopped} of {bad} bad calls, {} %", percent(stopped, bad)),
+            format!(
+                "stops           {stopped} of {bad} bad calls, {} %, in {}",
+                percent(stopped, bad),
+                sessions(point.sessions_stopped)
+            ),
             format!(
                 "refuses         {} of {clean} clean ones, in {touched} of {} ({})",
                 point.refused_clean,
@@ -255,6 +259,7 @@ impl Found {
                 "refused_clean": point.refused_clean,
                 "refused_bad": point.refused_bad,
                 "sessions_touched": point.sessions_touched,
+                "sessions_stopped": point.sessions_stopped,
             })
         });
         let page = serde_json::json!({

@@ -131,6 +131,7 @@ fn json(source: &LabelSource, (clean, bad): (u64, u64), points: &[Point]) -> any
                 "refused_clean": point.refused_clean,
                 "refused_bad": point.refused_bad,
                 "sessions_touched": point.sessions_touched,
+                "sessions_stopped": point.sessions_stopped,
                 "unknown": point.unknown,
                 "frontier": point.frontier,
                 "plateau": point.plateau,

@@ -19,7 +19,7 @@ use tollbook_policy::policy::{Scope, Selector};
 
 use crate::arguments::query::Html as Arguments;
 use crate::command::backtest;
-use crate::command::evidence::{Labels, Read, each_event};
+use crate::command::evidence::{LabelSource, Labels, Read, each_event};
 use crate::command::query;
 use crate::command::sweep::selector;
 use crate::policy::Source;
@@ -47,19 +47,19 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let source = Source::read(file)?;
         let candidate = Candidate::new(source.policy()?)
             .with_context(|| format!("the policy `{}` cannot be put in force", source.name))?;
-        tried.push((source.name, candidate));
+        tried.push((source.name, candidate, 0));
     }
     let mut labels = Labels::of(&arguments.log, &arguments.label)?;
     let reader = Reader::open(&[&arguments.log])?;
     let (mut columns, mut rates) = (Columns::default(), Rates::default());
     let mut by_tool: BTreeMap<String, u64> = BTreeMap::new();
-    let reads = tried.iter().fold(Columns::READS, |reads, (_, candidate)| reads.and(candidate.reads()));
+    let reads = tried.iter().fold(Columns::READS, |reads, (_, candidate, _)| reads.and(candidate.reads()));
     let lineage = backtest::lineage(&reader)?;
     each_event(&reader, &lineage, reads, &mut labels, &mut |read| {
         match read {
             Read::Instance(instance, lineage) => {
                 columns.begin(instance, lineage);
-                tried.iter_mut().for_each(|(_, candidate)| candidate.begin(instance, lineage));
+                tried.iter_mut().for_each(|(_, candidate, _)| candidate.begin(instance, lineage));
             }
             Read::Event(event, label) => {
                 columns.event(event, label);
@@ -67,8 +67,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 if let Some(tool) = event.record().and_then(|record| record.tool) {
                     *by_tool.entry(tool.to_owned()).or_default() += 1;
                 }
-                for (_, candidate) in &mut tried {
-                    candidate.event(event);
+                for (_, candidate, bad) in &mut tried {
+                    let judged = candidate.event(event).filter(|_| label == Label::Bad);
+                    *bad += judged.map_or(0, |judged| judged.change().newly_refused);
                 }
             }
         }
@@ -78,6 +79,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let data = json!({
         "log": arguments.log.display().to_string(),
         "label": arguments.label.to_string(),
+        "by_loops": matches!(arguments.label, LabelSource::Loops),
         "clean": labels.clean,
         "bad": labels.bad,
         "sessions": columns.sessions(),
@@ -86,7 +88,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         "subjects": subjects(&columns, by_tool),
         "frontier": frontier(&columns)?,
         "loops": loops(&arguments.log)?,
-        "candidates": tried.iter().map(|(name, tried)| candidate(name, &tried.report())).collect::<Vec<_>>(),
+        "candidates": tried.iter().map(|(name, tried, bad)| candidate(name, &tried.report(), *bad)).collect::<Vec<_>>(),
     });
     std::fs::write(&arguments.output, page(&data)?)
         .with_context(|| format!("cannot write `{}`", arguments.output.display()))?;
@@ -228,7 +230,7 @@ fn line(
     let steps: Vec<Value> = counts
         .steps()
         .into_iter()
-        .map(|(max, refused)| json!([max, refused.clean, refused.bad, refused.sessions]))
+        .map(|(max, refused)| json!([max, refused.clean, refused.bad, refused.sessions, refused.stuck]))
         .collect();
     let busiest = layout.busiest(length_us);
     let keys: Vec<Value> = busiest
@@ -293,7 +295,8 @@ fn loops(log: &std::path::Path) -> anyhow::Result<Value> {
     serde_json::from_slice(&bytes).context("cannot read the loops")
 }
 
-fn candidate(name: &str, report: &Report) -> Value {
+/// A candidate's report; `bad` of the calls that it newly refuses are bad.
+fn candidate(name: &str, report: &Report, bad: u64) -> Value {
     let headroom: Vec<Value> = report
         .headroom
         .iter()
@@ -311,6 +314,7 @@ fn candidate(name: &str, report: &Report) -> Value {
         "name": name,
         "calls": report.all.calls,
         "newly_refused": report.all.change.newly_refused,
+        "newly_refused_bad": bad,
         "newly_allowed": report.all.change.newly_allowed,
         "sessions_touched": report.sessions_touched(),
         "sessions": report.by_session.len(),
