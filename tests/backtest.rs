@@ -191,6 +191,26 @@ pub fn sessions_of_which_some_are_stuck(dir: &Dir) -> String {
 }
 
 #[test]
+fn calls_that_failed_can_be_the_bad_ones() {
+    let dir = Dir::new();
+    let line = |seq: u32| {
+        let failed = seq % 3 == 2;
+        format!(
+            r#"{{"ts":"2026-03-01T10:00:{seq:02}Z","seq":{seq},"session":"s","server":"srv","tool":"list_notes","args":{{"page":{seq}}},"is_error":{failed}}}"#
+        )
+    };
+    let lines: Vec<String> = (0..10).map(line).collect();
+    let (trace, log) = (dir.file("trace.jsonl", &lines.join("\n")), dir.path("imported"));
+    tollbook(&["import", "--log", &log, &trace]).ok();
+    let sweep = tollbook(&["sweep", "--log", &log, "--label", "outcomes", "--per", "day", "--max", "8"]).ok();
+    assert!(sweep.contains("over 10 calls: 7 clean, 3 bad\n(bad is every call that ended in an error)"), "{sweep}");
+    assert!(
+        sweep.contains("| limit 8 per day per session |             1 | 14.28 |        1 |           1 | 33.33 |"),
+        "{sweep}"
+    );
+}
+
+#[test]
 fn it_says_which_loops_it_would_have_stopped_and_where_in_their_sessions() {
     let dir = Dir::new();
     let log = sessions_of_which_some_are_stuck(&dir);

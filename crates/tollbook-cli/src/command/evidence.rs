@@ -86,7 +86,7 @@ impl Labels {
     pub fn of(log: &Path, source: &LabelSource) -> anyhow::Result<Self> {
         let marks = match source {
             LabelSource::Loops => loops(log)?,
-            LabelSource::Outcomes => calls(log, "outcome IN ('tool_error', 'rpc_error')")?,
+            LabelSource::Outcomes => calls(log, "outcome IN ('tool_error', 'rpc_error', 'unreachable', 'timeout')")?,
             LabelSource::Approvals => calls(
                 log,
                 "approval IN (SELECT detail->>'approval' FROM events \
