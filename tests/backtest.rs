@@ -23,6 +23,7 @@ fn it_says_what_changes_by_rule_and_by_tool() {
     let out = tollbook(&["backtest", "--log", &log, &candidate]).ok();
     for line in [
         "fidelity 100.00 % (11 of 11)",
+        "11 calls in 1 session\n",
         "  refused            0 before, 6 now",
         "  newly refused      6 (54.54 %)",
         "  sessions touched   1 of 1",
@@ -103,9 +104,12 @@ fn what_was_refused_and_would_pass_is_newly_allowed() {
     client.call(2, "void_invoice", r#"{"id":"in_1"}"#);
     client.end();
     let candidate = dir.file("c.toll", "default allow\n");
-    let out = tollbook(&["backtest", "--log", &log, &candidate]).ok();
+    let out = tollbook(&["backtest", "--log", &log, &candidate, "--list"]).ok();
     assert!(out.contains("refused            1 before, 0 now"), "{out}");
     assert!(out.contains("newly allowed      1"), "{out}");
+    // No rule lets it through, so what is named is the one that refused it.
+    let row = out.lines().find(|line| line.contains("| deny     | allow ")).unwrap_or_default();
+    assert_eq!(row.split('|').nth(8).map(str::trim), Some("(default deny)"), "{out}");
 }
 
 /// A session in which the last calls repeat each other, and what limits would do to it.

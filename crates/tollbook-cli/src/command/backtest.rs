@@ -89,7 +89,8 @@ impl Tried {
             judged.recorded.to_string(),
             judged.candidate.to_string(),
             judged.certainty.as_str().to_owned(),
-            named(judged.rule.as_deref()),
+            // What let a call through is no rule: then the one that refused it is told.
+            named(judged.rule.as_deref().or(record.rule)),
         ]);
     }
 }
@@ -234,7 +235,7 @@ fn write_report(text: &mut String, one: &Tried, loops: Option<&Loops>, pruned: u
     let report = one.candidate.report();
     let Tally { calls: all, refused_before, refused_after, change, unknown, after_divergence } = report.all;
     let (sessions, touched) = (report.by_session.len(), report.sessions_touched());
-    writeln!(text, "\nunder {}: {all} {} in {sessions} sessions", one.name, calls(all))?;
+    writeln!(text, "\nunder {}: {all} {} in {sessions} {}", one.name, calls(all), plural(sessions))?;
     writeln!(text, "  refused            {refused_before} before, {refused_after} now")?;
     writeln!(text, "  newly refused      {} ({} %)", change.newly_refused, percent(change.newly_refused, all))?;
     writeln!(text, "  newly allowed      {} ({} %)", change.newly_allowed, percent(change.newly_allowed, all))?;
@@ -442,6 +443,10 @@ fn write_changes(text: &mut String, what: &str, mut rows: Vec<(String, Change, O
 
 /// Most rows of a table by rule, tool, category, grant, agent or session: those with the most changes.
 const ROWS_MAX: usize = 15;
+
+fn plural(sessions: usize) -> &'static str {
+    if sessions == 1 { "session" } else { "sessions" }
+}
 
 fn calls(count: u64) -> &'static str {
     if count == 1 { "call" } else { "calls" }
