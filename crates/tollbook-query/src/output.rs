@@ -119,9 +119,18 @@ fn parquet(answer: &Answer, to: &mut impl Write) -> io::Result<()> {
 
 fn csv(answer: &Answer, to: &mut impl Write) -> io::Result<()> {
     let mut writer = csv::Writer::from_writer(to);
-    writer.write_record(answer.schema.fields().iter().map(|field| field.name()))?;
-    rows(answer, "", |row| Ok(writer.write_record(row)?))?;
+    writer.write_record(answer.schema.fields().iter().map(|field| field.name())).map_err(csv_error)?;
+    rows(answer, "", |row| writer.write_record(row).map_err(csv_error))?;
     writer.flush()
+}
+
+/// The error of writing behind one of the csv crate, which hides it: whoever stops reading has to be told from a disk
+/// that is full.
+fn csv_error(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
 }
 
 /// The rows as texts, null as an empty one.
@@ -168,4 +177,43 @@ fn rows(answer: &Answer, null: &str, mut row: impl FnMut(Vec<String>) -> io::Res
 
 fn other(error: ArrowError) -> io::Error {
     io::Error::other(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Int64Array;
+    use arrow::record_batch::RecordBatch;
+
+    use super::*;
+
+    /// Somebody who has heard enough.
+    struct Gone;
+
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_broken_pipe_is_told_as_one() {
+        let numbers = Arc::new(Int64Array::from_iter_values(0..100_000)) as _;
+        let rows = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
+        let answer = Answer { schema: rows.schema(), batches: vec![rows] };
+        for format in [Format::Table, Format::Json, Format::Jsonl, Format::Csv, Format::Parquet, Format::Markdown] {
+            let error = write(&answer, format, &mut Gone).unwrap_err();
+            let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+            let mut found = false;
+            while let Some(one) = cause {
+                let io = one.downcast_ref::<io::Error>();
+                found |= io.is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe);
+                cause = one.source();
+            }
+            assert!(found, "{format:?}: {error:?}");
+        }
+    }
 }
