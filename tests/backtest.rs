@@ -226,6 +226,7 @@ fn it_says_which_loops_it_would_have_stopped_and_where_in_their_sessions() {
     for line in [
         "  loops stopped      4 of 4; they went on for 204 calls afterwards",
         "1st, 2nd, 3rd, 4th quarter: 4, 0, 0, 0; at their last call: 0",
+        "208 wait, 91.6 min on average, 3.1 h at most; 0 never pass",
         "| s43     |            47 |             0 |    62 |       call 16 |",
         "  loops stopped      0 of 4\n",
     ] {

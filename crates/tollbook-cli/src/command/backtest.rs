@@ -356,8 +356,8 @@ fn write_readings(text: &mut String, report: &Report) -> std::fmt::Result {
         text,
         "    a refused call is tried until it fits  {} wait, {} on average, {} at most; {} never pass",
         waits.calls,
-        seconds(mean),
-        seconds(longest),
+        length(mean),
+        length(longest),
         waits.never
     )?;
     let share = percent(exposed, report.all.calls);
@@ -366,8 +366,12 @@ fn write_readings(text: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(text, "{}", if bounds { ": more than 10 %, so take these figures as bounds" } else { "" })
 }
 
-fn seconds(us: u64) -> String {
-    format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000)
+/// A length of time in the largest unit of which it has two, with one place that is cut.
+fn length(us: u64) -> String {
+    let units = [(3_600_000_000, "h"), (60_000_000, "min"), (1_000_000, "s")];
+    let found = units.into_iter().find(|(unit_us, _)| us / unit_us >= 2);
+    let (unit_us, name) = found.unwrap_or((1_000_000, "s"));
+    format!("{}.{} {name}", us / unit_us, us % unit_us * 10 / unit_us)
 }
 
 fn write_headroom(text: &mut String, report: &Report) -> std::fmt::Result {
