@@ -23,12 +23,14 @@ fn it_says_what_changes_by_rule_and_by_tool() {
     let out = tollbook(&["backtest", "--log", &log, &candidate]).ok();
     for line in [
         "fidelity 100.00 % (11 of 11)",
+        "11 calls in 1 session\n",
         "  refused            0 before, 6 now",
         "  newly refused      6 (54.54 %)",
         "  sessions touched   1 of 1",
         "c.toll:3) |             6 |             0 |       |",
         "a session stops at its first refusal   1 refused, 6 later calls never made",
         "| update_invoice |             6 |             0 |    10 |",
+        "| financial |             6 |             0 |    10 |",
     ] {
         assert!(out.contains(line), "expected `{line}` in:\n{out}");
     }
@@ -102,9 +104,12 @@ fn what_was_refused_and_would_pass_is_newly_allowed() {
     client.call(2, "void_invoice", r#"{"id":"in_1"}"#);
     client.end();
     let candidate = dir.file("c.toll", "default allow\n");
-    let out = tollbook(&["backtest", "--log", &log, &candidate]).ok();
+    let out = tollbook(&["backtest", "--log", &log, &candidate, "--list"]).ok();
     assert!(out.contains("refused            1 before, 0 now"), "{out}");
     assert!(out.contains("newly allowed      1"), "{out}");
+    // No rule lets it through, so what is named is the one that refused it.
+    let row = out.lines().find(|line| line.contains("| deny     | allow ")).unwrap_or_default();
+    assert_eq!(row.split('|').nth(8).map(str::trim), Some("(default deny)"), "{out}");
 }
 
 /// A session in which the last calls repeat each other, and what limits would do to it.
@@ -153,6 +158,11 @@ fn a_sweep_tells_clean_calls_from_those_of_loops() {
     assert_eq!(figures(&breaker), ("break after 3 identical calls within 10m".to_owned(), 0, 7));
     let one = told(&["--label", "request_id = '1'", "--per", "day", "--max", "1"]);
     assert_eq!(figures(&one), ("limit 1 per day per session".to_owned(), 11, 1));
+    let none = told(&["--label", "request_id='1'", "--group", "update_*,void_*", "--per", "day", "--max", "100"]);
+    let none: serde_json::Value = serde_json::from_str(&none).unwrap();
+    assert_eq!((&none["clean"], &none["bad"], &none["points"][0]["frontier"]), (&12.into(), &1.into(), &false.into()));
+    let others = tollbook(&["sweep", "--log", &log, "--tool", "list_*"]).ok();
+    assert!(others.contains("clauses for list_*, over 0 calls: 0 clean, 0 bad"), "{others}");
     let csv = dir.file("bad.csv", "seq\n4\n");
     assert_eq!(figures(&told(&["--label", &csv, "--per", "day", "--max", "1"])).2, 1);
     let csv = dir.file("odd.csv", "row\n4\n");
@@ -182,6 +192,51 @@ pub fn sessions_of_which_some_are_stuck(dir: &Dir) -> String {
     let (trace, log) = (dir.file("trace.jsonl", &lines), dir.path("imported"));
     tollbook(&["import", "--log", &log, &trace]).ok();
     log
+}
+
+#[test]
+fn calls_that_failed_can_be_the_bad_ones() {
+    let dir = Dir::new();
+    let line = |seq: u32| {
+        let failed = seq % 3 == 2;
+        format!(
+            r#"{{"ts":"2026-03-01T10:00:{seq:02}Z","seq":{seq},"session":"s","server":"srv","tool":"list_notes","args":{{"page":{seq}}},"is_error":{failed}}}"#
+        )
+    };
+    let lines: Vec<String> = (0..10).map(line).collect();
+    let (trace, log) = (dir.file("trace.jsonl", &lines.join("\n")), dir.path("imported"));
+    tollbook(&["import", "--log", &log, &trace]).ok();
+    let sweep = tollbook(&["sweep", "--log", &log, "--label", "outcomes", "--per", "day", "--max", "8"]).ok();
+    assert!(sweep.contains("over 10 calls: 7 clean, 3 bad\n(bad is every call that ended in an error)"), "{sweep}");
+    assert!(
+        sweep.contains("| limit 8 per day per session |             1 | 14.28 |        1 |           1 | 33.33 |"),
+        "{sweep}"
+    );
+}
+
+#[test]
+fn it_says_which_loops_it_would_have_stopped_and_where_in_their_sessions() {
+    let dir = Dir::new();
+    let log = sessions_of_which_some_are_stuck(&dir);
+    let file = |name, clause: &str| dir.file(name, &format!("default allow\nall tools {{ {clause} }}\n"));
+    let breaker = file("breaker.toll", "break after 3 identical calls within 10m");
+    let nothing = file("nothing.toll", "limit 1000 per day per session");
+    let out = tollbook(&["backtest", "--log", &log, &breaker, &nothing]).ok();
+    // The loops have 58, 50, 54 and 58 calls, of which the fourth is the first to be refused.
+    for line in [
+        "  loops stopped      4 of 4; they went on for 204 calls afterwards",
+        "1st, 2nd, 3rd, 4th quarter: 4, 0, 0, 0; at their last call: 0",
+        "208 wait, 91.6 min on average, 3.1 h at most; 0 never pass",
+        "| s43     |            47 |             0 |    62 |       call 16 |",
+        "  loops stopped      0 of 4\n",
+    ] {
+        assert!(out.contains(line), "expected `{line}` in:\n{out}");
+    }
+    let last = out.rsplit("| candidate ").next().unwrap();
+    let stopped = |file| last.lines().find(|line| line.contains(file)).unwrap().split('|').nth(6).unwrap().trim();
+    assert_eq!((stopped("breaker.toll"), stopped("nothing.toll")), ("4", "0"), "{out}");
+    // A fifth of the calls would never have been made.
+    assert!(out.contains("more than 10 %, so take these figures as bounds"), "{out}");
 }
 
 #[test]

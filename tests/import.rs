@@ -41,6 +41,7 @@ fn a_rolling_limit_touches_the_sessions_that_the_manifest_says() {
     let out = tollbook(&["backtest", "--log", &log, &candidate]).ok();
     assert!(out.contains("fidelity not applicable"), "{out}");
     assert!(out.contains("sessions touched   38 of 353"), "{out}");
+    assert!(out.contains("loops stopped      5 of 5"), "{out}");
     assert!(out.contains(" 0 unknown"), "{out}");
 }
 

@@ -48,6 +48,9 @@ fn a_held_call_waits_for_a_person_and_passes_once() {
     let rows = query(&log, "SELECT decision, reason FROM calls ORDER BY seq");
     assert_eq!(rows, ["hold,approval_needed", "allow,allowed", "hold,approval_needed", "deny,approval_refused"]);
     assert!(tollbook(&["backtest", "--log", &log, &policy]).ok().starts_with("fidelity 100.00 % (4 of 4)"));
+    // What a person refused can be what a limit had better stopped.
+    let sweep = tollbook(&["sweep", "--log", &log, "--label", "approvals", "--per", "day"]).ok();
+    assert!(sweep.contains("over 4 calls: 2 clean, 2 bad\n(bad is every call that a person refused)"), "{sweep}");
 }
 
 #[test]

@@ -71,16 +71,16 @@ fn a_dragged_limit_shows_what_a_sweep_counts() {
     let counted = |max: u64| {
         let points = sweep["points"].as_array().unwrap();
         let point = points.iter().find(|point| point["max"] == max).unwrap();
-        ["refused_bad", "refused_clean", "sessions_touched"].map(|name| point[name].to_string())
+        ["refused_bad", "sessions_stopped", "refused_clean", "sessions_touched"].map(|name| point[name].to_string())
     };
     let seen = seen["seen"].as_array().unwrap();
     let maxima: Vec<u64> = seen.iter().map(|look| look[0].as_u64().unwrap()).collect();
     // It begins where no clean call is refused; the line stays where it was let go.
     assert_eq!(maxima, [13, 5, 13, 20, 30, 30, 13]);
     for (look, max) in seen.iter().zip(maxima) {
-        let figures = [1, 2, 3].map(|place| look[place].as_str().unwrap().to_owned());
+        let figures = [1, 2, 3, 4].map(|place| look[place].as_str().unwrap().to_owned());
         assert_eq!(figures, counted(max), "{look}");
     }
-    assert_eq!(seen[4][4], "all tools { limit 30 per day per session }");
-    assert_eq!(seen[6][4], "tool list_notes { limit 13 per day per session }");
+    assert_eq!(seen[4][5], "all tools { limit 30 per day per session }");
+    assert_eq!(seen[6][5], "tool list_notes { limit 13 per day per session }");
 }

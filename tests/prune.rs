@@ -61,6 +61,20 @@ fn record(log: &str, key: &str, changed: Option<u64>) {
 }
 
 #[test]
+fn a_decision_that_was_changed_is_named_by_a_backtest() {
+    let dir = Dir::new();
+    let (key, _) = key(&dir);
+    let (log, policy) = (dir.path("log"), dir.file("p.toll", POLICY));
+    record(&log, &key, Some(7));
+    let told = tollbook(&["backtest", "--log", &log, &policy]);
+    assert_eq!(told.code, Some(1), "{}", told.err);
+    assert!(told.out.starts_with("fidelity 98.33 % (59 of 60)\n"), "{}", told.out);
+    let named = told.out.lines().find(|line| line.contains(" seq 9: recorded deny")).unwrap_or_default();
+    assert!(named.contains("; replayed allow"), "{}", told.out);
+    assert!(told.out.contains("so what follows isn't to be trusted"), "{}", told.out);
+}
+
+#[test]
 fn the_rest_of_an_instance_verifies_and_replays_with_what_was_counted_before() {
     let dir = Dir::new();
     let (key, public) = key(&dir);

@@ -177,6 +177,23 @@ impl Columns {
         self.at_us.len()
     }
 
+    /// Calls of these tools by label: clean, and bad; none means all tools.
+    #[must_use]
+    pub fn labels(&self, of: &[Selector]) -> (u64, u64) {
+        let mut chosen = vec![false; self.kinds.len()];
+        // In any order: each kind is looked at by itself.
+        for (kind, number) in &self.kinds {
+            if let Some(chosen) = chosen.get_mut(index(*number)) {
+                *chosen = of.is_empty() || of.iter().any(|selector| selector.chooses(&kind.tool, &kind.category));
+            }
+        }
+        let counted = self.kind.iter().zip(&self.label).filter(|(kind, _)| chosen.get(index(**kind)) == Some(&true));
+        counted.fold((0, 0), |(clean, bad), (_, label)| match label {
+            Label::Clean => (clean + 1, bad),
+            Label::Bad => (clean, bad + 1),
+        })
+    }
+
     fn carry(&mut self, carried: &Carried) {
         let earlier: Vec<&Instance> = self.left.of(&carried.from).collect();
         match self.current.carry(carried, &earlier, self.at_us.len() > self.begins) {

@@ -7,7 +7,9 @@
 //! Nothing here reads a file or a clock: events go in one by one, borrowed, in the order of their instance, and
 //! memory grows with the rules, tools and live keys, not with the calls.
 
+mod bootstrap;
 mod candidate;
+mod caught;
 mod columns;
 mod fidelity;
 mod lineage;
@@ -19,7 +21,9 @@ pub mod script;
 mod sweep;
 mod tallies;
 
+pub use bootstrap::Interval;
 pub use candidate::{Candidate, Certainty, Judged};
+pub use caught::{Caught, Loop, Loops};
 pub use columns::{Busy, Columns, Counts, Inexact, Layout, Refused};
 pub use fidelity::{DIFFERENCES_MAX, Difference, Fidelity};
 pub use lineage::Lineage;

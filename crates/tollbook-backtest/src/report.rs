@@ -16,6 +16,8 @@ pub struct Report {
     pub by_rule: BTreeMap<String, Change>,
     /// By tool.
     pub by_tool: BTreeMap<String, Tally>,
+    /// By category, as it was recorded, or else as the tool's name says.
+    pub by_category: BTreeMap<String, Tally>,
     /// By grant, where it is known.
     pub by_grant: BTreeMap<String, Tally>,
     /// By client program, where it is known.
@@ -58,6 +60,8 @@ pub struct SessionTally {
     pub calls: u64,
     /// Those that are newly refused or held.
     pub newly_refused: u64,
+    /// Those that are newly allowed.
+    pub newly_allowed: u64,
     /// Which call of the session, from 1, is the first that is newly refused or held.
     pub first_refused: Option<u64>,
 }
@@ -68,6 +72,13 @@ impl SessionTally {
     #[must_use]
     pub fn exposed(&self) -> u64 {
         self.first_refused.map_or(0, |first| self.calls - first)
+    }
+
+    /// In which quarter of the session, from 0, its first newly refused call lies.
+    #[must_use]
+    pub fn quarter(&self) -> Option<u64> {
+        let before = self.first_refused?.checked_sub(1)?;
+        u64::try_from(u128::from(before) * 4 / u128::from(self.calls.max(1))).ok()
     }
 }
 
@@ -176,6 +187,18 @@ impl Report {
     pub fn ended_there(&self) -> u64 {
         let last = self.by_session.values().filter(|session| session.first_refused == Some(session.calls));
         u64::try_from(last.count()).unwrap_or(u64::MAX)
+    }
+
+    /// Of the touched sessions, how many are refused for the first time in each quarter of their calls.
+    #[must_use]
+    pub fn by_quarter(&self) -> [u64; 4] {
+        let mut quarters = [0; 4];
+        for quarter in self.by_session.values().filter_map(SessionTally::quarter) {
+            if let Some(sessions) = usize::try_from(quarter).ok().and_then(|quarter| quarters.get_mut(quarter)) {
+                *sessions += 1;
+            }
+        }
+        quarters
     }
 
     /// Calls that come after the first newly refused call of their session: had the session stopped there,

@@ -83,9 +83,10 @@ struct Tried {
     point: Point,
     /// Whether counting has settled it.
     counted: bool,
-    /// Sessions that it touches, of this instance and those that it carries on.
-    touched: BTreeSet<String>,
-    left: Left<BTreeSet<String>>,
+    /// Sessions of which it refuses a clean call, and those of which it refuses a bad one, of this instance and those
+    /// that it carries on.
+    touched: [BTreeSet<String>; 2],
+    left: Left<[BTreeSet<String>; 2]>,
 }
 
 /// One clause, with what it would have done.
@@ -105,9 +106,11 @@ pub struct Point {
     pub refused_bad: u64,
     /// Sessions of which it refuses a clean call.
     pub sessions_touched: u64,
+    /// Sessions of which it refuses a bad call.
+    pub sessions_stopped: u64,
     /// Calls on which it can't be told.
     pub unknown: u64,
-    /// Whether no other point stops as many bad calls and refuses fewer clean ones, or stops more and
+    /// Whether it stops bad calls, and no other point stops as many and refuses fewer clean ones, or stops more and
     /// refuses as few.
     pub frontier: bool,
     /// Whether it lies on its line's plateau: the widest range of maxima, by ratio, that all refuse the same.
@@ -166,6 +169,13 @@ impl Sweep {
         self.points.iter().filter(|tried| !tried.counted).count()
     }
 
+    /// Calls of what is limited, by label: clean, and bad.
+    #[must_use]
+    pub fn calls(&self, columns: &Columns) -> (u64, u64) {
+        let policy = self.points.first().map(|tried| &tried.policy);
+        columns.labels(policy.and_then(|policy| policy.groups.first()).map_or(&[], |group| &group.of))
+    }
+
     /// What it reads of each call, where there is something left to judge.
     #[must_use]
     pub fn reads(&self) -> Reads {
@@ -196,7 +206,8 @@ impl Sweep {
             let dominates = |(other_clean, other_stopped): &(u64, u64)| {
                 *other_clean <= clean && *other_stopped >= stopped && (*other_clean, *other_stopped) != (clean, stopped)
             };
-            point.frontier = !figures.iter().any(dominates);
+            // What stops nothing is outdone by no clause at all.
+            point.frontier = stopped > 0 && !figures.iter().any(dominates);
         }
         for line in points.chunk_by_mut(|a, b| a.line == b.line) {
             mark_plateau(line);
@@ -230,11 +241,12 @@ impl Tried {
             refused_clean: 0,
             refused_bad: 0,
             sessions_touched: 0,
+            sessions_stopped: 0,
             unknown: 0,
             frontier: false,
             plateau: false,
         };
-        Ok(Self { policy, candidate, point, counted: false, touched: BTreeSet::new(), left: Left::default() })
+        Ok(Self { policy, candidate, point, counted: false, touched: Default::default(), left: Left::default() })
     }
 
     /// Takes what counting found.
@@ -243,26 +255,35 @@ impl Tried {
         self.point.refused_clean = refused.clean;
         self.point.refused_bad = refused.bad;
         self.point.sessions_touched = refused.sessions;
+        self.point.sessions_stopped = refused.stuck;
         self.point.unknown = unknown;
     }
 
     fn event(&mut self, event: &EventRef<'_>, label: Label) {
         if let BodyRef::Other(Body::Carried(carried)) = &event.body {
-            self.touched.extend(self.left.of(&carried.from).flatten().cloned());
+            for earlier in self.left.of(&carried.from) {
+                self.touched
+                    .iter_mut()
+                    .zip(earlier)
+                    .for_each(|(touched, earlier)| touched.extend(earlier.iter().cloned()));
+            }
         }
         let Some(judged) = self.candidate.event(event) else { return };
         self.point.unknown += u64::from(judged.certainty == Certainty::Unknown);
-        match (refuses(judged.candidate), label) {
-            (false, _) => {}
-            (true, Label::Bad) => self.point.refused_bad += 1,
-            (true, Label::Clean) => {
-                self.point.refused_clean += 1;
-                let session = event.record().and_then(|record| record.session);
-                if let Some(session) = session.filter(|session| !self.touched.contains(*session)) {
-                    self.touched.insert(session.to_owned());
-                    self.point.sessions_touched += 1;
-                }
-            }
+        if !refuses(judged.candidate) {
+            return;
+        }
+        let [clean, bad] = &mut self.touched;
+        let point = &mut self.point;
+        let (calls, sessions, touched) = match label {
+            Label::Clean => (&mut point.refused_clean, &mut point.sessions_touched, clean),
+            Label::Bad => (&mut point.refused_bad, &mut point.sessions_stopped, bad),
+        };
+        *calls += 1;
+        let session = event.record().and_then(|record| record.session);
+        if let Some(session) = session.filter(|session| !touched.contains(*session)) {
+            touched.insert(session.to_owned());
+            *sessions += 1;
         }
     }
 }

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 
 use tollbook_engine::{Decision, EventRef, Fact, RecordRef};
+use tollbook_policy::Category;
 
 use crate::candidate::{Certainty, Judged, refuses};
-use crate::named::Named;
+use crate::named::{Named, index};
 use crate::report::{Busiest, Change, Headroom, Report, SessionTally, Tally, Waits, rule};
 
 /// The numbers of what a call is counted by, where it is known.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Numbers {
     pub tool: u32,
+    pub category: Option<u32>,
     pub grant: Option<u32>,
     pub agent: Option<u32>,
     pub session: Option<u32>,
@@ -23,6 +25,9 @@ pub(crate) struct Tallies {
     all: Tally,
     by_rule: BTreeMap<String, Change>,
     by_tool: Named<Tally>,
+    /// What the name of each tool says, by its number: an imported record knows nothing else.
+    categories: Vec<&'static str>,
+    by_category: Named<Tally>,
     by_grant: Named<Tally>,
     by_agent: Named<Tally>,
     by_session: Named<SessionTally>,
@@ -42,8 +47,14 @@ struct LimitTally {
 impl Tallies {
     /// The numbers of a call of this tool.
     pub fn numbers(&mut self, tool: &str, record: &RecordRef<'_>) -> Numbers {
+        let number = self.by_tool.number(tool);
+        if index(number) >= self.categories.len() {
+            self.categories.push(Category::by_name(tool).name());
+        }
+        let by_name = || self.categories.get(index(number)).copied();
         Numbers {
-            tool: self.by_tool.number(tool),
+            tool: number,
+            category: record.category.or_else(by_name).map(|category| self.by_category.number(category)),
             grant: record.grant.map(|grant| self.by_grant.number(grant)),
             agent: record.agent.map(|agent| self.by_agent.number(agent)),
             session: record.session.map(|session| self.by_session.number(session)),
@@ -72,7 +83,8 @@ impl Tallies {
         let tool = self.by_tool.get_mut(of.tool);
         let grant = of.grant.and_then(|grant| self.by_grant.get_mut(grant));
         let agent = of.agent.and_then(|agent| self.by_agent.get_mut(agent));
-        [tool, grant, agent].into_iter().flatten().for_each(|tally| tally.add(one));
+        let category = of.category.and_then(|category| self.by_category.get_mut(category));
+        [tool, category, grant, agent].into_iter().flatten().for_each(|tally| tally.add(one));
         if change != Change::default() {
             let rule = rule(record, judged);
             match self.by_rule.get_mut(rule) {
@@ -83,6 +95,7 @@ impl Tallies {
         if let Some(tally) = of.session.and_then(|session| self.by_session.get_mut(session)) {
             tally.calls += 1;
             tally.newly_refused += change.newly_refused;
+            tally.newly_allowed += change.newly_allowed;
             if change.newly_refused > 0 {
                 tally.first_refused.get_or_insert(tally.calls);
             }
@@ -114,6 +127,7 @@ impl Tallies {
             all: self.all,
             by_rule: self.by_rule.clone(),
             by_tool: by_name(&self.by_tool),
+            by_category: by_name(&self.by_category),
             by_grant: by_name(&self.by_grant),
             by_agent: by_name(&self.by_agent),
             by_session: self.by_session.iter().map(|(name, tally)| (name.to_owned(), *tally)).collect(),

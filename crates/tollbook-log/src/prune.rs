@@ -204,10 +204,11 @@ impl Pruning<'_> {
         if own.is_none() && instance::segments(self.log)?.iter().any(|segment| segment.instance == self.instance) {
             return leave("its process died, and the log wasn't opened since");
         }
-        let going = self.going(&manifest)?;
+        let store = Store::local(self.log)?;
+        let going = self.going(&store, &manifest)?;
         if let Some(last) = going.last() {
             let first_left = last.last_seq.saturating_add(1);
-            let tree = match self.tree(&manifest, going)? {
+            let tree = match self.tree(&store, &manifest, going)? {
                 Some(tree) if tree.size() == first_left => tree,
                 _ => return leave("records are missing before the first that would be left"),
             };
@@ -225,14 +226,13 @@ impl Pruning<'_> {
     }
 
     /// The ranges whose events all happened before.
-    fn going<'m>(&self, manifest: &'m Manifest) -> Result<&'m [SealedRange], PruneError> {
-        let store = Store::local(self.log)?;
+    fn going<'m>(&self, store: &Store, manifest: &'m Manifest) -> Result<&'m [SealedRange], PruneError> {
         let mut count = 0;
         for range in &manifest.ranges {
             let mut last = None;
             for file in &range.files {
                 // Without a time nobody knows.
-                last = last.max(Some(last_us(&store, file)?.unwrap_or(i64::MAX)));
+                last = last.max(Some(last_us(store, file)?.unwrap_or(i64::MAX)));
             }
             if last.is_none_or(|last| last >= self.options.before_us) {
                 break;
@@ -246,13 +246,13 @@ impl Pruning<'_> {
     }
 
     /// The tree over all that goes, and what went before; none where records are missing.
-    fn tree(&self, manifest: &Manifest, going: &[SealedRange]) -> Result<Option<Tree>, PruneError> {
-        let (store, mut tree) = (Store::local(self.log)?, manifest.pruned_tree());
+    fn tree(&self, store: &Store, manifest: &Manifest, going: &[SealedRange]) -> Result<Option<Tree>, PruneError> {
+        let mut tree = manifest.pruned_tree();
         for range in going {
             let mut alone = Manifest::new(self.instance);
             alone.ranges.push(range.clone());
             let mut own = Tree::default();
-            for leaf in Leaves::new(&store, &alone, Vec::new()) {
+            for leaf in Leaves::new(store, &alone, Vec::new()) {
                 let (seq, leaf) = leaf?;
                 if seq != tree.size() {
                     return Ok(None);

@@ -9,6 +9,7 @@
 pub mod loops;
 pub mod output;
 
+mod answer;
 mod backtest;
 mod category;
 mod damage;
@@ -25,9 +26,10 @@ mod table;
 #[cfg(test)]
 mod slt_test;
 
+pub use answer::Answer;
 pub use backtest::{Backtest, Rejudged};
 pub use category::Categories;
 pub use report::{Filter, Page, Report};
 pub use schema::{Doc, TableDoc, schema};
-pub use session::{Answer, LogDir, Options, QueryError, Session};
+pub use session::{LogDir, Options, QueryError, Session};
 pub use store::Store;

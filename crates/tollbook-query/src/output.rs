@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use comfy_table::{CellAlignment, Table, presets};
 use parquet::arrow::ArrowWriter;
+use unicode_width::UnicodeWidthStr;
 
-use crate::session::Answer;
+use crate::answer::Answer;
 
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,31 +43,44 @@ pub fn write(answer: &Answer, format: Format, to: &mut impl Write) -> io::Result
 }
 
 fn table(answer: &Answer, to: &mut impl Write) -> io::Result<()> {
-    writeln!(to, "{}", drawn(answer, visible)?)?;
+    draw(answer, visible, to)?;
     let count: usize = answer.batches.iter().map(arrow::record_batch::RecordBatch::num_rows).sum();
     writeln!(to, "{count} {}", if count == 1 { "row" } else { "rows" })
 }
 
 /// What would end a cell or a line of the table is escaped.
 fn markdown(answer: &Answer, to: &mut impl Write) -> io::Result<()> {
-    writeln!(to, "{}", drawn(answer, |text| visible(text).replace('\\', "\\\\").replace('|', "\\|"))?)
+    draw(answer, |text| visible(text).replace('\\', "\\\\").replace('|', "\\|"), to)
 }
 
-fn drawn(answer: &Answer, cell: impl Fn(&str) -> String) -> io::Result<Table> {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header(answer.schema.fields().iter().map(|field| cell(field.name())));
+/// Draws the rows as a table. They are made into text twice, first to know how wide the columns are: the texts of a
+/// long answer take many times the memory of its rows.
+fn draw(answer: &Answer, cell: impl Fn(&str) -> String, to: &mut impl Write) -> io::Result<()> {
+    let names: Vec<String> = answer.schema.fields().iter().map(|field| cell(field.name())).collect();
+    let mut widths: Vec<usize> = names.iter().map(|name| name.width()).collect();
     rows(answer, "", |row| {
-        table.add_row(row.iter().map(|text| cell(text)));
+        widths.iter_mut().zip(&row).for_each(|(width, text)| *width = (*width).max(cell(text).width()));
         Ok(())
     })?;
-    for (index, field) in answer.schema.fields().iter().enumerate() {
-        let is_number = field.data_type().is_numeric();
-        if let (true, Some(column)) = (is_number, table.column_mut(index)) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+    let columns: Vec<(usize, bool)> = widths
+        .into_iter()
+        .zip(answer.schema.fields())
+        .map(|(width, field)| (width, field.data_type().is_numeric()))
+        .collect();
+    line(&names, &columns, to)?;
+    let rule: Vec<String> = columns.iter().map(|(width, _)| "-".repeat(width + 2)).collect();
+    writeln!(to, "|{}|", rule.join("|"))?;
+    rows(answer, "", |row| line(&row.iter().map(|text| cell(text)).collect::<Vec<_>>(), &columns, to))
+}
+
+/// One line of a table whose columns have these widths, those of numbers flush right.
+fn line(texts: &[String], columns: &[(usize, bool)], to: &mut impl Write) -> io::Result<()> {
+    for (text, (width, is_number)) in texts.iter().zip(columns) {
+        let room = " ".repeat(width.saturating_sub(text.width()));
+        let (before, after) = if *is_number { (room.as_str(), "") } else { ("", room.as_str()) };
+        write!(to, "| {before}{text}{after} ")?;
     }
-    Ok(table)
+    writeln!(to, "|")
 }
 
 /// Control characters as escapes: a tool's name is whatever a server says, and not for the terminal to
@@ -106,9 +119,18 @@ fn parquet(answer: &Answer, to: &mut impl Write) -> io::Result<()> {
 
 fn csv(answer: &Answer, to: &mut impl Write) -> io::Result<()> {
     let mut writer = csv::Writer::from_writer(to);
-    writer.write_record(answer.schema.fields().iter().map(|field| field.name()))?;
-    rows(answer, "", |row| Ok(writer.write_record(row)?))?;
+    writer.write_record(answer.schema.fields().iter().map(|field| field.name())).map_err(csv_error)?;
+    rows(answer, "", |row| writer.write_record(row).map_err(csv_error))?;
     writer.flush()
+}
+
+/// The error of writing behind one of the csv crate, which hides it: whoever stops reading has to be told from a disk
+/// that is full.
+fn csv_error(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
 }
 
 /// The rows as texts, null as an empty one.
@@ -155,4 +177,43 @@ fn rows(answer: &Answer, null: &str, mut row: impl FnMut(Vec<String>) -> io::Res
 
 fn other(error: ArrowError) -> io::Error {
     io::Error::other(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Int64Array;
+    use arrow::record_batch::RecordBatch;
+
+    use super::*;
+
+    /// Somebody who has heard enough.
+    struct Gone;
+
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_broken_pipe_is_told_as_one() {
+        let numbers = Arc::new(Int64Array::from_iter_values(0..100_000)) as _;
+        let rows = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
+        let answer = Answer { schema: rows.schema(), batches: vec![rows] };
+        for format in [Format::Table, Format::Json, Format::Jsonl, Format::Csv, Format::Parquet, Format::Markdown] {
+            let error = write(&answer, format, &mut Gone).unwrap_err();
+            let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+            let mut found = false;
+            while let Some(one) = cause {
+                let io = one.downcast_ref::<io::Error>();
+                found |= io.is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe);
+                cause = one.source();
+            }
+            assert!(found, "{format:?}: {error:?}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
 use datafusion::common::config::Dialect;
@@ -12,12 +12,12 @@ use datafusion::datasource::{MemTable, ViewTable};
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::physical_plan::collect;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, cast, col, lit};
 use futures::FutureExt;
 use tollbook_log::schema::Kind;
 use tollbook_log::{ReadError, Reader};
 
+use crate::answer::Answer;
 use crate::backtest::{Backtest, BacktestFunction};
 use crate::category::{self, Categories};
 use crate::loops::LoopsFunction;
@@ -25,7 +25,7 @@ use crate::rates::RatesFunction;
 use crate::sealed::SealedTable;
 use crate::source::{self, LogSource};
 use crate::store::Store;
-use crate::{damage, late, table};
+use crate::{answer, damage, late, table};
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +57,18 @@ impl From<DataFusionError> for QueryError {
 
 /// DataFusion's reason without its own wrapping, with the place in the SQL where that is known.
 fn told(error: &DataFusionError) -> String {
+    if let DataFusionError::ResourcesExhausted(what) = error.find_root() {
+        // It may have a line for each of the hungriest parts of the plan before the one that failed.
+        let last = what.lines().last().unwrap_or_default().trim_start_matches("Error: ");
+        return format!(
+            "the query takes more memory than --memory-limit gives it, and what takes it can't be spilled to disk \
+             ({last})"
+        );
+    }
+    if let DataFusionError::SQL(wrong, _) = error.find_root() {
+        // DataFusion shows it as Rust would write it.
+        return wrong.to_string();
+    }
     let text = error.strip_backtrace();
     match error.diagnostic().and_then(|diagnostic| diagnostic.span) {
         Some(span) => format!("{text} at line {}, column {}", span.start.line, span.start.column),
@@ -170,7 +182,7 @@ impl Session {
             }
         }
         let plan = state.query_planner().create_physical_plan(&plan, &state).await?;
-        collect(plan, state.task_ctx()).await
+        answer::collect(plan, state.task_ctx()).await
     }
 
     /// `calls`, `outcomes` and `events`, each of all logs.
@@ -293,15 +305,6 @@ impl LogDir {
         let reader = Reader::at(vec![store.log().clone()])?;
         Ok(Self { name: dir.display().to_string(), dir, reader, store })
     }
-}
-
-/// The rows that answer a query.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    /// The columns.
-    pub schema: SchemaRef,
-    /// The rows.
-    pub batches: Vec<RecordBatch>,
 }
 
 #[cfg(test)]

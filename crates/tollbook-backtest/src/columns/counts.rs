@@ -13,20 +13,22 @@ pub struct Refused {
     pub bad: u64,
     /// Sessions with a clean call among them.
     pub sessions: u64,
+    /// Sessions with a bad call among them.
+    pub stuck: u64,
 }
 
 impl Refused {
-    /// Adds a call. `touched` has this bit for the sessions that were counted.
-    pub(super) fn add(&mut self, label: Label, session: u32, bit: u64, touched: &mut [u64]) {
-        match label {
-            Label::Bad => self.bad += 1,
-            Label::Clean => {
-                self.clean += 1;
-                if let Some(touched) = touched.get_mut(index(session)).filter(|touched| **touched & bit == 0) {
-                    *touched |= bit;
-                    self.sessions += 1;
-                }
-            }
+    /// Adds a call. `seen` has this bit for the sessions that were counted by a clean call, and by a bad one.
+    pub(super) fn add(&mut self, label: Label, session: u32, bit: u64, seen: &mut [Vec<u64>; 2]) {
+        let [clean, bad] = seen;
+        let (calls, sessions, seen) = match label {
+            Label::Clean => (&mut self.clean, &mut self.sessions, clean),
+            Label::Bad => (&mut self.bad, &mut self.stuck, bad),
+        };
+        *calls += 1;
+        if let Some(seen) = seen.get_mut(index(session)).filter(|seen| **seen & bit == 0) {
+            *seen |= bit;
+            *sessions += 1;
         }
     }
 }
@@ -38,6 +40,7 @@ pub struct Counts {
     clean: Vec<u64>,
     bad: Vec<u64>,
     sessions: Vec<u64>,
+    stuck: Vec<u64>,
     /// By session, the highest place of a clean call of it in its window; 0 without one.
     highest: Vec<u32>,
 }
@@ -48,7 +51,7 @@ impl Counts {
     pub fn at(&self, max: u64) -> Refused {
         let max = usize::try_from(max).unwrap_or(usize::MAX);
         let at = |by_max: &[u64]| by_max.get(max).copied().unwrap_or(0);
-        Refused { clean: at(&self.clean), bad: at(&self.bad), sessions: at(&self.sessions) }
+        Refused { clean: at(&self.clean), bad: at(&self.bad), sessions: at(&self.sessions), stuck: at(&self.stuck) }
     }
 
     /// What is refused, wherever that changes: from each maximum to the next the same.
@@ -76,11 +79,14 @@ pub(super) struct Counting {
     bad: Vec<u64>,
     /// See [`Counts::highest`].
     highest: Vec<u32>,
+    /// The same of bad calls; empty until there is one.
+    highest_bad: Vec<u32>,
 }
 
 impl Counting {
     pub fn new(length_us: i64, sessions: usize) -> Self {
-        Self { length: Length::new(length_us), windows: Vec::new(), bad: Vec::new(), highest: vec![0; sessions] }
+        let (windows, bad, highest_bad) = (Vec::new(), Vec::new(), Vec::new());
+        Self { length: Length::new(length_us), windows, bad, highest: vec![0; sessions], highest_bad }
     }
 
     /// Counts the calls of a key. `alike` says that all are clean and of one session, whose places needn't be
@@ -103,7 +109,7 @@ impl Counting {
             begin += count;
         }
         if let (true, Some(session)) = (alike, calls.session.first()) {
-            self.reaches(*session, most);
+            reaches(&mut self.highest, *session, most);
         }
     }
 
@@ -111,16 +117,11 @@ impl Counting {
         for (place, (session, is_bad)) in (1..).zip(calls.who(begin, count)) {
             if is_bad {
                 bump(&mut self.bad, place);
+                self.highest_bad.resize(self.highest.len(), 0);
+                reaches(&mut self.highest_bad, session, place);
             } else {
-                self.reaches(session, place);
+                reaches(&mut self.highest, session, place);
             }
-        }
-    }
-
-    /// A clean call of a session stands at a place.
-    fn reaches(&mut self, session: u32, place: usize) {
-        if let Some(highest) = self.highest.get_mut(index(session)) {
-            *highest = u32::try_from(place).unwrap_or(u32::MAX).max(*highest);
         }
     }
 
@@ -130,14 +131,16 @@ impl Counting {
             counts.resize(counts.len().max(others.len()), 0);
             counts.iter_mut().zip(others).for_each(|(count, other)| *count += other);
         }
-        let highest = self.highest.iter_mut().zip(other.highest);
-        highest.for_each(|(highest, other)| *highest = other.max(*highest));
+        self.highest_bad.resize(self.highest_bad.len().max(other.highest_bad.len()), 0);
+        for (highest, others) in [(&mut self.highest, other.highest), (&mut self.highest_bad, other.highest_bad)] {
+            highest.iter_mut().zip(others).for_each(|(highest, other)| *highest = other.max(*highest));
+        }
     }
 
     pub fn finish(self) -> Counts {
-        let (mut clean, mut bad, mut sessions) = (self.windows, self.bad, Vec::new());
-        for highest in self.highest.iter().filter(|highest| **highest > 0) {
-            bump(&mut sessions, index(*highest));
+        let (mut clean, mut bad, mut sessions, mut stuck) = (self.windows, self.bad, Vec::new(), Vec::new());
+        for (highest, sessions) in [(&self.highest, &mut sessions), (&self.highest_bad, &mut stuck)] {
+            highest.iter().filter(|highest| **highest > 0).for_each(|highest| bump(sessions, index(*highest)));
         }
         // From "how many windows of so many calls" to "how many calls at this place".
         let mut reaching = 0;
@@ -146,14 +149,21 @@ impl Counting {
             *windows = reaching;
         }
         clean.iter_mut().zip(&bad).for_each(|(all, bad)| *all -= bad);
-        for by_place in [&mut clean, &mut bad, &mut sessions] {
+        for by_place in [&mut clean, &mut bad, &mut sessions, &mut stuck] {
             // From "how many at this place" to "how many beyond it".
             let mut beyond = 0;
             for count in by_place.iter_mut().rev() {
                 beyond += std::mem::replace(count, beyond);
             }
         }
-        Counts { clean, bad, sessions, highest: self.highest }
+        Counts { clean, bad, sessions, stuck, highest: self.highest }
+    }
+}
+
+/// A call of a session stands at a place.
+fn reaches(highest: &mut [u32], session: u32, place: usize) {
+    if let Some(highest) = highest.get_mut(index(session)) {
+        *highest = u32::try_from(place).unwrap_or(u32::MAX).max(*highest);
     }
 }
 

@@ -53,6 +53,26 @@ impl<'a> Calls<'a> {
         (0..self.at_us.len()).filter_map(|place| self.get(place))
     }
 
+    /// The calls that a maximum of an exact rolling window refuses. `let_through` is room for those that it doesn't.
+    fn beyond(&self, length_us: i64, max: u64, let_through: &mut Vec<i64>, mut refused: impl FnMut(Laid)) {
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        // All are let through before the first that has as many as fit in the window before it.
+        let with_before = self.at_us.iter().zip(self.at_us.get(max..).unwrap_or_default());
+        let is_full = |(before, at_us): (&i64, &i64)| *before > at_us.saturating_sub(length_us);
+        let Some(before) = with_before.into_iter().position(is_full) else { return };
+        let_through.clear();
+        let_through.extend(self.at_us.iter().skip(before).take(max));
+        for call in (before + max..).map_while(|place| self.get(place)) {
+            // The call that has to have left the window; none where the maximum is nothing.
+            let blocking = let_through.get(let_through.len() - max);
+            if blocking.is_some_and(|earliest| *earliest <= call.at_us.saturating_sub(length_us)) {
+                let_through.push(call.at_us);
+            } else {
+                refused(call);
+            }
+        }
+    }
+
     /// Whether all are clean and of one session.
     fn are_alike(&self) -> bool {
         !self.is_bad.contains(&true) && self.session.iter().all(|session| Some(session) == self.session.first())
@@ -255,28 +275,30 @@ impl Layout {
         maxima.chunks(64).flat_map(|maxima| self.roll(length_us, maxima)).collect()
     }
 
+    /// By key with a bad call: how many of its bad calls a maximum of an exact rolling window of this length refuses,
+    /// and how many it has.
+    #[must_use]
+    pub fn bad_by_key(&self, length_us: i64, max: u64) -> Vec<(u64, u64)> {
+        let count = |calls: usize| u64::try_from(calls).unwrap_or(u64::MAX);
+        let of_key = |calls: Calls<'_>| {
+            let bad = calls.is_bad.iter().filter(|is_bad| **is_bad).count();
+            let mut refused = 0;
+            let is_bad = |call: &Laid| call.label == Label::Bad;
+            calls.beyond(length_us, max, &mut Vec::new(), |call| refused += u64::from(is_bad(&call)));
+            (bad > 0).then_some((refused, count(bad)))
+        };
+        self.by_keys().filter_map(of_key).collect()
+    }
+
     fn roll(&self, length_us: i64, maxima: &[u64]) -> Vec<Refused> {
         let mut let_through: Vec<i64> = Vec::new();
-        let mut touched = vec![0_u64; self.sessions];
+        let mut seen = [vec![0_u64; self.sessions], vec![0_u64; self.sessions]];
         let mut refused = vec![Refused::default(); maxima.len()];
         for calls in self.by_keys() {
             for ((max, refused), place) in maxima.iter().zip(&mut refused).zip(0_u32..) {
-                let max = usize::try_from(*max).unwrap_or(usize::MAX);
-                // All are let through before the first that has as many as fit in the window before it.
-                let with_before = calls.at_us.iter().zip(calls.at_us.get(max..).unwrap_or_default());
-                let is_full = |(before, at_us): (&i64, &i64)| *before > at_us.saturating_sub(length_us);
-                let Some(before) = with_before.into_iter().position(is_full) else { continue };
-                let_through.clear();
-                let_through.extend(calls.at_us.iter().skip(before).take(max));
-                for call in (before + max..).map_while(|place| calls.get(place)) {
-                    // The call that has to have left the window; none where the maximum is nothing.
-                    let blocking = let_through.get(let_through.len() - max);
-                    if blocking.is_some_and(|earliest| *earliest <= call.at_us.saturating_sub(length_us)) {
-                        let_through.push(call.at_us);
-                    } else {
-                        refused.add(call.label, call.session, 1 << place, &mut touched);
-                    }
-                }
+                calls.beyond(length_us, *max, &mut let_through, |call| {
+                    refused.add(call.label, call.session, 1 << place, &mut seen);
+                });
             }
         }
         refused

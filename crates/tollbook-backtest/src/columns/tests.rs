@@ -188,12 +188,12 @@ fn a_count_answers_for_every_maximum() {
     }
     let counts = columns.lay_out(&[], Scope::Session).unwrap().plain(&[60_000_000], 1).remove(0);
     let at = |max| {
-        let Refused { clean, bad, sessions } = counts.at(max);
-        (clean, bad, sessions)
+        let Refused { clean, bad, sessions, stuck } = counts.at(max);
+        (clean, bad, sessions, stuck)
     };
     assert_eq!(
         [0, 1, 2, 3, 4, 5, 6].map(at),
-        [(3, 2, 1), (2, 2, 1), (1, 2, 1), (1, 1, 1), (1, 0, 1), (0, 0, 0), (0, 0, 0)]
+        [(3, 2, 1, 1), (2, 2, 1, 1), (1, 2, 1, 1), (1, 1, 1, 1), (1, 0, 1, 0), (0, 0, 0, 0), (0, 0, 0, 0)]
     );
     assert_eq!(counts.highest(), 5);
     let steps: Vec<_> = counts.steps().into_iter().map(|(max, refused)| (max, refused.clean + refused.bad)).collect();

@@ -83,6 +83,41 @@ fn the_interval_covers_the_planted_knee_at_its_rate() {
     assert!(covered >= 180, "{covered} of 200");
 }
 
+/// Why the knee's ends are order statistics: what a bootstrap over few sessions says of a high quantile is too sure.
+#[test]
+fn a_bootstrap_of_the_knee_would_not_cover_it_at_its_rate() {
+    let (mut by_order, mut by_bootstrap) = (0, 0);
+    for seed in 0..200 {
+        let mut random = Random(seed);
+        let mut used: Vec<u32> = (0..150).map(|_| u32::try_from(used(&mut random)).unwrap()).collect();
+        used.sort_unstable();
+        let found = knee(&used, 10).unwrap();
+        by_order += u32::from((found.low..=found.high.unwrap_or(u64::MAX)).contains(&PLANTED));
+        let mut knees: Vec<u64> = (0..200)
+            .map(|_| {
+                let one = |_| used[usize::try_from(random.next() % 150).unwrap()];
+                let mut drawn: Vec<u32> = (0..150).map(one).collect();
+                drawn.sort_unstable();
+                knee(&drawn, 10).unwrap().at
+            })
+            .collect();
+        knees.sort_unstable();
+        by_bootstrap += u32::from((knees[5]..=knees[194]).contains(&PLANTED));
+    }
+    assert!(by_order >= 180 && by_bootstrap < 180, "order {by_order}, bootstrap {by_bootstrap} of 200");
+}
+
+#[test]
+fn what_it_stops_is_told_with_how_far_that_is_known() {
+    let advice = recommend(&planted(7, 10), &[], &Terms::default()).unwrap();
+    let Interval { low, high } = advice.stops.expect("ten sessions are stuck");
+    let stopped = advice.refused.bad * 10_000 / advice.evidence.bad;
+    assert_eq!(advice.evidence.stuck, 10);
+    assert!(low <= stopped && stopped <= high, "{advice:?}");
+    // Nobody can tell from two.
+    assert_eq!(recommend(&planted(7, 2), &[], &Terms::default()).unwrap().stops, None);
+}
+
 #[test]
 fn on_noise_it_declines() {
     for seed in 0..200 {

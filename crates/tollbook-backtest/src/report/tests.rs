@@ -22,7 +22,8 @@ fn headroom_is_the_smallest_share_that_enough_calls_stay_within() {
 
 #[test]
 fn the_most_concerned_sessions_are_counted_first() {
-    let session = |calls, newly_refused, first_refused| SessionTally { calls, newly_refused, first_refused };
+    let session =
+        |calls, newly_refused, first_refused| SessionTally { calls, newly_refused, newly_allowed: 0, first_refused };
     let by_session = [
         ("a", session(10, 1, Some(10))),
         ("b", session(10, 6, Some(3))),
@@ -34,4 +35,6 @@ fn the_most_concerned_sessions_are_counted_first() {
     assert_eq!(report.concentration([1, 2, 5]), [6, 9, 10]);
     assert_eq!((report.sessions_touched(), report.ended_there()), (3, 1));
     assert_eq!(report.exposed(), 7 + 7);
+    assert_eq!(report.by_quarter(), [2, 0, 0, 1]);
+    assert_eq!([4, 5, 8].map(|first| session(8, 1, Some(first)).quarter()), [Some(1), Some(2), Some(3)]);
 }

@@ -88,6 +88,14 @@ fn breakers_are_judged_beside_limits() {
 }
 
 #[test]
+fn what_stops_nothing_is_on_no_frontier() {
+    let mut points = swept(&grid(&["minute", "hour"], &[40, 60]));
+    points.extend(swept(&grid(&["minute"], &[1])));
+    let told: Vec<_> = points.iter().map(|p| (p.max, p.refused_bad, p.frontier)).collect();
+    assert_eq!(told, [(40, 0, false), (60, 0, false), (40, 0, false), (60, 0, false), (1, 25, true)]);
+}
+
+#[test]
 fn what_cannot_be_tried_is_told() {
     assert_eq!(Sweep::new(&grid(&["minute"], &vec![1; 1_001])).unwrap_err(), GridError::TooMany(1_001));
     let error = Sweep::new(&grid(&["fortnight"], &[1])).unwrap_err().to_string();

@@ -171,7 +171,7 @@ pub struct Sweep {
     #[arg(long, value_name = "DIR")]
     pub log: PathBuf,
     /// Tools that are counted together, by name or pattern [default: all tools]
-    #[arg(long, value_name = "TOOL", value_delimiter = ',', conflicts_with = "category")]
+    #[arg(long, visible_alias = "group", value_name = "TOOL", value_delimiter = ',', conflicts_with = "category")]
     pub tool: Vec<String>,
     /// Tools of this category, counted together
     #[arg(long, value_name = "CATEGORY")]

@@ -1,5 +1,7 @@
 //! `tollbook backtest`: does the log come out again, and what would another policy have done?
 
+mod fail_on;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::ops::ControlFlow;
@@ -8,7 +10,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use comfy_table::{CellAlignment, Table, presets};
-use tollbook_backtest::{Busiest, Candidate, Change, Fidelity, Judged, Lineage, Report, Tally};
+use tollbook_backtest::{
+    Busiest, Candidate, Caught, Change, Fidelity, Judged, Lineage, Loops, Report, SessionTally, Tally,
+};
 use tollbook_engine::{Body, BodyRef, EventRef, PolicyHash, Reads, State};
 use tollbook_log::Reader;
 use tollbook_policy::{Policy, Target};
@@ -16,6 +20,8 @@ use tollbook_policy::{Policy, Target};
 use crate::arguments::Backtest;
 use crate::policy::Source;
 use crate::progress::Progress;
+
+pub use fail_on::FailOn;
 
 pub fn run(arguments: &Backtest) -> anyhow::Result<ExitCode> {
     let mut tried = Vec::new();
@@ -25,9 +31,10 @@ pub fn run(arguments: &Backtest) -> anyhow::Result<ExitCode> {
         let places = read.rules.iter().map(|(rule, span)| (rule.clone(), place(&source, span.start))).collect();
         tried.push(Tried::new(&source.name, read.policy, places)?);
     }
-    let (mut text, fidelity) = replay(&arguments.log, &mut tried, arguments.list)?;
+    let mut loops = loops_of(&arguments.log)?;
+    let (mut text, fidelity) = replay(&arguments.log, &mut tried, &mut loops, arguments.list)?;
     if tried.len() > 1 {
-        write_side_by_side(&mut text, &tried)?;
+        write_side_by_side(&mut text, &tried, &loops)?;
     }
     let mut stopped = false;
     if let Some(fail_on) = &arguments.fail_on {
@@ -44,6 +51,7 @@ pub fn run(arguments: &Backtest) -> anyhow::Result<ExitCode> {
 pub struct Tried {
     name: String,
     candidate: Candidate,
+    caught: Caught,
     /// File and line of each rule.
     places: BTreeMap<String, String>,
     list: Table,
@@ -60,7 +68,7 @@ impl Tried {
         let mut list = Table::new();
         list.load_style(presets::ASCII_MARKDOWN);
         list.set_header(["instance", "seq", "session", "tool", "recorded", "candidate", "certainty", "rule"]);
-        Ok(Self { name: name.to_owned(), candidate, places, list, listed: 0 })
+        Ok(Self { name: name.to_owned(), candidate, caught: Caught::default(), places, list, listed: 0 })
     }
 
     fn list(&mut self, instance: &str, event: &EventRef<'_>, judged: &Judged) {
@@ -81,7 +89,8 @@ impl Tried {
             judged.recorded.to_string(),
             judged.candidate.to_string(),
             judged.certainty.as_str().to_owned(),
-            named(judged.rule.as_deref()),
+            // What let a call through is no rule: then the one that refused it is told.
+            named(judged.rule.as_deref().or(record.rule)),
         ]);
     }
 }
@@ -94,11 +103,23 @@ fn place(source: &Source, at: usize) -> String {
 
 /// The report as text, and whether the replay of the recorded policies gave back every decision.
 pub fn report(log: &Path, name: &str, candidate: Policy) -> anyhow::Result<(String, bool)> {
-    replay(log, &mut [Tried::new(name, candidate, BTreeMap::new())?], false)
+    replay(log, &mut [Tried::new(name, candidate, BTreeMap::new())?], &mut loops_of(log)?, false)
+}
+
+/// The loops of a log, where this program can tell what a loop is.
+#[cfg(feature = "query")]
+fn loops_of(log: &Path) -> anyhow::Result<Option<Loops>> {
+    super::evidence::known_loops(log).map(Some)
+}
+
+#[cfg(not(feature = "query"))]
+#[expect(clippy::unnecessary_wraps, reason = "with SQL it reads the log, and that may fail")]
+fn loops_of(_: &Path) -> anyhow::Result<Option<Loops>> {
+    Ok(None)
 }
 
 /// Replays the log once, for the recorded policies and for all candidates.
-fn replay(log: &Path, tried: &mut [Tried], list: bool) -> anyhow::Result<(String, bool)> {
+fn replay(log: &Path, tried: &mut [Tried], loops: &mut Option<Loops>, list: bool) -> anyhow::Result<(String, bool)> {
     let reader = Reader::open(&[log])?;
     let lineage = lineage(&reader)?;
     let mut fidelity = Fidelity::default();
@@ -108,11 +129,15 @@ fn replay(log: &Path, tried: &mut [Tried], list: bool) -> anyhow::Result<(String
         begin(&reader, &mut fidelity, instance, &lineage)?;
         pruned += u64::from(reader.first_seq(instance)? > 0);
         tried.iter_mut().for_each(|one| one.candidate.begin(instance, &lineage));
+        loops.iter_mut().for_each(|loops| loops.begin(instance));
         reader.replay(instance, Reads::ALL)?.each(|event| {
             progress.event();
             take(&reader, &mut fidelity, instance, event)?;
+            let place = loops.as_mut().map(|loops| loops.event(event));
             for one in &mut *tried {
-                if let Some(judged) = one.candidate.event(event).filter(|_| list) {
+                let Some(judged) = one.candidate.event(event) else { continue };
+                place.iter().for_each(|place| one.caught.add(*place, &judged));
+                if list {
                     one.list(instance, event, &judged);
                 }
             }
@@ -124,7 +149,7 @@ fn replay(log: &Path, tried: &mut [Tried], list: bool) -> anyhow::Result<(String
     let mut text = String::new();
     write_fidelity(&mut text, &fidelity)?;
     for one in &*tried {
-        write_report(&mut text, one, pruned)?;
+        write_report(&mut text, one, loops.as_ref(), pruned)?;
         if list && one.listed > 0 {
             writeln!(text, "\n{}", one.list)?;
             if one.listed > LISTED_MAX {
@@ -206,15 +231,18 @@ fn write_fidelity(text: &mut String, fidelity: &Fidelity) -> std::fmt::Result {
     Ok(())
 }
 
-fn write_report(text: &mut String, one: &Tried, pruned: u64) -> std::fmt::Result {
+fn write_report(text: &mut String, one: &Tried, loops: Option<&Loops>, pruned: u64) -> std::fmt::Result {
     let report = one.candidate.report();
     let Tally { calls: all, refused_before, refused_after, change, unknown, after_divergence } = report.all;
     let (sessions, touched) = (report.by_session.len(), report.sessions_touched());
-    writeln!(text, "\nunder {}: {all} {} in {sessions} sessions", one.name, calls(all))?;
+    writeln!(text, "\nunder {}: {all} {} in {sessions} {}", one.name, calls(all), plural(sessions))?;
     writeln!(text, "  refused            {refused_before} before, {refused_after} now")?;
     writeln!(text, "  newly refused      {} ({} %)", change.newly_refused, percent(change.newly_refused, all))?;
     writeln!(text, "  newly allowed      {} ({} %)", change.newly_allowed, percent(change.newly_allowed, all))?;
     writeln!(text, "  sessions touched   {touched} of {sessions}")?;
+    if let Some(loops) = loops {
+        writeln!(text, "  loops stopped      {}", stopped(&one.caught, loops))?;
+    }
     let exact = report.all.exact();
     writeln!(text, "  certainty          {exact} exact, {after_divergence} after a divergence, {unknown} unknown")?;
     if pruned > 0 {
@@ -239,12 +267,70 @@ fn write_report(text: &mut String, one: &Tried, pruned: u64) -> std::fmt::Result
         (place.unwrap_or_else(|| rule.clone()), *change, None)
     });
     write_changes(text, "rule", rules.collect())?;
-    for (what, by) in [("tool", &report.by_tool), ("grant", &report.by_grant), ("agent", &report.by_agent)] {
+    let parts = [
+        ("tool", &report.by_tool),
+        ("category", &report.by_category),
+        ("grant", &report.by_grant),
+        ("agent", &report.by_agent),
+    ];
+    for (what, by) in parts {
         let rows = by.iter().map(|(name, tally)| (name.clone(), tally.change, Some(tally.calls)));
         let rows: Vec<_> = rows.filter(|(_, change, _)| *change != Change::default()).collect();
         if what == "tool" || by.len() > 1 {
             write_changes(text, what, rows)?;
         }
+    }
+    write_sessions(text, &report)
+}
+
+/// How many loops a candidate stops, and how long those went on for.
+fn stopped(caught: &Caught, loops: &Loops) -> String {
+    let (stopped, all) = (caught.loops, loops.all());
+    let polls = match caught.polls {
+        0 => String::new(),
+        polls => format!(", {polls} of them of the look of polling"),
+    };
+    match stopped {
+        0 => format!("0 of {all}"),
+        _ => {
+            let wasted = caught.wasted;
+            format!("{stopped} of {all}{polls}; they went on for {wasted} {} afterwards", calls(wasted))
+        }
+    }
+}
+
+/// The sessions with the most changes, and where each is refused for the first time.
+fn write_sessions(text: &mut String, report: &Report) -> std::fmt::Result {
+    let changes = |one: &SessionTally| one.newly_refused + one.newly_allowed;
+    let mut rows: Vec<_> = report.by_session.iter().filter(|(_, one)| changes(one) > 0).collect();
+    rows.sort_by_key(|(_, one)| std::cmp::Reverse(changes(one)));
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.set_header(["session", "newly refused", "newly allowed", "calls", "first refused"]);
+    let more = rows.len().saturating_sub(ROWS_MAX);
+    for (name, one) in rows.into_iter().take(ROWS_MAX) {
+        table.add_row([
+            crate::visible(name),
+            one.newly_refused.to_string(),
+            one.newly_allowed.to_string(),
+            one.calls.to_string(),
+            one.first_refused.map(|first| format!("call {first}")).unwrap_or_default(),
+        ]);
+    }
+    if table.is_empty() {
+        return Ok(());
+    }
+    write_table(text, &mut table, more)
+}
+
+/// A table of which all columns but the first are numbers, and how many rows it leaves out.
+fn write_table(text: &mut String, table: &mut Table, more: usize) -> std::fmt::Result {
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    writeln!(text, "\n{table}")?;
+    if more > 0 {
+        writeln!(text, "and {more} more")?;
     }
     Ok(())
 }
@@ -255,7 +341,12 @@ fn write_readings(text: &mut String, report: &Report) -> std::fmt::Result {
     let (touched, exposed) = (report.sessions_touched(), report.exposed());
     let top = report.concentration([1, 2, 5, 10]).map(|part| percent(part, refused));
     writeln!(text, "  concentration      top 1, 2, 5, 10 sessions: {} %", top.join(", "))?;
-    writeln!(text, "  where              the last call of its session in {} of {touched}", report.ended_there())?;
+    let quarters = report.by_quarter().map(|sessions| sessions.to_string()).join(", ");
+    writeln!(
+        text,
+        "  where              sessions first refused in their 1st, 2nd, 3rd, 4th quarter: {quarters}; at their last call: {}",
+        report.ended_there()
+    )?;
     writeln!(text, "\n  After a first refusal an agent would have acted differently. Three readings:")?;
     writeln!(text, "    every later call happens as recorded   {refused} refused")?;
     writeln!(text, "    a session stops at its first refusal   {touched} refused, {exposed} later calls never made")?;
@@ -265,18 +356,22 @@ fn write_readings(text: &mut String, report: &Report) -> std::fmt::Result {
         text,
         "    a refused call is tried until it fits  {} wait, {} on average, {} at most; {} never pass",
         waits.calls,
-        seconds(mean),
-        seconds(longest),
+        length(mean),
+        length(longest),
         waits.never
     )?;
     let share = percent(exposed, report.all.calls);
     write!(text, "  exposure           {exposed} calls ({share} %) come after a first refusal of their session")?;
     let bounds = u128::from(exposed) * 10 > u128::from(report.all.calls);
-    writeln!(text, "{}", if bounds { ": take the figures as bounds" } else { "" })
+    writeln!(text, "{}", if bounds { ": more than 10 %, so take these figures as bounds" } else { "" })
 }
 
-fn seconds(us: u64) -> String {
-    format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000)
+/// A length of time in the largest unit of which it has two, with one place that is cut.
+fn length(us: u64) -> String {
+    let units = [(3_600_000_000, "h"), (60_000_000, "min"), (1_000_000, "s")];
+    let found = units.into_iter().find(|(unit_us, _)| us / unit_us >= 2);
+    let (unit_us, name) = found.unwrap_or((1_000_000, "s"));
+    format!("{}.{} {name}", us / unit_us, us % unit_us * 10 / unit_us)
 }
 
 fn write_headroom(text: &mut String, report: &Report) -> std::fmt::Result {
@@ -318,102 +413,19 @@ fn units(micros: i64) -> String {
     if rest == 0 { whole.to_string() } else { format!("{whole}.{rest:06}").trim_end_matches('0').to_owned() }
 }
 
-fn write_side_by_side(text: &mut String, tried: &[Tried]) -> std::fmt::Result {
+fn write_side_by_side(text: &mut String, tried: &[Tried], loops: &Option<Loops>) -> std::fmt::Result {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header(["candidate", "newly refused", "newly allowed", "sessions touched", "unknown"]);
+    let head = ["candidate", "newly refused", "newly allowed", "sessions touched", "unknown"];
+    table.set_header(head.into_iter().chain(loops.iter().map(|_| "loops stopped")));
     for one in tried {
         let report = one.candidate.report();
         let (change, unknown) = (report.all.change, report.all.unknown);
         let counts = [change.newly_refused, change.newly_allowed, report.sessions_touched(), unknown];
+        let counts = counts.into_iter().chain(loops.iter().map(|_| one.caught.loops));
         table.add_row(std::iter::once(one.name.clone()).chain(counts.map(|count| count.to_string())));
     }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    writeln!(text, "\n{table}")
-}
-
-/// When a backtest ends with code 1.
-#[derive(Debug, Clone)]
-pub struct FailOn {
-    text: String,
-    metric: Metric,
-    or_equal: bool,
-    /// A count, or a share in hundredths of a per cent.
-    bound: u64,
-    share: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Metric {
-    NewlyRefused,
-    NewlyAllowed,
-    SessionsTouched,
-    Unknown,
-}
-
-impl std::str::FromStr for FailOn {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let expected = "expected a condition such as `newly_refused > 0.1%` or `sessions_touched >= 3`";
-        let (name, bound) = text.split_once('>').ok_or(expected)?;
-        let metric = match name.trim() {
-            "newly_refused" => Metric::NewlyRefused,
-            "newly_allowed" => Metric::NewlyAllowed,
-            "sessions_touched" => Metric::SessionsTouched,
-            "unknown" => Metric::Unknown,
-            other => return Err(format!("unknown figure `{other}`; {expected}")),
-        };
-        let or_equal = bound.starts_with('=');
-        let bound = bound.trim_start_matches('=').trim();
-        let number = bound.strip_suffix('%').map(str::trim_end);
-        let decimal = tollbook_policy::Decimal::parse(number.unwrap_or(bound)).ok_or(expected)?;
-        let micros = decimal.to_micros().and_then(|micros| u64::try_from(micros).ok()).ok_or(expected)?;
-        let unit = if number.is_some() { 10_000 } else { 1_000_000 };
-        if micros % unit != 0 {
-            return Err(format!("`{bound}` is finer than a hundredth of a per cent, or no whole count; {expected}"));
-        }
-        let share = number.is_some();
-        Ok(Self { text: text.to_owned(), metric, or_equal, bound: micros / unit, share })
-    }
-}
-
-impl std::fmt::Display for FailOn {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl FailOn {
-    fn parts(&self, one: &Tried) -> (u64, u64) {
-        let report = one.candidate.report();
-        let calls = report.all.calls;
-        match self.metric {
-            Metric::NewlyRefused => (report.all.change.newly_refused, calls),
-            Metric::NewlyAllowed => (report.all.change.newly_allowed, calls),
-            Metric::SessionsTouched => {
-                (report.sessions_touched(), u64::try_from(report.by_session.len()).unwrap_or(u64::MAX))
-            }
-            Metric::Unknown => (report.all.unknown, calls),
-        }
-    }
-
-    fn holds(&self, one: &Tried) -> bool {
-        let (part, whole) = self.parts(one);
-        // As products, so that nothing is rounded.
-        let (found, bound) = match self.share {
-            true => (u128::from(part) * 10_000, u128::from(self.bound) * u128::from(whole)),
-            false => (u128::from(part), u128::from(self.bound)),
-        };
-        found > bound || (self.or_equal && found == bound)
-    }
-
-    fn found(&self, one: &Tried) -> String {
-        let (part, whole) = self.parts(one);
-        format!("{part} of {whole}, {} %", percent(part, whole))
-    }
+    write_table(text, &mut table, 0)
 }
 
 fn write_changes(text: &mut String, what: &str, mut rows: Vec<(String, Change, Option<u64>)>) -> std::fmt::Result {
@@ -430,18 +442,15 @@ fn write_changes(text: &mut String, what: &str, mut rows: Vec<(String, Change, O
             calls.map(|calls| calls.to_string()).unwrap_or_default(),
         ]);
     }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    writeln!(text, "\n{table}")?;
-    if more > 0 {
-        writeln!(text, "and {more} more")?;
-    }
-    Ok(())
+    write_table(text, &mut table, more)
 }
 
-/// Most rows of a table by rule, tool, grant or agent: those with the most changes.
+/// Most rows of a table by rule, tool, category, grant, agent or session: those with the most changes.
 const ROWS_MAX: usize = 15;
+
+fn plural(sessions: usize) -> &'static str {
+    if sessions == 1 { "session" } else { "sessions" }
+}
 
 fn calls(count: u64) -> &'static str {
     if count == 1 { "call" } else { "calls" }

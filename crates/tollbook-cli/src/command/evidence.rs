@@ -5,11 +5,10 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use tollbook_backtest::{Label, Lineage};
+use tollbook_backtest::{Label, Lineage, Loop, Loops};
 use tollbook_engine::{EventRef, Reads};
 use tollbook_log::Reader;
 
-use super::backtest::lineage;
 use super::query;
 use crate::progress::Progress;
 
@@ -37,12 +36,14 @@ impl std::str::FromStr for LabelSource {
             "outcomes" => Self::Outcomes,
             "approvals" => Self::Approvals,
             file if file.ends_with(".csv") => Self::File(PathBuf::from(file)),
-            condition if condition.contains(' ') => Self::Condition(condition.to_owned()),
-            other => {
+            // A single name is none: no column of calls is a yes or no, and a slip in a word would be asked of the log.
+            word if word.chars().all(|c| c.is_alphanumeric() || c == '_') => {
                 return Err(format!(
-                    "expected loops, outcomes, approvals, a file such as bad.csv or an SQL condition; found `{other}`"
+                    "expected loops, outcomes, approvals, a file such as bad.csv or an SQL condition on columns, such \
+                     as label='stuck'; found `{word}`"
                 ));
             }
+            condition => Self::Condition(condition.to_owned()),
         })
     }
 }
@@ -85,7 +86,7 @@ impl Labels {
     pub fn of(log: &Path, source: &LabelSource) -> anyhow::Result<Self> {
         let marks = match source {
             LabelSource::Loops => loops(log)?,
-            LabelSource::Outcomes => calls(log, "outcome IN ('tool_error', 'rpc_error')")?,
+            LabelSource::Outcomes => calls(log, "outcome IN ('tool_error', 'rpc_error', 'unreachable', 'timeout')")?,
             LabelSource::Approvals => calls(
                 log,
                 "approval IN (SELECT detail->>'approval' FROM events \
@@ -133,15 +134,15 @@ impl Labels {
 /// Takes every event of a log, instance by instance, with what it was good for, and of calls what is read.
 pub fn each_event(
     reader: &Reader,
+    lineage: &Lineage,
     reads: Reads,
     labels: &mut Labels,
     take: &mut dyn FnMut(Read<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut progress = Progress::over(reader, 1);
-    let lineage = lineage(reader)?;
     for instance in reader.instances() {
         labels.begin();
-        take(Read::Instance(instance, &lineage))?;
+        take(Read::Instance(instance, lineage))?;
         reader.replay(instance, reads)?.each(|event| {
             progress.event();
             let label = labels.label(instance, event);
@@ -168,6 +169,18 @@ fn loops(log: &Path) -> anyhow::Result<Marks> {
         loops.entry((instance, session)).or_default().push((number(&first)?, number(&after)?));
     }
     Ok(Marks::Places(loops))
+}
+
+/// The loops of a log, for a replay that says which of them a candidate stops.
+pub fn known_loops(log: &Path) -> anyhow::Result<Loops> {
+    let sql = "SELECT instance, session, start_in_session, start_in_session + calls, looks_like FROM loops()";
+    let rows = tollbook_query::output::texts(&query::ask(log, sql)?)?.into_iter().map(|row| {
+        let [instance, session, first, after, looks_like] =
+            row.try_into().map_err(|_| anyhow::anyhow!("loops() has changed"))?;
+        let calls = number(&first)?..number(&after)?;
+        Ok(Loop { instance, session, calls, polls: looks_like == "polling" })
+    });
+    Ok(Loops::of(rows.collect::<anyhow::Result<Vec<_>>>()?))
 }
 
 fn calls(log: &Path, condition: &str) -> anyhow::Result<Marks> {

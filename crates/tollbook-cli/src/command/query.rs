@@ -92,9 +92,7 @@ pub fn show(answer: &Answer, format: Format) -> anyhow::Result<()> {
         Format::Parquet => output::Format::Parquet,
         Format::Markdown => output::Format::Markdown,
     };
-    let mut bytes = Vec::new();
-    output::write(answer, format, &mut bytes)?;
-    let mut out = std::io::stdout().lock();
-    out.write_all(&bytes)?;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    output::write(answer, format, &mut out)?;
     Ok(out.flush()?)
 }

@@ -6,13 +6,13 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use tollbook_backtest::{
-    Advice, Candidate, Columns, Declined, Forward, Grid, Inexact, Point, Report, Sweep, Terms, recommend,
+    Advice, Candidate, Columns, Declined, Forward, Grid, Inexact, Interval, Point, Report, Sweep, Terms, recommend,
 };
 use tollbook_log::Reader;
 use tollbook_policy::policy::{Default, Selector};
 use tollbook_policy::{Category, Known, Policy};
 
-use super::backtest::percent;
+use super::backtest::{lineage, percent};
 use super::evidence::{Labels, Read, each_event};
 use super::sweep::selector;
 use crate::arguments::query::{By, Recommend as Arguments};
@@ -112,7 +112,7 @@ impl Found {
         let mut columns = Columns::default();
         let mut breakers = Sweep::new(&breakers())?;
         let reads = today.iter().fold(breakers.reads(), |reads, today| reads.and(today.candidate.reads()));
-        each_event(&reader, reads.and(Columns::READS), &mut labels, &mut |read| {
+        each_event(&reader, &lineage(&reader)?, reads.and(Columns::READS), &mut labels, &mut |read| {
             match read {
                 Read::Instance(instance, lineage) => {
                     columns.begin(instance, lineage);
@@ -211,7 +211,11 @@ impl Found {
         let (clean, bad) = self.calls;
         let (touched, stopped) = (point.sessions_touched, point.refused_bad);
         vec![
-            format!("stops           {stopped} of {bad} bad calls ({} %)", percent(stopped, bad)),
+            format!(
+                "stops           {stopped} of {bad} bad calls, {} %, in {}",
+                percent(stopped, bad),
+                sessions(point.sessions_stopped)
+            ),
             format!(
                 "refuses         {} of {clean} clean ones, in {touched} of {} ({})",
                 point.refused_clean,
@@ -229,6 +233,7 @@ impl Found {
                 "max": advice.max,
                 "refused_clean": advice.refused.clean,
                 "refused_bad": advice.refused.bad,
+                "refused_bad_percent_95": advice.stops.map(|stops| [percent_number(stops.low), percent_number(stops.high)]),
                 "sessions_touched": advice.refused.sessions,
                 "clean": advice.evidence.clean,
                 "bad": advice.evidence.bad,
@@ -254,6 +259,7 @@ impl Found {
                 "refused_clean": point.refused_clean,
                 "refused_bad": point.refused_bad,
                 "sessions_touched": point.sessions_touched,
+                "sessions_stopped": point.sessions_stopped,
             })
         });
         let page = serde_json::json!({
@@ -363,9 +369,17 @@ fn clause(advice: &Advice) -> String {
 
 /// The evidence for a limit, line by line.
 fn speaks_for(advice: &Advice) -> Vec<String> {
-    let Advice { max, evidence, knee, refused, plateau, forward, .. } = advice;
+    let Advice { max, evidence, knee, refused, stops, plateau, forward, .. } = advice;
+    let stuck = sessions(evidence.stuck);
+    let known = match stops {
+        Some(Interval { low, high }) => {
+            let (low, high) = (percent(*low, 10_000), percent(*high, 10_000));
+            format!("95 %: {low} to {high} %, by a bootstrap over {stuck} with bad calls")
+        }
+        None => format!("in {stuck}, too few for an interval"),
+    };
     let mut lines = vec![format!(
-        "stops           {} of {} bad calls ({} %)",
+        "stops           {} of {} bad calls, {} % ({known})",
         refused.bad,
         evidence.bad,
         percent(refused.bad, evidence.bad)
@@ -398,6 +412,13 @@ fn speaks_for(advice: &Advice) -> Vec<String> {
         lines.push(format!("unknown         {} calls without a time or a session aren't counted", evidence.unknown));
     }
     lines
+}
+
+/// Hundredths of a per cent as per cent.
+fn percent_number(hundredths: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "at most 10,000")]
+    let hundredths = hundredths as f64;
+    hundredths / 100.0
 }
 
 /// What share of sessions loses a clean call; where none did, by the rule of three.

@@ -8,6 +8,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use tollbook_backtest::{Columns, Grid, Point, Sweep, a_person_would_write};
 use tollbook_log::Reader;
 
+use super::backtest::lineage;
 use super::evidence::{LabelSource, Labels, Read, each_event};
 use crate::arguments::query::Sweep as Arguments;
 
@@ -23,18 +24,19 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut sweep = Sweep::new(&grid)?;
     let mut labels = Labels::of(&arguments.log, &arguments.label)?;
     let reader = Reader::open(&[&arguments.log])?;
+    let lineage = lineage(&reader)?;
     let mut columns = Columns::default();
-    each_event(&reader, Columns::READS, &mut labels, &mut |read| {
+    each_event(&reader, &lineage, Columns::READS, &mut labels, &mut |read| {
         match read {
             Read::Instance(instance, lineage) => columns.begin(instance, lineage),
             Read::Event(event, label) => columns.event(event, label),
         }
         Ok(())
     })?;
-    let counted = (labels.clean, labels.bad);
+    let counted = sweep.calls(&columns);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     if sweep.count(&columns, threads) > 0 {
-        each_event(&reader, sweep.reads(), &mut labels, &mut |read| {
+        each_event(&reader, &lineage, sweep.reads(), &mut labels, &mut |read| {
             match read {
                 Read::Instance(instance, lineage) => sweep.begin(instance, lineage),
                 Read::Event(event, label) => sweep.event(event, label),
@@ -99,14 +101,19 @@ fn page(
     for column in table.column_iter_mut().skip(1).take(5) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    writeln!(text, "{table}")?;
+    if !table.is_empty() {
+        writeln!(text, "{table}\n")?;
+    }
     let hidden = points.iter().filter(|point| !all && !point.frontier && !point.plateau).count();
     if hidden > 0 {
-        writeln!(text, "\n{hidden} more that another clause outdoes: --all shows them")?;
+        writeln!(text, "{hidden} that stop nothing, or that another clause outdoes: --all shows them")?;
     }
     let unknown = points.iter().map(|point| point.unknown).max().unwrap_or(0);
     if unknown > 0 {
         writeln!(text, "{unknown} calls can't be judged, for want of a time or a session")?;
+    }
+    if bad > 0 && points.iter().all(|point| point.refused_bad == 0) {
+        writeln!(text, "none of these clauses stops a bad call")?;
     }
     if bad == 0 {
         writeln!(text, "no call is bad, so this log doesn't tell what a clause would be good for")?;
@@ -124,6 +131,7 @@ fn json(source: &LabelSource, (clean, bad): (u64, u64), points: &[Point]) -> any
                 "refused_clean": point.refused_clean,
                 "refused_bad": point.refused_bad,
                 "sessions_touched": point.sessions_touched,
+                "sessions_stopped": point.sessions_stopped,
                 "unknown": point.unknown,
                 "frontier": point.frontier,
                 "plateau": point.plateau,

@@ -9,7 +9,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use serde_json::{Value, json};
-use tollbook_backtest::{Candidate, Columns, Fidelity, Grid, Label, Layout, Report, Sweep, a_person_would_write};
+use tollbook_backtest::{
+    Candidate, Columns, Fidelity, Grid, Label, Layout, Lineage, Report, Sweep, a_person_would_write,
+};
 use tollbook_engine::{EventRef, Reads};
 use tollbook_log::Reader;
 use tollbook_policy::Category;
@@ -17,7 +19,7 @@ use tollbook_policy::policy::{Scope, Selector};
 
 use crate::arguments::query::Html as Arguments;
 use crate::command::backtest;
-use crate::command::evidence::{Labels, Read, each_event};
+use crate::command::evidence::{LabelSource, Labels, Read, each_event};
 use crate::command::query;
 use crate::command::sweep::selector;
 use crate::policy::Source;
@@ -45,18 +47,19 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let source = Source::read(file)?;
         let candidate = Candidate::new(source.policy()?)
             .with_context(|| format!("the policy `{}` cannot be put in force", source.name))?;
-        tried.push((source.name, candidate));
+        tried.push((source.name, candidate, 0));
     }
     let mut labels = Labels::of(&arguments.log, &arguments.label)?;
     let reader = Reader::open(&[&arguments.log])?;
     let (mut columns, mut rates) = (Columns::default(), Rates::default());
     let mut by_tool: BTreeMap<String, u64> = BTreeMap::new();
-    let reads = tried.iter().fold(Columns::READS, |reads, (_, candidate)| reads.and(candidate.reads()));
-    each_event(&reader, reads, &mut labels, &mut |read| {
+    let reads = tried.iter().fold(Columns::READS, |reads, (_, candidate, _)| reads.and(candidate.reads()));
+    let lineage = backtest::lineage(&reader)?;
+    each_event(&reader, &lineage, reads, &mut labels, &mut |read| {
         match read {
             Read::Instance(instance, lineage) => {
                 columns.begin(instance, lineage);
-                tried.iter_mut().for_each(|(_, candidate)| candidate.begin(instance, lineage));
+                tried.iter_mut().for_each(|(_, candidate, _)| candidate.begin(instance, lineage));
             }
             Read::Event(event, label) => {
                 columns.event(event, label);
@@ -64,17 +67,19 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 if let Some(tool) = event.record().and_then(|record| record.tool) {
                     *by_tool.entry(tool.to_owned()).or_default() += 1;
                 }
-                for (_, candidate) in &mut tried {
-                    candidate.event(event);
+                for (_, candidate, bad) in &mut tried {
+                    let judged = candidate.event(event).filter(|_| label == Label::Bad);
+                    *bad += judged.map_or(0, |judged| judged.change().newly_refused);
                 }
             }
         }
         Ok(())
     })?;
-    let fidelity = fidelity(&reader)?;
+    let fidelity = fidelity(&reader, &lineage)?;
     let data = json!({
         "log": arguments.log.display().to_string(),
         "label": arguments.label.to_string(),
+        "by_loops": matches!(arguments.label, LabelSource::Loops),
         "clean": labels.clean,
         "bad": labels.bad,
         "sessions": columns.sessions(),
@@ -83,7 +88,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         "subjects": subjects(&columns, by_tool),
         "frontier": frontier(&columns)?,
         "loops": loops(&arguments.log)?,
-        "candidates": tried.iter().map(|(name, tried)| candidate(name, &tried.report())).collect::<Vec<_>>(),
+        "candidates": tried.iter().map(|(name, tried, bad)| candidate(name, &tried.report(), *bad)).collect::<Vec<_>>(),
     });
     std::fs::write(&arguments.output, page(&data)?)
         .with_context(|| format!("cannot write `{}`", arguments.output.display()))?;
@@ -113,11 +118,10 @@ fn page(data: &Value) -> anyhow::Result<String> {
     Ok(page)
 }
 
-fn fidelity(reader: &Reader) -> anyhow::Result<Value> {
+fn fidelity(reader: &Reader, lineage: &Lineage) -> anyhow::Result<Value> {
     let mut fidelity = Fidelity::default();
-    let lineage = backtest::lineage(reader)?;
     for instance in reader.instances() {
-        backtest::begin(reader, &mut fidelity, instance, &lineage)?;
+        backtest::begin(reader, &mut fidelity, instance, lineage)?;
         reader.replay(instance, Reads::ALL)?.each(|event| {
             backtest::take(reader, &mut fidelity, instance, event)?;
             anyhow::Ok(ControlFlow::Continue(()))
@@ -226,7 +230,7 @@ fn line(
     let steps: Vec<Value> = counts
         .steps()
         .into_iter()
-        .map(|(max, refused)| json!([max, refused.clean, refused.bad, refused.sessions]))
+        .map(|(max, refused)| json!([max, refused.clean, refused.bad, refused.sessions, refused.stuck]))
         .collect();
     let busiest = layout.busiest(length_us);
     let keys: Vec<Value> = busiest
@@ -291,7 +295,8 @@ fn loops(log: &std::path::Path) -> anyhow::Result<Value> {
     serde_json::from_slice(&bytes).context("cannot read the loops")
 }
 
-fn candidate(name: &str, report: &Report) -> Value {
+/// A candidate's report; `bad` of the calls that it newly refuses are bad.
+fn candidate(name: &str, report: &Report, bad: u64) -> Value {
     let headroom: Vec<Value> = report
         .headroom
         .iter()
@@ -309,6 +314,7 @@ fn candidate(name: &str, report: &Report) -> Value {
         "name": name,
         "calls": report.all.calls,
         "newly_refused": report.all.change.newly_refused,
+        "newly_refused_bad": bad,
         "newly_allowed": report.all.change.newly_allowed,
         "sessions_touched": report.sessions_touched(),
         "sessions": report.by_session.len(),

@@ -42,8 +42,8 @@ function refused(line, max) {
     if (line.steps[middle][0] <= max) low = middle;
     else high = middle - 1;
   }
-  const [, clean, bad, sessions] = line.steps[low] ?? [0, 0, 0, 0];
-  return { clean, bad, sessions };
+  const [, clean, bad, sessions, stuck] = line.steps[low] ?? [0, 0, 0, 0, 0];
+  return { clean, bad, sessions, stuck };
 }
 
 function options(select, names, keep) {
@@ -55,8 +55,11 @@ function options(select, names, keep) {
 function showFigures() {
   const { subject, line, max } = chosen;
   const now = refused(line, max);
+  // A maximum of nothing stops every session that has a bad call.
+  const { stuck } = refused(line, 0);
   const figures = [
     ["bad calls stopped", number(now.bad), "of " + number(line.bad) + ", " + share(now.bad, line.bad), "is-bad"],
+    [data.by_loops ? "looping sessions stopped" : "sessions with bad calls stopped", number(now.stuck), "of " + number(stuck), "is-bad"],
     ["clean calls refused", number(now.clean), "of " + number(line.clean) + ", " + share(now.clean, line.clean), "is-clean"],
     ["sessions that lose a clean call", number(now.sessions), "of " + number(data.sessions), "is-clean"],
   ];
@@ -121,7 +124,7 @@ function showPeaks() {
     barmode: "stack",
     shapes: [shape],
     dragmode: false,
-    xaxis: { title: { text: `busiest ${line.window} of each ${line.scope}, the ${number(keys.length)} busiest of ${number(line.keys_in_all)}` }, fixedrange: true },
+    xaxis: { title: { text: `busiest ${line.window} of each ${line.scope},<br>the ${number(keys.length)} busiest of ${number(line.keys_in_all)}` }, fixedrange: true },
     yaxis: { title: { text: "calls in the " + line.window }, range: [0, top], fixedrange: true },
   };
   at("slider").max = Math.max(line.highest, 1);
@@ -263,8 +266,8 @@ function table(head, rows) {
 function showCandidates() {
   const section = at("candidates");
   section.hidden = data.candidates.length === 0;
-  const row = (one) => [one.name, number(one.newly_refused), number(one.newly_allowed), `${number(one.sessions_touched)} of ${number(one.sessions)}`, number(one.exact), number(one.after_divergence), number(one.unknown)];
-  section.append(table(["policy", "newly refused", "newly allowed", "sessions touched", "exact", "after a divergence", "unknown"], data.candidates.map(row)));
+  const row = (one) => [one.name, number(one.newly_refused), number(one.newly_refused_bad), number(one.newly_allowed), `${number(one.sessions_touched)} of ${number(one.sessions)}`, number(one.exact), number(one.after_divergence), number(one.unknown)];
+  section.append(table(["policy", "newly refused", "of them bad", "newly allowed", "sessions touched", "exact", "after a divergence", "unknown"], data.candidates.map(row)));
   section.append(make("p", "After a first refusal an agent would have acted differently: what comes after a divergence is a bound.", "quiet"));
   for (const one of data.candidates) {
     if (one.rules.length > 0) {
