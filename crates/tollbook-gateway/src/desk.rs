@@ -7,6 +7,7 @@
 mod connection;
 mod ended;
 mod engines;
+mod heard;
 mod operate;
 mod questions;
 mod reopen;
@@ -23,7 +24,7 @@ use tollbook_log::redact::Redaction;
 use tollbook_log::{AppendError, CloseError, DiskError, Log, PolicyError, Recorded};
 use tollbook_policy::Policy;
 
-use crate::frame::{Asked, CallFrame, Refused, RequestId, Said, exact_arguments, read, said, trace_id};
+use crate::frame::{Asked, CallFrame, Refused, RequestId, Said, exact_arguments, trace_id};
 use crate::headers::Headers;
 use crate::metrics::Metrics;
 use crate::operator::Held;
@@ -47,6 +48,8 @@ pub struct Desk {
     /// None once it is closed.
     log: Option<Arc<Log>>,
     next_seq: u64,
+    /// The latest event that may not be handed over yet. None outside of a batch.
+    put: Option<u64>,
     state: State,
     engines: Engines,
     manner: Manner,
@@ -150,6 +153,7 @@ impl Desk {
         let mut desk = Self {
             log: Some(Arc::new(log)),
             next_seq: 0,
+            put: None,
             state: State::new(Bounds::default(), manner.seed),
             engines: Engines::default(),
             manner,
@@ -335,32 +339,6 @@ impl Desk {
         self.latest_us
     }
 
-    /// Takes one frame of a client, with what HTTP says of it.
-    pub fn from_client(&mut self, connection: &mut Connection, frame: &[u8], headers: &Headers) -> Step {
-        heard(frame, headers, |said| self.take(connection, frame.len(), said, headers))
-    }
-
-    /// [`Desk::from_client`], at a desk that others share: the frame is read before anything is locked.
-    pub(crate) fn hear_client(
-        desk: &Mutex<Self>,
-        connection: &Mutex<Connection>,
-        frame: &[u8],
-        headers: &Headers,
-    ) -> Step {
-        heard(frame, headers, |said| lock(desk).take(&mut lock(connection), frame.len(), said, headers))
-    }
-
-    fn take(
-        &mut self,
-        connection: &mut Connection,
-        frame_bytes: usize,
-        said: Result<&Said<'_>, Refused>,
-        headers: &Headers,
-    ) -> Step {
-        let step = said.and_then(|said| self.judge(connection, said, headers));
-        step.unwrap_or_else(|refused| self.refuse_frame(connection, frame_bytes, &refused))
-    }
-
     fn judge(&mut self, connection: &mut Connection, said: &Said<'_>, headers: &Headers) -> Result<Step, Refused> {
         if said.agent.is_some() {
             connection.agent.clone_from(&said.agent);
@@ -398,7 +376,6 @@ impl Desk {
     }
 
     fn call(&mut self, connection: &mut Connection, frame: &CallFrame<'_>, trace_id: Option<String>) -> Step {
-        self.mend_log();
         let server = connection.server.as_str();
         let engine = self.engines.judge(server, connection.grant.as_deref()).map(Arc::clone);
         let category = self.engines.category_of_call(server, frame.tool).name();
@@ -444,7 +421,10 @@ impl Desk {
             continues,
             ..decision.to_record(&engine, &call, args)
         };
-        let appended = self.append(now_us, Body::Decision(Box::new(record)));
+        let goes_on = decision.verdict == Verdict::Allow || self.manner.mode == Mode::Shadow;
+        let record = Body::Decision(Box::new(record));
+        // Nothing comes of a call that goes on before it is handed over; a refusal is told as soon as it is recorded.
+        let appended = if goes_on { self.put(now_us, record) } else { self.append(now_us, record) };
         let recorded = appended.is_ok();
         if let Err(error) = appended {
             self.gap.calls += 1;
@@ -457,7 +437,7 @@ impl Desk {
             }
             tracing::error!(%error, "a call was judged and not recorded");
         }
-        if decision.verdict == Verdict::Allow || self.manner.mode == Mode::Shadow {
+        if goes_on {
             let ticket = Ticket { seq, opening: self.gap.opening, recorded };
             if let Some(begun_by) = continues {
                 self.questions.answered(begun_by);
@@ -537,21 +517,6 @@ impl Desk {
         answer(frame, |id| {
             refusal::refused_call(id, frame, refused.code, &format!("The call was refused: {}.", refused.why))
         })
-    }
-}
-
-/// Reads one frame of a client, and has it taken.
-fn heard(frame: &[u8], headers: &Headers, take: impl FnOnce(Result<&Said<'_>, Refused>) -> Step) -> Step {
-    if frame.trim_ascii().is_empty() {
-        return Step::Forward { call: None, request: None };
-    }
-    let node = match read(frame) {
-        Ok(node) => node,
-        Err(refused) => return take(Err(refused)),
-    };
-    match said(&node).and_then(|said| headers.agree(&node).map(|()| said)) {
-        Ok(said) => take(Ok(&said)),
-        Err(refused) => take(Err(refused)),
     }
 }
 

@@ -74,6 +74,17 @@ impl Connection {
         Ok(())
     }
 
+    /// The call with this place in the log isn't in it after all.
+    pub(super) fn call_unrecorded(&mut self, ticket: Ticket) {
+        for pending in self.pending.values_mut() {
+            if let Pending::Call { ticket: held, .. } = pending
+                && *held == ticket
+            {
+                held.recorded = false;
+            }
+        }
+    }
+
     /// Takes out the call with this place in the log.
     pub(super) fn take_call(&mut self, ticket: Ticket) -> Option<RequestId> {
         let key = self.pending.iter().find_map(|(key, pending)| match pending {
