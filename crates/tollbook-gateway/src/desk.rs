@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tollbook_engine::{
-    Activated, Args, Body, Bounds, Call, Carried, Decision, Engine, Frozen, Hash128, Judge, Kept, Mode, Opened,
-    PolicyHash, Reason, Record, RecordedArgs, State, Verdict,
+    Activated, Args, ArgsRef, Body, BodyRef, Bounds, Call, Carried, Decision, Engine, Frozen, Hash128, Judge, Kept,
+    Mode, Opened, PolicyHash, Reason, Record, RecordRef, RecordedArgs, State, Verdict,
 };
 use tollbook_log::redact::Redaction;
 use tollbook_log::{AppendError, CloseError, DiskError, Log, PolicyError, Recorded};
@@ -408,23 +408,26 @@ impl Desk {
         let began = Instant::now();
         let mut decision = Decision::default();
         engine.decide_into(&mut decision, &mut self.state, seq, &call);
-        let decide_ns = u64::try_from(began.elapsed().as_nanos()).ok();
+        let decided = Instant::now();
+        let decide_ns = u64::try_from(decided.duration_since(began).as_nanos()).ok();
         if let Some(metrics) = &self.metrics {
             let rule = decision.rule.unwrap_or(decision.reason.code());
             metrics.decided(&connection.server, frame.tool, decision.verdict.as_str(), rule);
         }
-        let record = Record {
-            request_id: frame.id.as_ref().map(|id| id.text.clone()),
+        let record = RecordRef {
+            request_id: frame.id.as_ref().map(|id| &*id.text),
+            args: ArgsRef::from(&args),
             mode: self.manner.mode,
             decide_ns,
-            trace_id,
+            trace_id: trace_id.as_deref(),
             continues,
-            ..decision.to_record(&engine, &call, args)
+            ..decision.record(&engine, &call)
         };
         let goes_on = decision.verdict == Verdict::Allow || self.manner.mode == Mode::Shadow;
-        let record = Body::Decision(Box::new(record));
+        let record = BodyRef::Decision(record);
         // Nothing comes of a call that goes on before it is handed over; a refusal is told as soon as it is recorded.
-        let appended = if goes_on { self.put(now_us, record) } else { self.append(now_us, record) };
+        let put = self.put(now_us, &record);
+        let appended = put.and_then(|seq| if goes_on { Ok(seq) } else { self.write(seq).map(|()| seq) });
         let recorded = appended.is_ok();
         if let Err(error) = appended {
             self.gap.calls += 1;
@@ -444,7 +447,7 @@ impl Desk {
             }
             if let Some(id) = &frame.id {
                 let asked = asked.map(Box::new);
-                let pending = Pending::Call { id: id.clone(), ticket, sent: Instant::now(), asked };
+                let pending = Pending::Call { id: id.clone(), ticket, sent: decided, asked };
                 connection.pending.insert(id.key.clone(), pending);
             }
             return Step::Forward { call: Some(ticket), request: frame.id.clone() };
@@ -481,7 +484,7 @@ impl Desk {
             session: connection.session.clone(),
             grant: connection.grant.clone(),
             agent: connection.agent.clone(),
-            request_id: call.and_then(|call| call.id.as_ref()).map(|id| id.text.clone()),
+            request_id: call.and_then(|call| call.id.as_ref()).map(|id| id.text.as_ref().to_owned()),
             tool: call.map(|call| call.tool.to_owned()),
             args,
             policy: self.engines.judge(server, connection.grant.as_deref()).map(|engine| engine.policy()),

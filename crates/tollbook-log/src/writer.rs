@@ -20,7 +20,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::JoinHandle;
 
-use tollbook_engine::{Body, PolicyHash};
+use tollbook_engine::{Body, BodyRef, PolicyHash};
 
 use crate::disk::{self, DiskError, SegmentFile};
 use crate::instance::{self, Claim};
@@ -285,7 +285,7 @@ impl Log {
     /// Where the event isn't recorded; it has no sequence number then.
     pub fn append(&self, ts_us: i64, body: impl Borrow<Body>) -> Result<u64, AppendError> {
         // With `Fsync` too: an event that nobody waits for, such as a refusal, survives a killed process all the same.
-        self.add(ts_us, body.borrow(), self.shared.options.durability != Durability::Relaxed)
+        self.add(ts_us, &BodyRef::Other(body.borrow()), self.shared.options.durability != Durability::Relaxed)
     }
 
     /// [`Log::append`], for events that come together: it may stay in memory until the next append, sync or
@@ -293,8 +293,8 @@ impl Log {
     ///
     /// # Errors
     /// Where the event isn't recorded; it has no sequence number then.
-    pub fn put(&self, ts_us: i64, body: impl Borrow<Body>) -> Result<u64, AppendError> {
-        self.add(ts_us, body.borrow(), false)
+    pub fn put(&self, ts_us: i64, body: &BodyRef<'_>) -> Result<u64, AppendError> {
+        self.add(ts_us, body, false)
     }
 
     /// Hands over what was put. The event `seq` is as durable as [`Log::append`] makes it when this returns.
@@ -316,7 +316,7 @@ impl Log {
         state.hand_over().inspect_err(|_| self.shared.tell(&mut state))
     }
 
-    fn add(&self, ts_us: i64, body: &Body, hands_over: bool) -> Result<u64, AppendError> {
+    fn add(&self, ts_us: i64, body: &BodyRef<'_>, hands_over: bool) -> Result<u64, AppendError> {
         let mut state = self.shared.seal_if_due(self.shared.lock())?;
         let ts_us = ts_us.max(state.last_ts_us);
         let seq = state.next_seq;

@@ -1,6 +1,7 @@
 //! One client's side of the desk: who it is, and what it waits for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::PENDING_MAX;
@@ -14,7 +15,7 @@ pub struct Connection {
     pub(super) session: Option<String>,
     pub(super) grant: Option<String>,
     pub(super) agent: Option<String>,
-    pub(super) pending: BTreeMap<String, Pending>,
+    pub(super) pending: BTreeMap<Arc<str>, Pending>,
 }
 
 /// A call's place in the log.

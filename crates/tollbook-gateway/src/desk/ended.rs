@@ -1,13 +1,13 @@
 //! What comes back: answers on their way to the client, and calls that end without one.
 
 use std::borrow::Cow;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use tollbook_engine::{Body, Hash128, Outcome};
+use tollbook_engine::{Body, BodyRef, Hash128, Outcome};
 use tollbook_policy::json::{Node, Value};
 
 use super::connection::{Pending, Ticket};
-use super::{Connection, Desk, Unrecorded, lock};
+use super::{Connection, Desk, lock};
 use crate::catalog::without_hidden;
 use crate::frame::{RequestId, answered_id, read};
 use crate::refusal;
@@ -121,7 +121,7 @@ impl Desk {
                     }
                     let upstream_us = u64::try_from(sent.elapsed().as_micros()).ok();
                     let outcome = Outcome { call_seq: ticket.seq, end, upstream_us, result_bytes, result_hash };
-                    self.record_end(ticket, outcome, Self::put);
+                    self.record_end(ticket, outcome, true);
                 }
                 Cow::Borrowed(frame)
             }
@@ -192,11 +192,12 @@ impl Desk {
         if call.opening == self.gap.opening {
             let (upstream_us, result_bytes, result_hash) = (None, None, None);
             let outcome = Outcome { call_seq: call.seq, end, upstream_us, result_bytes, result_hash };
-            self.record_end(call, outcome, Self::append);
+            self.record_end(call, outcome, false);
         }
     }
 
-    fn record_end(&mut self, call: Ticket, outcome: Outcome, by: fn(&mut Self, i64, Body) -> Result<u64, Unrecorded>) {
+    /// `with_others` where it is handed over later, with what came together.
+    fn record_end(&mut self, call: Ticket, outcome: Outcome, with_others: bool) {
         let now_us = self.now_us();
         if let Some(metrics) = &self.metrics {
             metrics.ended(outcome.end.as_str());
@@ -206,7 +207,9 @@ impl Desk {
             // Nor is its end.
             return self.state.settle(call_seq, end, result);
         }
-        if let Err(error) = by(self, now_us, Body::Outcome(outcome)) {
+        let body = Body::Outcome(outcome);
+        let recorded = if with_others { self.put(now_us, &BodyRef::Other(&body)) } else { self.append(now_us, body) };
+        if let Err(error) = recorded {
             tracing::error!(%error, call_seq, "the end of a call was not recorded");
             // A replay won't see it, so the state doesn't either.
             return;
@@ -221,7 +224,7 @@ fn withheld_unread(connection: &mut Connection) -> Option<Returned<'static>> {
     let key = open.map(|(key, _)| key.clone())?;
     connection.pending.remove(&key);
     tracing::warn!("an answer that cannot be read was withheld, because a list of tools is awaited");
-    let id = RequestId { text: key.clone(), key };
+    let id = RequestId { text: Arc::clone(&key), key };
     Some(Returned { bytes: refusal::withheld_list(&id).into(), answers: Some(id) })
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Mutex;
 
-use tollbook_engine::Body;
+use tollbook_engine::BodyRef;
 use tollbook_policy::json::Node;
 
 use super::{Connection, Desk, OnLogFailure, Step, Ticket, Unrecorded, lock, log_unavailable};
@@ -59,12 +59,11 @@ impl Desk {
     /// Calls that were to go on and aren't recorded after all become what they would have been, had that been known
     /// when they were judged.
     fn take_back(&mut self, connection: &mut Connection, heard: &[Heard<'_>], steps: &mut [Step], error: &Unrecorded) {
-        let Some(log) = self.log.clone() else { return };
         for (Heard { said, .. }, step) in heard.iter().zip(steps) {
             let (Step::Forward { call: Some(ticket), .. }, Ok(Some(said))) = (&mut *step, said) else { continue };
             let Asked::Call(frame) = &said.asked else { continue };
             // Some of them may have been handed over with what was refused in between.
-            if !ticket.recorded || log.hand_over(ticket.seq).is_ok() {
+            if !ticket.recorded || self.write(ticket.seq).is_ok() {
                 continue;
             }
             self.gap.calls += 1;
@@ -82,7 +81,7 @@ impl Desk {
     }
 
     /// [`Desk::append`], for one of several events that are handed over together.
-    pub(super) fn put(&mut self, ts_us: i64, body: Body) -> Result<u64, Unrecorded> {
+    pub(super) fn put(&mut self, ts_us: i64, body: &BodyRef<'_>) -> Result<u64, Unrecorded> {
         let log = self.log.as_ref().ok_or(Unrecorded::Closed)?;
         let seq = log.put(ts_us, body)?;
         self.next_seq = seq + 1;
@@ -92,11 +91,13 @@ impl Desk {
 
     /// Hands over what was put.
     pub(super) fn hand_over(&mut self) -> Result<(), Unrecorded> {
-        match (self.put.take(), &self.log) {
-            (Some(seq), Some(log)) => Ok(log.hand_over(seq)?),
-            (Some(_), None) => Err(Unrecorded::Closed),
-            (None, _) => Ok(()),
-        }
+        self.put.take().map_or(Ok(()), |seq| self.write(seq))
+    }
+
+    /// Hands over the event `seq` and those before it.
+    pub(super) fn write(&self, seq: u64) -> Result<(), Unrecorded> {
+        let log = self.log.as_ref().ok_or(Unrecorded::Closed)?;
+        Ok(log.hand_over(seq)?)
     }
 }
 

@@ -50,7 +50,7 @@ struct Bridge {
 struct Talk {
     session: Option<HeaderValue>,
     version: Option<String>,
-    open: BTreeMap<String, AbortHandle>,
+    open: BTreeMap<Arc<str>, AbortHandle>,
 }
 
 /// Relays until the client hangs up, and then until its open requests are answered or the bounds' time is up.

@@ -225,12 +225,12 @@ fn events_that_come_together_are_handed_over_in_one_write() {
     let log = open(dir.path(), seam.options(Durability::Write));
     // Less than the time after which they would be synced.
     let before = seam.written.load(Ordering::SeqCst);
-    let last = (0..20).map(|_| log.put(NOW, decided("a")).unwrap()).last().unwrap();
+    let last = (0..20).map(|_| log.put(NOW, &BodyRef::Other(&decided("a"))).unwrap()).last().unwrap();
     log.hand_over(last).unwrap();
     log.hand_over(3).unwrap();
     assert!(seam.written.load(Ordering::SeqCst) <= before + 2, "one, and one where a sync came between");
     // An append takes along what was put before.
-    log.put(NOW, decided("b")).unwrap();
+    log.put(NOW, &BodyRef::Other(&decided("b"))).unwrap();
     let last = log.append(NOW, decided("c")).unwrap();
     assert_eq!(log.hand_over(last + 1), Err(AppendError::NotAppended(last + 1)));
     assert_eq!(seqs(dir.path()), (0..=last).collect::<Vec<_>>());
@@ -241,16 +241,17 @@ fn a_failed_write_says_which_of_those_that_were_put_are_recorded() {
     let dir = tempfile::tempdir().unwrap();
     let seam = Seam::default();
     let log = open(dir.path(), seam.options(Durability::Write));
-    let safe = log.put(NOW, decided("a")).unwrap();
+    let safe = log.put(NOW, &BodyRef::Other(&decided("a"))).unwrap();
     log.hand_over(safe).unwrap();
     seam.writes.store(true, Ordering::SeqCst);
-    let lost = [log.put(NOW, decided("b")).unwrap(), log.put(NOW, decided("c")).unwrap()];
+    let lost =
+        [log.put(NOW, &BodyRef::Other(&decided("b"))).unwrap(), log.put(NOW, &BodyRef::Other(&decided("c"))).unwrap()];
     let error = log.hand_over(lost[1]).unwrap_err();
     assert!(error.to_string().contains("no space left"), "{error}");
     seam.writes.store(false, Ordering::SeqCst);
     assert_eq!(log.hand_over(safe), Ok(()));
     assert_eq!(lost.map(|seq| log.hand_over(seq)), [Err(error.clone()), Err(error.clone())]);
-    assert_eq!(log.put(NOW, decided("d")), Err(error));
+    assert_eq!(log.put(NOW, &BodyRef::Other(&decided("d"))), Err(error));
 }
 
 #[test]

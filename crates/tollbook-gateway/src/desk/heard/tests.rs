@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use tollbook_engine::{Engine, Kept, Mode};
+use tollbook_engine::{Body, Engine, Kept, Mode};
 use tollbook_log::redact::Redaction;
 use tollbook_log::{Log, Options, Reader, SegmentFile};
 use tollbook_policy::Target;
