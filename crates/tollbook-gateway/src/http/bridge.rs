@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
@@ -21,6 +21,7 @@ use super::SESSION_ID;
 use super::child::as_line;
 use super::exchange::Exchange;
 use super::post::not_safely_recorded;
+use super::queue::{self, queue};
 use super::relay::{Patience, whole};
 use super::session::SharedConnection;
 use super::sse::Events;
@@ -29,9 +30,6 @@ use crate::desk::{Connection, Desk, End, Step, lock};
 use crate::frame::{Glance, RequestId, glance};
 use crate::headers::{Headers, encoded};
 use crate::stdio::{ClientOut, FRAME_BYTES_MAX, Line, SharedDesk, read_frame};
-
-/// Lines of the client that wait to be taken.
-const LINES_MAX: usize = 64;
 
 /// Pause before a stream that broke off is taken up again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -74,9 +72,10 @@ pub async fn run(
         client_out,
         talk: Mutex::default(),
     });
-    let (sender, mut lines) = mpsc::channel(LINES_MAX);
+    let (sender, mut lines) = queue();
+    let runtime = Handle::current();
     // Reading from a client can't be interrupted, so this thread is never waited for.
-    std::thread::spawn(move || read_lines(client_in, &sender));
+    std::thread::spawn(move || read_lines(client_in, &sender, &runtime));
     let (mut open, mut listening) = (JoinSet::new(), JoinSet::new());
     while let Some(line) = lines.recv().await {
         bridge.take(line, &mut open, &mut listening).await;
@@ -94,7 +93,13 @@ enum Taken {
     TooLong(usize),
 }
 
-fn read_lines(client: impl Read, lines: &mpsc::Sender<Taken>) {
+impl queue::Line for Taken {
+    fn line(&self) -> &[u8] {
+        if let Self::Frame(frame) = self { frame } else { &[] }
+    }
+}
+
+fn read_lines(client: impl Read, lines: &queue::Sender<Taken>, runtime: &Handle) {
     let mut client = BufReader::new(client);
     loop {
         let mut frame = Vec::new();
@@ -104,7 +109,7 @@ fn read_lines(client: impl Read, lines: &mpsc::Sender<Taken>) {
             Ok(Line::End) => return,
             Err(error) => return tracing::error!(%error, "reading from the client failed"),
         };
-        if lines.blocking_send(taken).is_err() {
+        if !runtime.block_on(lines.send(taken)) {
             return;
         }
     }
