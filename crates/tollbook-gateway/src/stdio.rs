@@ -329,22 +329,27 @@ pub(crate) fn is_half(line: &[u8]) -> bool {
 
 pub(crate) enum Line {
     Frame,
-    /// More than [`FRAME_BYTES_MAX`]; it was read to its end and dropped.
+    /// More than may be; it was read to its end and dropped.
     TooLong {
         bytes: usize,
     },
     End,
 }
 
-/// Adds one line to `frame`, its end included.
+/// Adds one line of a client to `frame`, its end included.
 pub(crate) fn read_frame(client: &mut impl BufRead, frame: &mut Vec<u8>) -> io::Result<Line> {
+    read_line(client, frame, FRAME_BYTES_MAX)
+}
+
+/// Adds one line of at most `bytes_max` bytes to `frame`, its end included.
+pub(crate) fn read_line(client: &mut impl BufRead, frame: &mut Vec<u8>, bytes_max: usize) -> io::Result<Line> {
     let start = frame.len();
-    let most = u64::try_from(FRAME_BYTES_MAX + 1).unwrap_or(u64::MAX);
+    let most = u64::try_from(bytes_max.saturating_add(1)).unwrap_or(u64::MAX);
     let read = client.by_ref().take(most).read_until(b'\n', frame)?;
     if read == 0 {
         return Ok(Line::End);
     }
-    if read <= FRAME_BYTES_MAX || frame.ends_with(b"\n") {
+    if read <= bytes_max || frame.ends_with(b"\n") {
         return Ok(Line::Frame);
     }
     frame.truncate(start);
