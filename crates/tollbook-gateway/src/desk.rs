@@ -36,6 +36,7 @@ use reopen::{Failed, Gap};
 use connection::Pending;
 pub use connection::{Connection, Ticket};
 pub use ended::{End, Returned};
+pub(crate) use heard::Frame;
 
 /// Requests of one connection that wait for an answer. One more is refused with `too_many_in_flight`.
 pub const PENDING_MAX: usize = 10_000;

@@ -266,9 +266,9 @@ pub(crate) struct Glance {
     pub cancels: Option<Arc<str>>,
 }
 
-/// Looks ahead at a frame.
-pub(crate) fn glance(frame: &[u8]) -> Glance {
-    let Ok(node) = read(frame) else { return Glance::default() };
+/// Looks ahead at a frame; none where it can't be read.
+pub(crate) fn glance(node: Option<&Node<'_>>) -> Glance {
+    let Some(node) = node else { return Glance::default() };
     let method = node.get("method").and_then(Node::as_str).unwrap_or_default();
     let param = |key: &str| node.get("params").and_then(|params| params.get(key));
     let text = |node: Option<&Node<'_>>| node.and_then(Node::as_str).map(str::to_owned);
@@ -278,13 +278,13 @@ pub(crate) fn glance(frame: &[u8]) -> Glance {
     let id = node.get("id").and_then(|id| request_id(id).ok()).filter(|_| listen && wanted == Some(&Value::Bool(true)));
     Glance {
         method: method.to_owned(),
-        agent: client(&node, method),
+        agent: client(node, method),
         initialize: method == "initialize",
         listen,
         tools_changed: id.map(|id| tools_changed(&id)),
         name: crate::headers::named_in(method).and_then(|key| text(param(key))),
-        version: text(meta(&node, PROTOCOL_VERSION)),
-        traceparent: text(meta(&node, "traceparent")),
+        version: text(meta(node, PROTOCOL_VERSION)),
+        traceparent: text(meta(node, "traceparent")),
         cancels: cancels.and_then(|id| request_id(id).ok()).map(|id| id.key),
     }
 }

@@ -30,8 +30,8 @@ pub enum Judged {
 /// # Errors
 /// Where another reader would take it for another call, or for one that isn't judged.
 pub fn judged_alike(frame: &[u8]) -> Result<Judged, String> {
-    drop(glance(frame));
     let Ok(node) = read(frame) else { return Ok(Judged::Refused) };
+    drop(glance(Some(&node)));
     let Ok(said) = said(&node) else { return Ok(Judged::Refused) };
     // They refuse some frames that pass here, as with 1e400 or many brackets.
     let exact = serde_json::from_slice(frame).map_or_else(|_| ours(&node), |exact: Json| tagged(&exact));

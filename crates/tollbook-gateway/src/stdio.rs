@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tollbook_log::Recorded;
 
-use crate::desk::{Connection, Desk, End, Step, Ticket, lock};
+use crate::desk::{Connection, Desk, End, Frame, Step, Ticket, lock};
 use crate::headers::Headers;
 
 /// Longest line that is taken from a client, in bytes. A longer one is refused and recorded.
@@ -203,7 +203,8 @@ impl Relay {
             lines.clear();
             let last = lines.read(&mut client, read_frame);
             let frames = lines.all();
-            let steps = Desk::hear_client_frames(&self.desk, &self.connection, &frames, &headers);
+            let read: Vec<_> = frames.iter().map(|frame| Frame::read(frame)).collect();
+            let steps = Desk::hear_client_frames(&self.desk, &self.connection, &read, &headers);
             for (frame, step) in frames.into_iter().zip(steps) {
                 self.take(step, frame, &mut batch);
             }

@@ -496,7 +496,9 @@ impl Shared {
         };
         let Some(begun_us) = state.begun_us else { return Ok(state) };
         let age_max_us = i64::try_from(seal_age_max_s.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
-        if !full(&state, 1) && clock().saturating_sub(begun_us) < age_max_us {
+        // What comes together is of one age, so the clock is read for the first of it.
+        let old = state.buffer.is_empty() && clock().saturating_sub(begun_us) >= age_max_us;
+        if !full(&state, 1) && !old {
             return Ok(state);
         }
         while state.sealing {

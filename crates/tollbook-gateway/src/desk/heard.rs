@@ -15,14 +15,14 @@ use crate::headers::Headers;
 impl Desk {
     /// Takes one frame of a client, with what HTTP says of it.
     pub fn from_client(&mut self, connection: &mut Connection, frame: &[u8], headers: &Headers) -> Step {
-        heard(&[frame], headers, |heard| only(self.take(connection, heard, headers)))
+        heard(&[Frame::read(frame)], headers, |heard| only(self.take(connection, heard, headers)))
     }
 
-    /// [`Desk::from_client`], at a desk that others share: the frame is read before anything is locked.
+    /// [`Desk::from_client`], at a desk that others share: the frame was read before anything is locked.
     pub(crate) fn hear_client(
         desk: &Mutex<Self>,
         connection: &Mutex<Connection>,
-        frame: &[u8],
+        frame: Frame<'_>,
         headers: &Headers,
     ) -> Step {
         only(Self::hear_client_frames(desk, connection, &[frame], headers))
@@ -33,7 +33,7 @@ impl Desk {
     pub(crate) fn hear_client_frames(
         desk: &Mutex<Self>,
         connection: &Mutex<Connection>,
-        frames: &[&[u8]],
+        frames: &[Frame<'_>],
         headers: &Headers,
     ) -> Vec<Step> {
         heard(frames, headers, |heard| lock(desk).take(&mut lock(connection), heard, headers))
@@ -101,25 +101,39 @@ impl Desk {
     }
 }
 
-/// A frame of a client as it was read; none where there is nothing but space.
+/// A frame of a client as it was read.
+pub(crate) struct Frame<'n> {
+    bytes: usize,
+    /// None where there is nothing but space.
+    node: Result<Option<Node<'n>>, Refused>,
+}
+
+impl<'n> Frame<'n> {
+    pub(crate) fn read(frame: &'n [u8]) -> Self {
+        let node = if frame.trim_ascii().is_empty() { Ok(None) } else { read(frame).map(Some) };
+        Self { bytes: frame.len(), node }
+    }
+
+    /// None where it can't be read.
+    pub(crate) fn node(&self) -> Option<&Node<'n>> {
+        self.node.as_ref().ok()?.as_ref()
+    }
+}
+
+/// What a frame says, if it says anything.
 struct Heard<'n> {
     frame_bytes: usize,
     said: Result<Option<Said<'n>>, Refused>,
 }
 
-/// Reads frames of a client, and has them taken.
-fn heard<T>(frames: &[&[u8]], headers: &Headers, take: impl FnOnce(&[Heard<'_>]) -> T) -> T {
-    let nodes: Vec<_> = frames.iter().map(|frame| read_any(frame)).collect();
+/// Tells what frames say, and has them taken.
+fn heard<T>(frames: &[Frame<'_>], headers: &Headers, take: impl FnOnce(&[Heard<'_>]) -> T) -> T {
     let said = |node| said(node).and_then(|said| headers.agree(node).map(|()| said));
-    let heard = frames.iter().zip(&nodes).map(|(frame, node)| Heard {
-        frame_bytes: frame.len(),
+    let heard = frames.iter().map(|Frame { bytes, node }| Heard {
+        frame_bytes: *bytes,
         said: node.as_ref().map_err(Refused::clone).and_then(|node| node.as_ref().map(said).transpose()),
     });
     take(&heard.collect::<Vec<_>>())
-}
-
-fn read_any(frame: &[u8]) -> Result<Option<Node<'_>>, Refused> {
-    if frame.trim_ascii().is_empty() { Ok(None) } else { read(frame).map(Some) }
 }
 
 /// What becomes of the one frame that was taken.

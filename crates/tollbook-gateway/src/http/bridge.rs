@@ -26,7 +26,7 @@ use super::relay::{Patience, whole};
 use super::session::SharedConnection;
 use super::sse::Events;
 use super::upstream::{Upstream, ended};
-use crate::desk::{Connection, Desk, End, Step, lock};
+use crate::desk::{Connection, Desk, End, Frame, Step, lock};
 use crate::frame::{Glance, RequestId, glance};
 use crate::headers::{Headers, encoded};
 use crate::stdio::{ClientOut, FRAME_BYTES_MAX, Line, SharedDesk, read_frame};
@@ -120,7 +120,7 @@ impl Bridge {
         let (step, frame) = match line {
             Taken::Frame(frame) if frame.trim_ascii().is_empty() => return,
             Taken::Frame(frame) => {
-                (Desk::hear_client(&self.desk, &self.connection, &frame, &Headers::default()), frame)
+                (Desk::hear_client(&self.desk, &self.connection, Frame::read(&frame), &Headers::default()), frame)
             }
             Taken::TooLong(bytes) => {
                 (lock(&self.desk).too_large(&lock(&self.connection), bytes, FRAME_BYTES_MAX), Vec::new())
@@ -147,7 +147,7 @@ impl Bridge {
         open: &mut JoinSet<()>,
         listening: &mut JoinSet<()>,
     ) {
-        let glance = glance(&frame);
+        let glance = glance(Frame::read(&frame).node());
         let headers = self.headers(&glance);
         let exchange = Exchange::new(Arc::clone(&self.desk), Arc::clone(&self.connection), request.clone());
         let (bridge, initialized) = (Arc::clone(self), glance.method == "notifications/initialized");

@@ -20,7 +20,7 @@ use super::relay::{self, Hears, Held, Patience};
 use super::session::{NoSession, SharedConnection};
 use super::sse::message;
 use super::{Gateway, SESSION_ID, Server, Upstream, Way};
-use crate::desk::{Connection, Desk, End, Step, Ticket, lock};
+use crate::desk::{Connection, Desk, End, Frame, Step, Ticket, lock};
 use crate::frame::{Glance, RequestId, glance};
 use crate::headers::Headers;
 use crate::stdio::{LIST_CHANGED, SharedDesk};
@@ -61,13 +61,14 @@ impl From<'_> {
             Ok(said) => said,
             Err(why) => return self.refuse("header_mismatch", why, 400),
         };
-        let glance = glance(&frame);
+        let read = Frame::read(&frame);
+        let glance = glance(read.node());
         let conversation = match self.conversation(&glance) {
             Ok(conversation) => conversation,
             Err(none) => return no_session(&none),
         };
         let began = Instant::now();
-        let step = Desk::hear_client(&self.gateway.desk, &conversation.connection, &frame, &said);
+        let step = Desk::hear_client(&self.gateway.desk, &conversation.connection, read, &said);
         let response = match step {
             Step::Answer(answer) => json(StatusCode::OK, answer),
             Step::Refuse(answer) => json(StatusCode::BAD_REQUEST, answer),

@@ -55,7 +55,7 @@ fn call(id: u64, tool: &str) -> String {
 
 /// What becomes of each: `+` and its number in the log, `?` where it isn't in it, or the code of the refusal.
 fn told(desk: &Mutex<Desk>, connection: &Mutex<Connection>, frames: &[String]) -> Vec<String> {
-    let frames: Vec<&[u8]> = frames.iter().map(String::as_bytes).collect();
+    let frames: Vec<_> = frames.iter().map(|frame| Frame::read(frame.as_bytes())).collect();
     let steps = Desk::hear_client_frames(desk, connection, &frames, &Headers::default());
     let told = |step| match step {
         Step::Forward { call: Some(call), .. } => format!("{}{}", if call.recorded { '+' } else { '?' }, call.seq),
