@@ -163,19 +163,29 @@ pub struct FactRef<'a> {
 
 /// An event whose body is somebody else's; see [`Event`].
 #[derive(Encode)]
-struct EventOf<'a> {
+struct EventOf<B> {
     #[n(0)]
     seq: u64,
     #[n(1)]
     ts_us: Option<i64>,
     #[n(2)]
-    body: &'a Body,
+    body: B,
+}
+
+/// [`Body::Decision`] of a record that is borrowed.
+#[derive(Encode)]
+enum Decided<'a> {
+    #[n(2)]
+    Decision(#[n(0)] &'a RecordRef<'a>),
 }
 
 /// Adds the canonical bytes of an event: those of [`Event::to_bytes`], into memory that was there before.
-pub fn encode_event(seq: u64, ts_us: Option<i64>, body: &Body, bytes: &mut Vec<u8>) {
+pub fn encode_event(seq: u64, ts_us: Option<i64>, body: &BodyRef<'_>, bytes: &mut Vec<u8>) {
     // Writing to a Vec cannot fail.
-    let written = minicbor::encode(EventOf { seq, ts_us, body }, bytes);
+    let written = match body {
+        BodyRef::Decision(record) => minicbor::encode(EventOf { seq, ts_us, body: Decided::Decision(record) }, bytes),
+        BodyRef::Other(body) => minicbor::encode(EventOf { seq, ts_us, body: *body }, bytes),
+    };
     debug_assert!(written.is_ok(), "encoding to memory failed");
 }
 

@@ -500,7 +500,7 @@ impl Event {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(256);
-        crate::encode_event(self.seq, self.ts_us, &self.body, &mut bytes);
+        crate::encode_event(self.seq, self.ts_us, &crate::BodyRef::Other(&self.body), &mut bytes);
         bytes
     }
 

@@ -7,6 +7,7 @@
 mod connection;
 mod ended;
 mod engines;
+mod heard;
 mod operate;
 mod questions;
 mod reopen;
@@ -16,14 +17,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tollbook_engine::{
-    Activated, Args, Body, Bounds, Call, Carried, Decision, Engine, Frozen, Hash128, Judge, Kept, Mode, Opened,
-    PolicyHash, Reason, Record, RecordedArgs, State, Verdict,
+    Activated, Args, ArgsRef, Body, BodyRef, Bounds, Call, Carried, Decision, Engine, Frozen, Hash128, Judge, Kept,
+    Mode, Opened, PolicyHash, Reason, Record, RecordRef, RecordedArgs, State, Verdict,
 };
 use tollbook_log::redact::Redaction;
 use tollbook_log::{AppendError, CloseError, DiskError, Log, PolicyError, Recorded};
 use tollbook_policy::Policy;
 
-use crate::frame::{Asked, CallFrame, Refused, RequestId, Said, exact_arguments, read, said, trace_id};
+use crate::frame::{Asked, CallFrame, Refused, RequestId, Said, exact_arguments, trace_id};
 use crate::headers::Headers;
 use crate::metrics::Metrics;
 use crate::operator::Held;
@@ -35,6 +36,7 @@ use reopen::{Failed, Gap};
 use connection::Pending;
 pub use connection::{Connection, Ticket};
 pub use ended::{End, Returned};
+pub(crate) use heard::Frame;
 
 /// Requests of one connection that wait for an answer. One more is refused with `too_many_in_flight`.
 pub const PENDING_MAX: usize = 10_000;
@@ -47,6 +49,8 @@ pub struct Desk {
     /// None once it is closed.
     log: Option<Arc<Log>>,
     next_seq: u64,
+    /// The latest event that may not be handed over yet. None outside of a batch.
+    put: Option<u64>,
     state: State,
     engines: Engines,
     manner: Manner,
@@ -150,6 +154,7 @@ impl Desk {
         let mut desk = Self {
             log: Some(Arc::new(log)),
             next_seq: 0,
+            put: None,
             state: State::new(Bounds::default(), manner.seed),
             engines: Engines::default(),
             manner,
@@ -335,32 +340,6 @@ impl Desk {
         self.latest_us
     }
 
-    /// Takes one frame of a client, with what HTTP says of it.
-    pub fn from_client(&mut self, connection: &mut Connection, frame: &[u8], headers: &Headers) -> Step {
-        heard(frame, headers, |said| self.take(connection, frame.len(), said, headers))
-    }
-
-    /// [`Desk::from_client`], at a desk that others share: the frame is read before anything is locked.
-    pub(crate) fn hear_client(
-        desk: &Mutex<Self>,
-        connection: &Mutex<Connection>,
-        frame: &[u8],
-        headers: &Headers,
-    ) -> Step {
-        heard(frame, headers, |said| lock(desk).take(&mut lock(connection), frame.len(), said, headers))
-    }
-
-    fn take(
-        &mut self,
-        connection: &mut Connection,
-        frame_bytes: usize,
-        said: Result<&Said<'_>, Refused>,
-        headers: &Headers,
-    ) -> Step {
-        let step = said.and_then(|said| self.judge(connection, said, headers));
-        step.unwrap_or_else(|refused| self.refuse_frame(connection, frame_bytes, &refused))
-    }
-
     fn judge(&mut self, connection: &mut Connection, said: &Said<'_>, headers: &Headers) -> Result<Step, Refused> {
         if said.agent.is_some() {
             connection.agent.clone_from(&said.agent);
@@ -398,7 +377,6 @@ impl Desk {
     }
 
     fn call(&mut self, connection: &mut Connection, frame: &CallFrame<'_>, trace_id: Option<String>) -> Step {
-        self.mend_log();
         let server = connection.server.as_str();
         let engine = self.engines.judge(server, connection.grant.as_deref()).map(Arc::clone);
         let category = self.engines.category_of_call(server, frame.tool).name();
@@ -431,20 +409,26 @@ impl Desk {
         let began = Instant::now();
         let mut decision = Decision::default();
         engine.decide_into(&mut decision, &mut self.state, seq, &call);
-        let decide_ns = u64::try_from(began.elapsed().as_nanos()).ok();
+        let decided = Instant::now();
+        let decide_ns = u64::try_from(decided.duration_since(began).as_nanos()).ok();
         if let Some(metrics) = &self.metrics {
             let rule = decision.rule.unwrap_or(decision.reason.code());
             metrics.decided(&connection.server, frame.tool, decision.verdict.as_str(), rule);
         }
-        let record = Record {
-            request_id: frame.id.as_ref().map(|id| id.text.clone()),
+        let record = RecordRef {
+            request_id: frame.id.as_ref().map(|id| &*id.text),
+            args: ArgsRef::from(&args),
             mode: self.manner.mode,
             decide_ns,
-            trace_id,
+            trace_id: trace_id.as_deref(),
             continues,
-            ..decision.to_record(&engine, &call, args)
+            ..decision.record(&engine, &call)
         };
-        let appended = self.append(now_us, Body::Decision(Box::new(record)));
+        let goes_on = decision.verdict == Verdict::Allow || self.manner.mode == Mode::Shadow;
+        let record = BodyRef::Decision(record);
+        // Nothing comes of a call that goes on before it is handed over; a refusal is told as soon as it is recorded.
+        let put = self.put(now_us, &record);
+        let appended = put.and_then(|seq| if goes_on { Ok(seq) } else { self.write(seq).map(|()| seq) });
         let recorded = appended.is_ok();
         if let Err(error) = appended {
             self.gap.calls += 1;
@@ -457,14 +441,14 @@ impl Desk {
             }
             tracing::error!(%error, "a call was judged and not recorded");
         }
-        if decision.verdict == Verdict::Allow || self.manner.mode == Mode::Shadow {
+        if goes_on {
             let ticket = Ticket { seq, opening: self.gap.opening, recorded };
             if let Some(begun_by) = continues {
                 self.questions.answered(begun_by);
             }
             if let Some(id) = &frame.id {
                 let asked = asked.map(Box::new);
-                let pending = Pending::Call { id: id.clone(), ticket, sent: Instant::now(), asked };
+                let pending = Pending::Call { id: id.clone(), ticket, sent: decided, asked };
                 connection.pending.insert(id.key.clone(), pending);
             }
             return Step::Forward { call: Some(ticket), request: frame.id.clone() };
@@ -501,7 +485,7 @@ impl Desk {
             session: connection.session.clone(),
             grant: connection.grant.clone(),
             agent: connection.agent.clone(),
-            request_id: call.and_then(|call| call.id.as_ref()).map(|id| id.text.clone()),
+            request_id: call.and_then(|call| call.id.as_ref()).map(|id| id.text.as_ref().to_owned()),
             tool: call.map(|call| call.tool.to_owned()),
             args,
             policy: self.engines.judge(server, connection.grant.as_deref()).map(|engine| engine.policy()),
@@ -537,21 +521,6 @@ impl Desk {
         answer(frame, |id| {
             refusal::refused_call(id, frame, refused.code, &format!("The call was refused: {}.", refused.why))
         })
-    }
-}
-
-/// Reads one frame of a client, and has it taken.
-fn heard(frame: &[u8], headers: &Headers, take: impl FnOnce(Result<&Said<'_>, Refused>) -> Step) -> Step {
-    if frame.trim_ascii().is_empty() {
-        return Step::Forward { call: None, request: None };
-    }
-    let node = match read(frame) {
-        Ok(node) => node,
-        Err(refused) => return take(Err(refused)),
-    };
-    match said(&node).and_then(|said| headers.agree(&node).map(|()| said)) {
-        Ok(said) => take(Ok(&said)),
-        Err(refused) => take(Err(refused)),
     }
 }
 

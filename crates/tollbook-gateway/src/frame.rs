@@ -4,6 +4,8 @@
 //! which of two equal keys counts, on whether `Name` is `name`, on what follows the first value. So a
 //! frame that isn't one clean JSON-RPC object is refused whole, before anybody reads a meaning into it.
 
+use std::sync::Arc;
+
 use tollbook_policy::Decimal;
 use tollbook_policy::json::{self, Fault, Node, Value};
 use tollbook_policy::policy::Path;
@@ -71,9 +73,9 @@ pub(crate) struct CallFrame<'n> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId {
     /// The JSON text as it came.
-    pub(crate) text: String,
+    pub(crate) text: Arc<str>,
     /// The same for equal ids, however they are written.
-    pub(crate) key: String,
+    pub(crate) key: Arc<str>,
 }
 
 /// Why a frame is refused.
@@ -218,16 +220,23 @@ fn request_id(node: &Node<'_>) -> Result<RequestId, Refused> {
     }
     match &node.value {
         Value::String(text) => {
-            let quoted = json::quote(text);
-            Ok(RequestId { text: quoted.clone(), key: quoted })
+            let quoted: Arc<str> = json::quote(text).into();
+            Ok(RequestId { key: Arc::clone(&quoted), text: quoted })
         }
         Value::Number(number) => {
-            let text = number.text.to_owned();
-            let key = Decimal::parse(&text).map_or_else(|| text.clone(), |decimal| decimal.to_string());
+            let text: Arc<str> = number.text.into();
+            let decimal = Decimal::parse(&text).filter(|_| !is_plain(&text));
+            let key = decimal.map_or_else(|| Arc::clone(&text), |decimal| decimal.to_string().into());
             Ok(RequestId { text, key })
         }
         _ => refused("frame_not_jsonrpc", "`id` is neither a string nor a number"),
     }
+}
+
+/// Whether a number is written as most ids are, and is its own key.
+fn is_plain(number: &str) -> bool {
+    let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+    digits && number.len() <= 15 && (number.len() == 1 || !number.starts_with('0'))
 }
 
 /// The id that an answer carries, if it carries a usable one.
@@ -254,12 +263,12 @@ pub(crate) struct Glance {
     pub version: Option<String>,
     pub traceparent: Option<String>,
     /// The request that is cancelled.
-    pub cancels: Option<String>,
+    pub cancels: Option<Arc<str>>,
 }
 
-/// Looks ahead at a frame.
-pub(crate) fn glance(frame: &[u8]) -> Glance {
-    let Ok(node) = read(frame) else { return Glance::default() };
+/// Looks ahead at a frame; none where it can't be read.
+pub(crate) fn glance(node: Option<&Node<'_>>) -> Glance {
+    let Some(node) = node else { return Glance::default() };
     let method = node.get("method").and_then(Node::as_str).unwrap_or_default();
     let param = |key: &str| node.get("params").and_then(|params| params.get(key));
     let text = |node: Option<&Node<'_>>| node.and_then(Node::as_str).map(str::to_owned);
@@ -269,13 +278,13 @@ pub(crate) fn glance(frame: &[u8]) -> Glance {
     let id = node.get("id").and_then(|id| request_id(id).ok()).filter(|_| listen && wanted == Some(&Value::Bool(true)));
     Glance {
         method: method.to_owned(),
-        agent: client(&node, method),
+        agent: client(node, method),
         initialize: method == "initialize",
         listen,
         tools_changed: id.map(|id| tools_changed(&id)),
         name: crate::headers::named_in(method).and_then(|key| text(param(key))),
-        version: text(meta(&node, PROTOCOL_VERSION)),
-        traceparent: text(meta(&node, "traceparent")),
+        version: text(meta(node, PROTOCOL_VERSION)),
+        traceparent: text(meta(node, "traceparent")),
         cancels: cancels.and_then(|id| request_id(id).ok()).map(|id| id.key),
     }
 }

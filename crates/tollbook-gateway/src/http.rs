@@ -18,6 +18,7 @@ mod exchange;
 mod guard;
 mod listen;
 mod post;
+mod queue;
 mod relay;
 mod session;
 mod sse;

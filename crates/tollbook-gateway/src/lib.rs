@@ -14,6 +14,9 @@ pub mod survey;
 mod catalog;
 mod desk;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod headers;
 mod metrics;
 mod refusal;

@@ -98,7 +98,7 @@ fn error(id: Option<&RequestId>, code: i64, message: &str, data: Option<Value>) 
     let mut error = Map::from_iter([("code".to_owned(), code.into()), ("message".to_owned(), message.into())]);
     error.extend(data.map(|data| ("data".to_owned(), data)));
     let error = Value::Object(error);
-    let null = RequestId { text: "null".to_owned(), key: String::new() };
+    let null = RequestId { text: "null".into(), key: "".into() };
     line(id.unwrap_or(&null), &format!("\"error\":{error}"))
 }
 

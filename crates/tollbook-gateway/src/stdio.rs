@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tollbook_log::Recorded;
 
-use crate::desk::{Connection, Desk, End, Step, Ticket, lock};
+use crate::desk::{Connection, Desk, End, Frame, Step, Ticket, lock};
 use crate::headers::Headers;
 
 /// Longest line that is taken from a client, in bytes. A longer one is refused and recorded.
@@ -132,8 +132,45 @@ async fn wait_and_pass_signals(child: &mut Child) -> Result<ExitStatus, RunError
     }
 }
 
-/// Lines that came together go on together, up to so many bytes: under load, each write to a pipe wakes somebody.
+/// Lines that came together are judged and go on together, up to so many bytes: each write to the log costs a call of
+/// the system, and under load each write to a pipe wakes somebody.
 const BATCH_BYTES: usize = 64 << 10;
+
+/// Lines that came together, as they came.
+#[derive(Default)]
+struct Lines {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Lines {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    /// Reads a line, and those that have come with it. What came last isn't among them where it isn't a line.
+    fn read<R: Read>(
+        &mut self,
+        from: &mut BufReader<R>,
+        read_line: impl Fn(&mut BufReader<R>, &mut Vec<u8>) -> io::Result<Line>,
+    ) -> io::Result<Line> {
+        loop {
+            match read_line(from, &mut self.bytes)? {
+                Line::Frame => self.ends.push(self.bytes.len()),
+                other => return Ok(other),
+            }
+            if self.bytes.len() >= BATCH_BYTES || !from.buffer().contains(&b'\n') {
+                return Ok(Line::Frame);
+            }
+        }
+    }
+
+    fn all(&self) -> Vec<&[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).filter_map(|(start, end)| self.bytes.get(start..*end)).collect()
+    }
+}
 
 /// Frames that were judged and are about to go to the server.
 #[derive(Default)]
@@ -161,28 +198,37 @@ struct Relay {
 impl Relay {
     fn client_to_server(&self, mut client: BufReader<impl Read>, mut server: Box<dyn Write + Send>) {
         let headers = Headers::default();
-        let (mut frame, mut batch) = (Vec::new(), Batch::default());
+        let (mut lines, mut batch) = (Lines::default(), Batch::default());
         loop {
-            frame.clear();
-            let step = match read_frame(&mut client, &mut frame) {
+            lines.clear();
+            let last = lines.read(&mut client, read_frame);
+            let frames = lines.all();
+            let read: Vec<_> = frames.iter().map(|frame| Frame::read(frame)).collect();
+            let steps = Desk::hear_client_frames(&self.desk, &self.connection, &read, &headers);
+            for (frame, step) in frames.into_iter().zip(steps) {
+                self.take(step, frame, &mut batch);
+            }
+            self.forward(&mut server, &mut batch);
+            match last {
+                Ok(Line::Frame) => {}
                 Ok(Line::End) => return,
-                Ok(Line::Frame) => Desk::hear_client(&self.desk, &self.connection, &frame, &headers),
                 Ok(Line::TooLong { bytes }) => {
-                    lock(&self.desk).too_large(&lock(&self.connection), bytes, FRAME_BYTES_MAX)
+                    let step = lock(&self.desk).too_large(&lock(&self.connection), bytes, FRAME_BYTES_MAX);
+                    self.take(step, &[], &mut batch);
                 }
                 Err(error) => {
                     tracing::error!(%error, "reading from the client failed");
                     return;
                 }
-            };
-            match step {
-                Step::Forward { call, .. } => batch.push(&frame, call),
-                Step::Answer(answer) | Step::Refuse(answer) => self.tell_client(&answer),
-                Step::Drop => {}
             }
-            if batch.bytes.len() >= BATCH_BYTES || !client.buffer().contains(&b'\n') {
-                self.forward(&mut server, &mut batch);
-            }
+        }
+    }
+
+    fn take(&self, step: Step, frame: &[u8], batch: &mut Batch) {
+        match step {
+            Step::Forward { call, .. } => batch.push(frame, call),
+            Step::Answer(answer) | Step::Refuse(answer) => self.tell_client(&answer),
+            Step::Drop => {}
         }
     }
 
@@ -242,28 +288,27 @@ impl Relay {
     }
 
     fn server_to_client(&self, mut server: BufReader<impl Read>) {
-        let (mut frame, mut told) = (Vec::new(), Vec::new());
+        let (mut lines, mut told) = (Lines::default(), Vec::new());
         loop {
-            frame.clear();
-            match server.read_until(b'\n', &mut frame) {
-                Ok(0) => return,
-                Ok(_) => {}
+            lines.clear();
+            let last = lines.read(&mut server, read_answer);
+            for returned in Desk::hear_server_frames(&self.desk, &self.connection, &lines.all()) {
+                told.extend_from_slice(&returned.bytes);
+                if !told.ends_with(b"\n") {
+                    told.push(b'\n');
+                }
+            }
+            if !told.is_empty() {
+                self.tell_client(&told);
+                told.clear();
+            }
+            match last {
+                Ok(Line::End) => return,
+                Ok(Line::Frame | Line::TooLong { .. }) => {}
                 Err(error) => {
                     tracing::error!(%error, "reading from the server failed");
                     return;
                 }
-            }
-            if is_half(&frame) {
-                tracing::warn!("the server ended in the middle of a line");
-                return;
-            }
-            told.extend_from_slice(&Desk::hear_server(&self.desk, &self.connection, &frame).bytes);
-            if !told.ends_with(b"\n") {
-                told.push(b'\n');
-            }
-            if told.len() >= BATCH_BYTES || !server.buffer().contains(&b'\n') {
-                self.tell_client(&told);
-                told.clear();
             }
         }
     }
@@ -285,25 +330,44 @@ pub(crate) fn is_half(line: &[u8]) -> bool {
 
 pub(crate) enum Line {
     Frame,
-    /// More than [`FRAME_BYTES_MAX`]; it was read to its end and dropped.
+    /// More than may be; it was read to its end and dropped.
     TooLong {
         bytes: usize,
     },
     End,
 }
 
-/// Reads one line, its end included, into `frame`.
+/// Adds one line of a client to `frame`, its end included.
 pub(crate) fn read_frame(client: &mut impl BufRead, frame: &mut Vec<u8>) -> io::Result<Line> {
-    let most = u64::try_from(FRAME_BYTES_MAX + 1).unwrap_or(u64::MAX);
+    read_line(client, frame, FRAME_BYTES_MAX)
+}
+
+/// Adds one line of at most `bytes_max` bytes to `frame`, its end included.
+pub(crate) fn read_line(client: &mut impl BufRead, frame: &mut Vec<u8>, bytes_max: usize) -> io::Result<Line> {
+    let start = frame.len();
+    let most = u64::try_from(bytes_max.saturating_add(1)).unwrap_or(u64::MAX);
     let read = client.by_ref().take(most).read_until(b'\n', frame)?;
     if read == 0 {
         return Ok(Line::End);
     }
-    if read <= FRAME_BYTES_MAX || frame.ends_with(b"\n") {
+    if read <= bytes_max || frame.ends_with(b"\n") {
         return Ok(Line::Frame);
     }
-    frame.clear();
+    frame.truncate(start);
     Ok(Line::TooLong { bytes: read + client.skip_until(b'\n')? })
+}
+
+/// Adds one line of the server, which may be as long as it likes.
+fn read_answer(server: &mut impl BufRead, frame: &mut Vec<u8>) -> io::Result<Line> {
+    let start = frame.len();
+    if server.read_until(b'\n', frame)? == 0 {
+        return Ok(Line::End);
+    }
+    if is_half(frame.get(start..).unwrap_or_default()) {
+        tracing::warn!("the server ended in the middle of a line");
+        return Ok(Line::End);
+    }
+    Ok(Line::Frame)
 }
 
 fn write_counted(to: &mut impl Write, mut bytes: &[u8], written: &mut usize) -> io::Result<()> {

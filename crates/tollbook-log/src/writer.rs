@@ -1,7 +1,8 @@
 //! The writing end of a log: one [`Log`] for each process.
 //!
 //! [`Log::append`] numbers an event, frames it and hands it over in one write, under one lock, so
-//! that sequence order is the order of the calls. One thread syncs for everybody: while it waits for
+//! that sequence order is the order of the calls; events that come together are put first and handed over
+//! in one write for all of them. One thread syncs for everybody: while it waits for
 //! the disk, others append, and the next sync serves them all. Sealing happens in another thread,
 //! one segment at a time; meanwhile the log goes on in a new segment.
 //!
@@ -19,7 +20,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::JoinHandle;
 
-use tollbook_engine::{Body, PolicyHash};
+use tollbook_engine::{Body, BodyRef, PolicyHash};
 
 use crate::disk::{self, DiskError, SegmentFile};
 use crate::instance::{self, Claim};
@@ -47,7 +48,7 @@ pub enum Durability {
 
 /// Longest time between an append and the sync that follows it.
 pub const SYNC_WITHIN_MS: u64 = 50;
-/// Most bytes that [`Durability::Relaxed`] keeps in memory.
+/// Most bytes that [`Log::put`] and [`Durability::Relaxed`] keep in memory.
 pub const BUFFER_BYTES_MAX: usize = 64 << 10;
 
 /// The time, in microseconds since 1970.
@@ -184,8 +185,10 @@ struct State {
     begun_us: Option<i64>,
     next_seq: u64,
     last_ts_us: i64,
-    /// Framed records that aren't handed over yet; see [`Durability::Relaxed`].
+    /// Framed records that aren't handed over yet; see [`Log::put`] and [`Durability::Relaxed`].
     buffer: Vec<u8>,
+    /// All events below are handed over.
+    handed_seq: u64,
     /// Memory for the next record's bytes.
     record: Vec<u8>,
     /// All events below are on stable storage.
@@ -237,6 +240,7 @@ impl Log {
             next_seq: 0,
             last_ts_us: i64::MIN,
             buffer: Vec::new(),
+            handed_seq: 0,
             record: Vec::new(),
             synced_seq: 0,
             sync_wanted: false,
@@ -280,18 +284,51 @@ impl Log {
     /// # Errors
     /// Where the event isn't recorded; it has no sequence number then.
     pub fn append(&self, ts_us: i64, body: impl Borrow<Body>) -> Result<u64, AppendError> {
+        // With `Fsync` too: an event that nobody waits for, such as a refusal, survives a killed process all the same.
+        self.add(ts_us, &BodyRef::Other(body.borrow()), self.shared.options.durability != Durability::Relaxed)
+    }
+
+    /// [`Log::append`], for events that come together: it may stay in memory until the next append, sync or
+    /// [`Log::hand_over`], which hand over everything that was put, in order. Nothing may come of the event before.
+    ///
+    /// # Errors
+    /// Where the event isn't recorded; it has no sequence number then.
+    pub fn put(&self, ts_us: i64, body: &BodyRef<'_>) -> Result<u64, AppendError> {
+        self.add(ts_us, body, false)
+    }
+
+    /// Hands over what was put. The event `seq` is as durable as [`Log::append`] makes it when this returns.
+    ///
+    /// # Errors
+    /// Where the event isn't recorded, because the log failed before it was handed over.
+    pub fn hand_over(&self, seq: u64) -> Result<(), AppendError> {
+        let mut state = self.shared.lock();
+        if seq >= state.next_seq {
+            return Err(AppendError::NotAppended(seq));
+        }
+        if state.handed_seq > seq {
+            return Ok(());
+        }
+        state.usable()?;
+        if self.shared.options.durability == Durability::Relaxed {
+            return Ok(());
+        }
+        state.hand_over().inspect_err(|_| self.shared.tell(&mut state))
+    }
+
+    fn add(&self, ts_us: i64, body: &BodyRef<'_>, hands_over: bool) -> Result<u64, AppendError> {
         let mut state = self.shared.seal_if_due(self.shared.lock())?;
         let ts_us = ts_us.max(state.last_ts_us);
         let seq = state.next_seq;
         let mut record = std::mem::take(&mut state.record);
         record.clear();
-        tollbook_engine::encode_event(seq, Some(ts_us), body.borrow(), &mut record);
+        tollbook_engine::encode_event(seq, Some(ts_us), body, &mut record);
         let before = state.buffer.len();
         segment::frame_into(&mut state.buffer, &record).ok_or(AppendError::TooLarge { bytes: record.len() })?;
         state.segment_bytes += (state.buffer.len() - before) as u64;
-        // With `Fsync` too: an event that nobody waits for, such as a refusal, survives a killed process all the same.
-        if self.shared.options.durability != Durability::Relaxed || state.buffer.len() >= BUFFER_BYTES_MAX {
+        if hands_over || state.buffer.len() >= BUFFER_BYTES_MAX {
             state.hand_over().inspect_err(|_| self.shared.tell(&mut state))?;
+            state.handed_seq = seq + 1;
         }
         if let Some(heads) = &mut state.heads {
             heads.push(&record);
@@ -459,7 +496,9 @@ impl Shared {
         };
         let Some(begun_us) = state.begun_us else { return Ok(state) };
         let age_max_us = i64::try_from(seal_age_max_s.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
-        if !full(&state, 1) && clock().saturating_sub(begun_us) < age_max_us {
+        // What comes together is of one age, so the clock is read for the first of it.
+        let old = state.buffer.is_empty() && clock().saturating_sub(begun_us) >= age_max_us;
+        if !full(&state, 1) && !old {
             return Ok(state);
         }
         while state.sealing {
@@ -513,7 +552,9 @@ impl State {
         }
         let written = self.file.append(&self.buffer);
         self.buffer.clear();
-        written.map_err(|error| self.fail("write", &error))
+        written.map_err(|error| self.fail("write", &error))?;
+        self.handed_seq = self.next_seq;
+        Ok(())
     }
 
     fn sync(&mut self) -> Result<(), AppendError> {

@@ -209,7 +209,14 @@ pub fn quote(text: &str) -> String {
 /// Appends the string as JSON writes it, quotes included, with the escapes of RFC 8785.
 pub fn quote_into(out: &mut String, text: &str) {
     out.push('"');
-    for character in text.chars() {
+    let mut rest = text;
+    // Most texts have nothing to escape, and are copied whole.
+    while let Some(at) = rest.bytes().position(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        let (plain, from) = rest.split_at(at);
+        out.push_str(plain);
+        let mut characters = from.chars();
+        let Some(character) = characters.next() else { break };
+        rest = characters.as_str();
         match character {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
@@ -227,6 +234,7 @@ pub fn quote_into(out: &mut String, text: &str) {
             plain => out.push(plain),
         }
     }
+    out.push_str(rest);
     out.push('"');
 }
 

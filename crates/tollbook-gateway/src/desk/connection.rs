@@ -1,6 +1,7 @@
 //! One client's side of the desk: who it is, and what it waits for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::PENDING_MAX;
@@ -14,7 +15,7 @@ pub struct Connection {
     pub(super) session: Option<String>,
     pub(super) grant: Option<String>,
     pub(super) agent: Option<String>,
-    pub(super) pending: BTreeMap<String, Pending>,
+    pub(super) pending: BTreeMap<Arc<str>, Pending>,
 }
 
 /// A call's place in the log.
@@ -72,6 +73,17 @@ impl Connection {
             return Err(Refused { code: "too_many_in_flight", why });
         }
         Ok(())
+    }
+
+    /// The call with this place in the log isn't in it after all.
+    pub(super) fn call_unrecorded(&mut self, ticket: Ticket) {
+        for pending in self.pending.values_mut() {
+            if let Pending::Call { ticket: held, .. } = pending
+                && *held == ticket
+            {
+                held.recorded = false;
+            }
+        }
     }
 
     /// Takes out the call with this place in the log.

@@ -1,9 +1,9 @@
 //! What comes back: answers on their way to the client, and calls that end without one.
 
 use std::borrow::Cow;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use tollbook_engine::{Body, Hash128, Outcome};
+use tollbook_engine::{Body, BodyRef, Hash128, Outcome};
 use tollbook_policy::json::{Node, Value};
 
 use super::connection::{Pending, Ticket};
@@ -60,14 +60,45 @@ impl Desk {
     /// Takes one frame of the server, and returns what the client is to get.
     pub fn from_server<'f>(&mut self, connection: &mut Connection, frame: &'f [u8]) -> Returned<'f> {
         let node = read(frame).ok();
-        self.returned(connection, frame, node.as_ref().map(|node| (node, Answer::of(frame, node))))
+        let returned = self.returned(connection, frame, node.as_ref().map(|node| (node, Answer::of(frame, node))));
+        self.hand_over_ends();
+        returned
     }
 
     /// [`Desk::from_server`], at a desk that others share: the frame is read before anything is locked.
     pub(crate) fn hear_server<'f>(desk: &Mutex<Self>, connection: &Mutex<Connection>, frame: &'f [u8]) -> Returned<'f> {
         let node = read(frame).ok();
         let answer = node.as_ref().map(|node| (node, Answer::of(frame, node)));
-        lock(desk).returned(&mut lock(connection), frame, answer)
+        let mut desk = lock(desk);
+        let returned = desk.returned(&mut lock(connection), frame, answer);
+        desk.hand_over_ends();
+        returned
+    }
+
+    /// [`Desk::hear_server`] of frames that came together: one write to the log for all the calls that they end.
+    /// Nothing may be done with any before this returns.
+    pub(crate) fn hear_server_frames<'f>(
+        desk: &Mutex<Self>,
+        connection: &Mutex<Connection>,
+        frames: &[&'f [u8]],
+    ) -> Vec<Returned<'f>> {
+        let nodes: Vec<_> = frames.iter().map(|frame| read(frame).ok()).collect();
+        let answers = frames.iter().zip(&nodes);
+        let answers: Vec<_> =
+            answers.map(|(frame, node)| node.as_ref().map(|node| (node, Answer::of(frame, node)))).collect();
+        let (mut desk, mut connection) = (lock(desk), lock(connection));
+        let frames = frames.iter().zip(answers);
+        let returned = frames.map(|(frame, answer)| desk.returned(&mut connection, frame, answer)).collect();
+        desk.hand_over_ends();
+        returned
+    }
+
+    /// Hands over the ends of calls. Where that fails the log takes nothing more, so that nothing that it has was
+    /// judged with them.
+    fn hand_over_ends(&mut self) {
+        if let Err(error) = self.hand_over() {
+            tracing::error!(%error, "the end of a call was not recorded");
+        }
     }
 
     /// `answer` is the frame as it was read; none where it can't be.
@@ -90,7 +121,7 @@ impl Desk {
                     }
                     let upstream_us = u64::try_from(sent.elapsed().as_micros()).ok();
                     let outcome = Outcome { call_seq: ticket.seq, end, upstream_us, result_bytes, result_hash };
-                    self.record_end(ticket, outcome);
+                    self.record_end(ticket, outcome, true);
                 }
                 Cow::Borrowed(frame)
             }
@@ -160,11 +191,13 @@ impl Desk {
     fn end(&mut self, call: Ticket, end: tollbook_engine::End) {
         if call.opening == self.gap.opening {
             let (upstream_us, result_bytes, result_hash) = (None, None, None);
-            self.record_end(call, Outcome { call_seq: call.seq, end, upstream_us, result_bytes, result_hash });
+            let outcome = Outcome { call_seq: call.seq, end, upstream_us, result_bytes, result_hash };
+            self.record_end(call, outcome, false);
         }
     }
 
-    fn record_end(&mut self, call: Ticket, outcome: Outcome) {
+    /// `with_others` where it is handed over later, with what came together.
+    fn record_end(&mut self, call: Ticket, outcome: Outcome, with_others: bool) {
         let now_us = self.now_us();
         if let Some(metrics) = &self.metrics {
             metrics.ended(outcome.end.as_str());
@@ -174,7 +207,9 @@ impl Desk {
             // Nor is its end.
             return self.state.settle(call_seq, end, result);
         }
-        if let Err(error) = self.append(now_us, Body::Outcome(outcome)) {
+        let body = Body::Outcome(outcome);
+        let recorded = if with_others { self.put(now_us, &BodyRef::Other(&body)) } else { self.append(now_us, body) };
+        if let Err(error) = recorded {
             tracing::error!(%error, call_seq, "the end of a call was not recorded");
             // A replay won't see it, so the state doesn't either.
             return;
@@ -189,7 +224,7 @@ fn withheld_unread(connection: &mut Connection) -> Option<Returned<'static>> {
     let key = open.map(|(key, _)| key.clone())?;
     connection.pending.remove(&key);
     tracing::warn!("an answer that cannot be read was withheld, because a list of tools is awaited");
-    let id = RequestId { text: key.clone(), key };
+    let id = RequestId { text: Arc::clone(&key), key };
     Some(Returned { bytes: refusal::withheld_list(&id).into(), answers: Some(id) })
 }
 

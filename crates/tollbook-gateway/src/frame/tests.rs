@@ -10,7 +10,7 @@ fn told(frame: &[u8]) -> String {
     };
     match said(&node) {
         Ok(Said { asked: Asked::Call(call), .. }) => {
-            format!("call {} {}", call.tool, call.id.map_or("-".to_owned(), |id| id.key))
+            format!("call {} {}", call.tool, call.id.map_or("-".into(), |id| id.key))
         }
         Ok(Said { asked: Asked::List, .. }) => "list".to_owned(),
         Ok(Said { asked: Asked::Cancelled(id), .. }) => format!("cancelled {}", id.key),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
@@ -21,17 +21,15 @@ use super::SESSION_ID;
 use super::child::as_line;
 use super::exchange::Exchange;
 use super::post::not_safely_recorded;
+use super::queue::{self, queue};
 use super::relay::{Patience, whole};
 use super::session::SharedConnection;
 use super::sse::Events;
 use super::upstream::{Upstream, ended};
-use crate::desk::{Connection, Desk, End, Step, lock};
+use crate::desk::{Connection, Desk, End, Frame, Step, lock};
 use crate::frame::{Glance, RequestId, glance};
 use crate::headers::{Headers, encoded};
 use crate::stdio::{ClientOut, FRAME_BYTES_MAX, Line, SharedDesk, read_frame};
-
-/// Lines of the client that wait to be taken.
-const LINES_MAX: usize = 64;
 
 /// Pause before a stream that broke off is taken up again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -50,7 +48,7 @@ struct Bridge {
 struct Talk {
     session: Option<HeaderValue>,
     version: Option<String>,
-    open: BTreeMap<String, AbortHandle>,
+    open: BTreeMap<Arc<str>, AbortHandle>,
 }
 
 /// Relays until the client hangs up, and then until its open requests are answered or the bounds' time is up.
@@ -74,9 +72,10 @@ pub async fn run(
         client_out,
         talk: Mutex::default(),
     });
-    let (sender, mut lines) = mpsc::channel(LINES_MAX);
+    let (sender, mut lines) = queue();
+    let runtime = Handle::current();
     // Reading from a client can't be interrupted, so this thread is never waited for.
-    std::thread::spawn(move || read_lines(client_in, &sender));
+    std::thread::spawn(move || read_lines(client_in, &sender, &runtime));
     let (mut open, mut listening) = (JoinSet::new(), JoinSet::new());
     while let Some(line) = lines.recv().await {
         bridge.take(line, &mut open, &mut listening).await;
@@ -94,7 +93,13 @@ enum Taken {
     TooLong(usize),
 }
 
-fn read_lines(client: impl Read, lines: &mpsc::Sender<Taken>) {
+impl queue::Line for Taken {
+    fn line(&self) -> &[u8] {
+        if let Self::Frame(frame) = self { frame } else { &[] }
+    }
+}
+
+fn read_lines(client: impl Read, lines: &queue::Sender<Taken>, runtime: &Handle) {
     let mut client = BufReader::new(client);
     loop {
         let mut frame = Vec::new();
@@ -104,7 +109,7 @@ fn read_lines(client: impl Read, lines: &mpsc::Sender<Taken>) {
             Ok(Line::End) => return,
             Err(error) => return tracing::error!(%error, "reading from the client failed"),
         };
-        if lines.blocking_send(taken).is_err() {
+        if !runtime.block_on(lines.send(taken)) {
             return;
         }
     }
@@ -115,7 +120,7 @@ impl Bridge {
         let (step, frame) = match line {
             Taken::Frame(frame) if frame.trim_ascii().is_empty() => return,
             Taken::Frame(frame) => {
-                (Desk::hear_client(&self.desk, &self.connection, &frame, &Headers::default()), frame)
+                (Desk::hear_client(&self.desk, &self.connection, Frame::read(&frame), &Headers::default()), frame)
             }
             Taken::TooLong(bytes) => {
                 (lock(&self.desk).too_large(&lock(&self.connection), bytes, FRAME_BYTES_MAX), Vec::new())
@@ -142,7 +147,7 @@ impl Bridge {
         open: &mut JoinSet<()>,
         listening: &mut JoinSet<()>,
     ) {
-        let glance = glance(&frame);
+        let glance = glance(Frame::read(&frame).node());
         let headers = self.headers(&glance);
         let exchange = Exchange::new(Arc::clone(&self.desk), Arc::clone(&self.connection), request.clone());
         let (bridge, initialized) = (Arc::clone(self), glance.method == "notifications/initialized");

@@ -11,18 +11,15 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout, Command};
-use tokio::sync::mpsc;
 
 use super::exchange::cancellation;
+use super::queue::{self, LINES_MAX, queue};
 use super::session::SharedConnection;
 use crate::desk::{Desk, End, lock};
 use crate::frame::RequestId;
 use crate::stdio::{LIST_CHANGED, SharedDesk, is_half};
 
-/// Lines that wait to be taken, in either direction.
-const LINES_MAX: usize = 1_024;
-
-/// Bytes of what a process said to nobody. Beyond it the oldest is dropped.
+/// Bytes of what a process said to nobody. Beyond it, and beyond [`LINES_MAX`], the oldest is dropped.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 
 /// How long a process may take to end by itself once nobody speaks to it any more.
@@ -54,7 +51,7 @@ pub(crate) struct Child {
     desk: SharedDesk,
     grant: String,
     connection: SharedConnection,
-    input: mpsc::Sender<Vec<u8>>,
+    input: queue::Sender<Vec<u8>>,
     ears: Mutex<Ears>,
 }
 
@@ -62,7 +59,7 @@ pub(crate) struct Child {
 #[derive(Default)]
 struct Ears {
     posts: Vec<Post>,
-    stream: Option<mpsc::Sender<Said>>,
+    stream: Option<queue::Sender<Said>>,
     waiting: VecDeque<Vec<u8>>,
     waiting_bytes: usize,
     used: Option<Instant>,
@@ -72,7 +69,9 @@ struct Ears {
 /// A request that waits for its answer.
 struct Post {
     request: RequestId,
-    ear: mpsc::Sender<Said>,
+    ear: queue::Sender<Said>,
+    /// Whether it has no answer to come to, and ends when the gateway does.
+    listens: bool,
     /// Whether its client takes more than the answer.
     takes_more: bool,
     /// How it is told that its tools are others now, where it subscribed to that.
@@ -86,6 +85,13 @@ pub(crate) enum Said {
     Answer(Vec<u8>),
     /// Anything else.
     Other(Vec<u8>),
+}
+
+impl queue::Line for Said {
+    fn line(&self) -> &[u8] {
+        let (Self::Answer(line) | Self::Other(line)) = self;
+        line
+    }
 }
 
 impl Children {
@@ -118,7 +124,7 @@ impl Children {
         let missing = || io::Error::other("the pipe is missing");
         let stdin = process.stdin.take().ok_or_else(missing)?;
         let stdout = process.stdout.take().ok_or_else(missing)?;
-        let (input, lines) = mpsc::channel(LINES_MAX);
+        let (input, lines) = queue();
         let (desk, grant) = (Arc::clone(&self.desk), grant.to_owned());
         let child = Arc::new(Child { desk, grant, connection, input, ears: Mutex::default() });
         let (listening, bytes_max) = (Arc::downgrade(&child), self.answer_bytes_max);
@@ -150,9 +156,13 @@ impl Children {
         }
     }
 
-    /// Ends the streams for what they say by themselves.
+    /// Ends the streams for what they say by themselves, and subscriptions to it.
     pub fn end_streams(&self) {
-        lock(&self.table).values().for_each(|child| lock(&child.ears).stream = None);
+        for child in lock(&self.table).values() {
+            let mut ears = lock(&child.ears);
+            ears.stream = None;
+            ears.posts.retain(|post| !post.listens);
+        }
     }
 
     /// Ends all of them.
@@ -190,7 +200,7 @@ impl Child {
     /// Sends a frame as a line. False where the process takes no more.
     pub async fn send(&self, frame: &[u8]) -> bool {
         lock(&self.ears).used = Some(Instant::now());
-        self.input.send(as_line(frame)).await.is_ok()
+        self.input.send(as_line(frame)).await
     }
 
     /// What is said to a request from now on.
@@ -198,16 +208,17 @@ impl Child {
         self: &Arc<Self>,
         request: RequestId,
         takes_more: bool,
+        listens: bool,
         tools_changed: Option<Vec<u8>>,
     ) -> Awaited {
-        let (ear, said) = mpsc::channel(LINES_MAX);
-        lock(&self.ears).posts.push(Post { request: request.clone(), ear, takes_more, tools_changed });
-        Awaited { child: Arc::clone(self), request, said }
+        let (ear, said) = queue();
+        lock(&self.ears).posts.push(Post { request: request.clone(), ear, listens, takes_more, tools_changed });
+        Awaited { child: Arc::clone(self), request, said, listens }
     }
 
     /// What the process says by itself from now on, and what it has said before to nobody.
-    pub fn open_stream(&self) -> mpsc::Receiver<Said> {
-        let (sender, said) = mpsc::channel(LINES_MAX);
+    pub fn open_stream(&self) -> queue::Receiver<Said> {
+        let (sender, said) = queue();
         let mut ears = lock(&self.ears);
         ears.waiting_bytes = 0;
         for line in std::mem::take(&mut ears.waiting) {
@@ -237,7 +248,7 @@ impl Child {
         }
     }
 
-    fn take_post(&self, id: &RequestId) -> Option<mpsc::Sender<Said>> {
+    fn take_post(&self, id: &RequestId) -> Option<queue::Sender<Said>> {
         let mut ears = lock(&self.ears);
         let at = ears.posts.iter().position(|post| post.request.key == id.key)?;
         Some(ears.posts.remove(at).ear)
@@ -252,7 +263,7 @@ impl Child {
         for ear in posts.chain(&ears.stream) {
             match ear.try_send(line) {
                 Ok(()) => return,
-                Err(mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back)) => line = back,
+                Err(back) => line = back,
             }
         }
         let Said::Other(line) = line else { return };
@@ -310,10 +321,16 @@ impl Child {
 pub(crate) struct Awaited {
     child: Arc<Child>,
     request: RequestId,
-    said: mpsc::Receiver<Said>,
+    said: queue::Receiver<Said>,
+    listens: bool,
 }
 
 impl Awaited {
+    /// Whether it is a subscription that is over because the gateway ends, once nothing more is said.
+    pub fn listens(&self) -> bool {
+        self.listens
+    }
+
     /// What is said next; none behind the answer.
     pub async fn next(&mut self) -> Option<Said> {
         self.said.recv().await
@@ -343,7 +360,7 @@ pub(crate) fn as_line(frame: &[u8]) -> Vec<u8> {
 }
 
 /// Writes lines, until an empty one tells it to hang up.
-async fn speak(mut stdin: ChildStdin, mut lines: mpsc::Receiver<Vec<u8>>) {
+async fn speak(mut stdin: ChildStdin, mut lines: queue::Receiver<Vec<u8>>) {
     while let Some(line) = lines.recv().await.filter(|line| !line.is_empty()) {
         if let Err(error) = stdin.write_all(&line).await {
             tracing::warn!(%error, "the server no longer listens");

@@ -9,18 +9,18 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use futures::stream::unfold;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::answer::{accepted, json, plain, stream};
 use super::child::{Awaited, Child, Children, Said};
 use super::exchange::{Exchange, cancellation};
 use super::guard::only;
+use super::queue;
 use super::relay::{self, Hears, Held, Patience};
 use super::session::{NoSession, SharedConnection};
 use super::sse::message;
 use super::{Gateway, SESSION_ID, Server, Upstream, Way};
-use crate::desk::{Connection, Desk, End, Step, Ticket, lock};
+use crate::desk::{Connection, Desk, End, Frame, Step, Ticket, lock};
 use crate::frame::{Glance, RequestId, glance};
 use crate::headers::Headers;
 use crate::stdio::{LIST_CHANGED, SharedDesk};
@@ -61,13 +61,14 @@ impl From<'_> {
             Ok(said) => said,
             Err(why) => return self.refuse("header_mismatch", why, 400),
         };
-        let glance = glance(&frame);
+        let read = Frame::read(&frame);
+        let glance = glance(read.node());
         let conversation = match self.conversation(&glance) {
             Ok(conversation) => conversation,
             Err(none) => return no_session(&none),
         };
         let began = Instant::now();
-        let step = Desk::hear_client(&self.gateway.desk, &conversation.connection, &frame, &said);
+        let step = Desk::hear_client(&self.gateway.desk, &conversation.connection, read, &said);
         let response = match step {
             Step::Answer(answer) => json(StatusCode::OK, answer),
             Step::Refuse(answer) => json(StatusCode::BAD_REQUEST, answer),
@@ -142,7 +143,7 @@ impl From<'_> {
             };
         };
         let takes_more = self.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(accepts_stream);
-        let mut awaited = child.await_answer(request, takes_more, glance.tools_changed.clone());
+        let mut awaited = child.await_answer(request, takes_more, glance.listen, glance.tools_changed.clone());
         exchange.goes_on_elsewhere();
         if !child.send(frame).await {
             return json(StatusCode::OK, awaited.give_up(End::Unreachable));
@@ -366,6 +367,7 @@ async fn answer_of(mut awaited: Awaited, patience: Duration, permit: OwnedSemaph
     match timeout(patience, awaited.next()).await {
         Ok(Some(Said::Answer(answer))) => json(StatusCode::OK, answer),
         Ok(Some(Said::Other(line))) => stream(Body::from_stream(events(line, awaited, patience, permit))),
+        Ok(None) if awaited.listens() => stream(Body::empty()),
         Ok(None) => json(StatusCode::OK, awaited.give_up(End::Lost)),
         Err(_) => json(StatusCode::OK, awaited.give_up(End::Timeout)),
     }
@@ -388,6 +390,7 @@ fn events(
         let (line, rest) = match timeout(patience, awaited.next()).await {
             Ok(Some(Said::Other(line))) => (line, Some((awaited, permit))),
             Ok(Some(Said::Answer(line))) => (line, None),
+            Ok(None) if awaited.listens() => return None,
             Ok(None) => (awaited.give_up(End::Lost), None),
             Err(_) => (awaited.give_up(End::Timeout), None),
         };
@@ -397,7 +400,7 @@ fn events(
 
 /// What a process says by itself.
 fn heard(
-    said: mpsc::Receiver<Said>,
+    said: queue::Receiver<Said>,
     child: Arc<Child>,
     permit: OwnedSemaphorePermit,
 ) -> impl futures::Stream<Item = Events> {

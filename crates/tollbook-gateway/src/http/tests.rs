@@ -459,3 +459,38 @@ async fn who_listens_is_told_that_the_tools_are_others_now() {
         "{told}"
     );
 }
+
+/// A subscription has no end of its own. Whoever stops the gateway needn't wait for one.
+#[tokio::test]
+async fn subscriptions_to_a_program_end_as_the_gateway_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let case = in_front_of_a_program(8, &dir.path().join("heard")).await;
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let serving = tokio::spawn(serve(Arc::clone(&case.gateway), listener, async { drop(ended.await) }));
+    let subscribed = async |id: &str, what: &str| {
+        let params = format!(r#"{{"{what}":1,"notifications":{{"toolsListChanged":true}}}}"#);
+        let listen = format!(r#"{{"jsonrpc":"2.0","id":"{id}","method":"subscriptions/listen","params":{params}}}"#);
+        let request = case.client.post(format!("http://{at}/srv/mcp")).bearer_auth(TOKEN);
+        request.header("accept", "*/*").header("content-type", "application/json").body(listen).send().await.unwrap()
+    };
+    // The program says something to the first, and to the second, whose answer has not begun, nothing.
+    let mut first = subscribed("first", "note").await;
+    assert!(first.chunk().await.unwrap().unwrap().starts_with(b"data: "));
+    let second = async { subscribed("second", "hang").await.text().await.unwrap() };
+    let stop = async {
+        while !std::fs::read_to_string(dir.path().join("heard")).is_ok_and(|heard| heard.contains("hang")) {
+            tokio::task::yield_now().await;
+        }
+        end.send(()).unwrap();
+    };
+    let all = async {
+        let (second, ()) = tokio::join!(second, stop);
+        let rest = first.chunk().await.unwrap();
+        assert_eq!((rest, second), (None, String::new()), "closed, and not broken off");
+        serving.await.unwrap().unwrap();
+    };
+    let sooner = Duration::from_secs(Bounds::default().drain_within_s / 2);
+    tokio::time::timeout(sooner, all).await.expect("it ends at once");
+}

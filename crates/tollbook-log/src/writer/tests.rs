@@ -31,10 +31,12 @@ struct Failing {
     writes: Arc<AtomicBool>,
     syncs: Arc<AtomicBool>,
     synced: Arc<AtomicU64>,
+    written: Arc<AtomicU64>,
 }
 
 impl SegmentFile for Failing {
     fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        self.written.fetch_add(1, Ordering::SeqCst);
         if self.writes.load(Ordering::SeqCst) {
             // Half of it arrives.
             self.file.append(&bytes[..bytes.len() / 2])?;
@@ -57,13 +59,16 @@ struct Seam {
     writes: Arc<AtomicBool>,
     syncs: Arc<AtomicBool>,
     synced: Arc<AtomicU64>,
+    written: Arc<AtomicU64>,
 }
 
 impl Seam {
     fn options(&self, durability: Durability) -> Options {
-        let (writes, syncs, synced) = (self.writes.clone(), self.syncs.clone(), self.synced.clone());
+        let (writes, syncs) = (self.writes.clone(), self.syncs.clone());
+        let (synced, written) = (self.synced.clone(), self.written.clone());
         let file_seam: FileSeam = Arc::new(move |file| {
-            Arc::new(Failing { file, writes: writes.clone(), syncs: syncs.clone(), synced: synced.clone() })
+            let (writes, syncs) = (writes.clone(), syncs.clone());
+            Arc::new(Failing { file, writes, syncs, synced: synced.clone(), written: written.clone() })
         });
         Options { durability, file_seam, ..options() }
     }
@@ -211,6 +216,42 @@ fn a_failed_write_poisons_the_log_and_loses_nothing_recorded() {
     assert!(recovery.segments[0].bytes_lost > 0);
     log.close().unwrap();
     assert_eq!(seqs(dir.path()), [0]);
+}
+
+#[test]
+fn events_that_come_together_are_handed_over_in_one_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let seam = Seam::default();
+    let log = open(dir.path(), seam.options(Durability::Write));
+    // Less than the time after which they would be synced.
+    let before = seam.written.load(Ordering::SeqCst);
+    let last = (0..20).map(|_| log.put(NOW, &BodyRef::Other(&decided("a"))).unwrap()).last().unwrap();
+    log.hand_over(last).unwrap();
+    log.hand_over(3).unwrap();
+    assert!(seam.written.load(Ordering::SeqCst) <= before + 2, "one, and one where a sync came between");
+    // An append takes along what was put before.
+    log.put(NOW, &BodyRef::Other(&decided("b"))).unwrap();
+    let last = log.append(NOW, decided("c")).unwrap();
+    assert_eq!(log.hand_over(last + 1), Err(AppendError::NotAppended(last + 1)));
+    assert_eq!(seqs(dir.path()), (0..=last).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_failed_write_says_which_of_those_that_were_put_are_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let seam = Seam::default();
+    let log = open(dir.path(), seam.options(Durability::Write));
+    let safe = log.put(NOW, &BodyRef::Other(&decided("a"))).unwrap();
+    log.hand_over(safe).unwrap();
+    seam.writes.store(true, Ordering::SeqCst);
+    let lost =
+        [log.put(NOW, &BodyRef::Other(&decided("b"))).unwrap(), log.put(NOW, &BodyRef::Other(&decided("c"))).unwrap()];
+    let error = log.hand_over(lost[1]).unwrap_err();
+    assert!(error.to_string().contains("no space left"), "{error}");
+    seam.writes.store(false, Ordering::SeqCst);
+    assert_eq!(log.hand_over(safe), Ok(()));
+    assert_eq!(lost.map(|seq| log.hand_over(seq)), [Err(error.clone()), Err(error.clone())]);
+    assert_eq!(log.put(NOW, &BodyRef::Other(&decided("d"))), Err(error));
 }
 
 #[test]
