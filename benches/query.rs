@@ -7,9 +7,10 @@
 //!
 //! Each question is asked three times, in turns with DuckDB, and the least time counts. DuckDB is given the
 //! report's own SQL where that is portable, and otherwise the same question in its own words, in
-//! `benches/peers/duckdb`. Of loops it finds those of period 1 alone.
+//! `benches/peers/duckdb`.
 
 #![expect(
+    clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a bench prints figures, and stops where something is wrong"
@@ -36,7 +37,7 @@ const TIMES: u32 = 3;
 const COLD_TIMES: usize = 11;
 
 /// Questions by name, and how DuckDB is asked.
-const QUESTIONS: [(&str, Question, Option<&str>); 8] = [
+const QUESTIONS: [(&str, Question, Option<&str>); 9] = [
     ("rates", Question::Report(Report::Rates), None),
     ("denials", Question::Report(Report::Denials), None),
     ("errors", Question::Report(Report::Errors), None),
@@ -48,6 +49,13 @@ const QUESTIONS: [(&str, Question, Option<&str>); 8] = [
         "loops()",
         Question::Sql("SELECT count(*), sum(calls) FROM loops()"),
         Some(include_str!("peers/duckdb/loops.sql")),
+    ),
+    (
+        "loops() with what came of them",
+        Question::Sql(
+            "SELECT count(*), sum(calls), sum(errors), count(*) FILTER (WHERE results = 'same'), max(span) FROM loops()",
+        ),
+        Some(include_str!("peers/duckdb/loops_ends.sql")),
     ),
 ];
 
@@ -94,8 +102,9 @@ fn main() {
         let session = open();
         let start = Instant::now();
         let answer = runtime.block_on(session.ask(sql)).unwrap();
-        let rows: usize = answer.batches.iter().map(|batch| batch.num_rows()).sum();
-        (start.elapsed().as_secs_f64(), rows as u64)
+        let seconds = start.elapsed().as_secs_f64();
+        let texts = tollbook_query::output::texts(&answer).unwrap();
+        (seconds, texts)
     };
     println!("| question | ours | DuckDB | ratio |\n|---|---|---|---|");
     for (name, question, theirs) in QUESTIONS {
@@ -108,11 +117,14 @@ fn main() {
         };
         let (mut ours, mut duck) = (f64::INFINITY, f64::INFINITY);
         for _ in 0..TIMES {
-            let (seconds, rows) = ask(&sql);
+            let (seconds, texts) = ask(&sql);
             ours = ours.min(seconds);
             if let Some(duckdb) = &mut duckdb {
                 let answer = duckdb.ask(theirs.unwrap_or(&sql));
-                assert_eq!(rows, answer.rows, "{name}");
+                assert_eq!(texts.len() as u64, answer.rows, "{name}");
+                if matches!(question, Question::Sql(_)) {
+                    assert_eq!(texts[0][0], answer.first, "{name}");
+                }
                 duck = duck.min(answer.seconds);
             }
         }

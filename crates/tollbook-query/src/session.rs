@@ -120,6 +120,9 @@ impl Session {
         let mut config = SessionConfig::new().with_information_schema(true);
         config.options_mut().execution.time_zone = Some("UTC".to_owned());
         config.options_mut().sql_parser.collect_spans = true;
+        // What is grouped by session and tool has a third as many groups as calls, and grouping each part of it first
+        // is as much work again.
+        config.options_mut().execution.skip_partial_aggregation_probe_ratio_threshold = 0.25;
         // So that `args->>'path' IS NOT NULL` means what it says, and `args ? 'path'` is known.
         config.options_mut().sql_parser.dialect = Dialect::PostgreSQL;
         let mut runtime = RuntimeEnvBuilder::new();

@@ -38,6 +38,8 @@ const BATCH_ROWS: usize = 8192;
 const GROUP_ROWS: usize = 1 << 14;
 /// Files that are begun before they are wanted.
 const AHEAD_FILES: usize = 3;
+/// Groups of a file that are made before they are wanted: most files have no more.
+const AHEAD_GROUPS: usize = 16;
 
 type Texts = DictionaryArray<Int32Type>;
 
@@ -164,7 +166,7 @@ struct Ahead {
 
 impl Ahead {
     fn begin(opened: Opened, how: Reading) -> Self {
-        let (to, calls) = mpsc::channel(1);
+        let (to, calls) = mpsc::channel(AHEAD_GROUPS);
         let task = SpawnedTask::spawn(async move {
             let mut together = Together::new(Arc::clone(&opened.instance), &how);
             let mut merge = opened.merged().await?;
@@ -305,7 +307,7 @@ impl<'a> Together<'a> {
 
     fn take(&mut self, calls: &Calls) {
         let Self { instance, how, sessions, by_name, session, tool, error, .. } = self;
-        session.read(&calls.session, |name| {
+        let mut place = |name: &str| {
             if let Some(place) = by_name.get(name) {
                 return *place;
             }
@@ -313,23 +315,26 @@ impl<'a> Together<'a> {
             by_name.insert(Arc::clone(&name), place);
             sessions.push((name, 0));
             place
-        });
-        tool.read(&calls.tool, |name| how.tools.number(name));
+        };
+        session.go_on(&calls.session);
+        tool.go_on(&calls.tool);
         if let Some((outcomes, _)) = &calls.ends {
-            error.read(outcomes, is_error);
+            error.go_on(outcomes);
         }
+        let session_of = |row| session.at(&calls.session, row, &mut place);
+        let sessions_of: Vec<Option<usize>> = (0..calls.seq.len()).map(session_of).collect();
         let hashed = |hashes: &StringViewArray, row| hashes.is_valid(row).then(|| hash(hashes.value(row))).flatten();
         self.calls.reserve(calls.seq.len());
-        for (row, seq) in calls.seq.values().iter().copied().enumerate() {
+        for (row, (seq, session)) in calls.seq.values().iter().copied().zip(sessions_of).enumerate() {
             // Nobody knows what stands between calls without a session.
-            let Some(session) = session.at(&calls.session, row) else { continue };
+            let Some(session) = session else { continue };
             if let Some((_, calls)) = sessions.get_mut(session) {
                 *calls += 1;
             }
-            let tool = tool.at(&calls.tool, row);
+            let tool = tool.at(&calls.tool, row, |name| how.tools.number(name));
             let mut seen = Seen { seq, tool, ..Seen::default() };
             if let Some((outcomes, results)) = &calls.ends {
-                let own = error.at(outcomes, row);
+                let own = error.at(outcomes, row, is_error);
                 let late = how.late.as_ref().filter(|_| own.is_none()).and_then(|late| late.of_call(instance, seq));
                 let (error, result) = late.unwrap_or_else(|| (own.unwrap_or(false), hashed(results, row)));
                 (seen.error, seen.result) = (error, result.map(not_zero));
@@ -360,7 +365,7 @@ impl<'a> Together<'a> {
             place.end += 1;
         }
         self.by_name.clear();
-        self.session = Dictionary::default();
+        self.session.forget();
         Grouped { instance: Arc::clone(&self.instance), sessions, steps }
     }
 }
@@ -369,10 +374,10 @@ fn not_zero(hash: u64) -> std::num::NonZeroU64 {
     std::num::NonZeroU64::new(hash).unwrap_or(std::num::NonZeroU64::MIN)
 }
 
-/// What stands for each text of a dictionary, as long as the batches come with the same one.
+/// What stands for each text of a dictionary that was met, as long as the batches come with the same one.
 struct Dictionary<T> {
     texts: Option<ArrayRef>,
-    known: Vec<T>,
+    known: Vec<Option<T>>,
 }
 
 impl<T> Default for Dictionary<T> {
@@ -382,22 +387,32 @@ impl<T> Default for Dictionary<T> {
 }
 
 impl<T: Copy> Dictionary<T> {
-    fn read(&mut self, column: &Texts, number: impl FnMut(&str) -> T) {
+    /// A batch with this column follows.
+    fn go_on(&mut self, column: &Texts) {
         let values = column.values();
-        let Some(texts) = values.as_string_opt::<i32>() else { return };
-        let known = self.texts.as_ref().and_then(|known| known.as_string_opt::<i32>());
-        let same = known.is_some_and(|known| {
-            known.len() == texts.len() && known.value_data().as_ptr() == texts.value_data().as_ptr()
-        });
+        let data = |texts: &ArrayRef| texts.as_string_opt::<i32>().map(|texts| texts.value_data().as_ptr());
+        let same = self.texts.as_ref().is_some_and(|known| known.len() == values.len() && data(known) == data(values));
         if !same {
-            self.known = texts.iter().map(Option::unwrap_or_default).map(number).collect();
             self.texts = Some(Arc::clone(values));
+            self.forget();
         }
     }
 
-    fn at(&self, column: &Texts, row: usize) -> Option<T> {
+    /// Whatever stood for a text, something else does now.
+    fn forget(&mut self) {
+        self.known.clear();
+        self.known.resize(self.texts.as_ref().map_or(0, Array::len), None);
+    }
+
+    fn at(&mut self, column: &Texts, row: usize, number: impl FnOnce(&str) -> T) -> Option<T> {
         let keys = column.keys();
         let key = if keys.is_valid(row) { keys.values().get(row) } else { None };
-        self.known.get(usize::try_from(*key?).ok()?).copied()
+        let key = usize::try_from(*key?).ok()?;
+        let known = self.known.get_mut(key)?;
+        if known.is_none() {
+            let texts = column.values().as_string_opt::<i32>()?;
+            *known = texts.is_valid(key).then(|| number(texts.value(key)));
+        }
+        *known
     }
 }

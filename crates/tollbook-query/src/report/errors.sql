@@ -4,10 +4,21 @@ WITH chosen AS (
     FROM calls
     WHERE true
 ),
-failed AS (
-    SELECT tool, outcome, count(*) AS calls, count(DISTINCT session) AS sessions, min(ts) AS first, max(ts) AS last
+met AS (
+    SELECT tool, outcome, session, count(*) AS calls, min(ts) AS first, max(ts) AS last
     FROM chosen
-    WHERE outcome IS NOT NULL AND outcome <> 'ok' AND tool IS NOT NULL
+    WHERE outcome <> 'ok' AND tool IS NOT NULL
+    GROUP BY tool, outcome, session
+),
+failed AS (
+    SELECT
+        tool,
+        outcome,
+        CAST(sum(calls) AS BIGINT) AS calls,
+        count(session) AS sessions,
+        min(first) AS first,
+        max(last) AS last
+    FROM met
     GROUP BY tool, outcome
 ),
 ended AS (
