@@ -115,6 +115,14 @@ pub struct Gateway {
     bounds: Bounds,
     open: Arc<Semaphore>,
     metrics: Arc<Metrics>,
+    lanes: usize,
+}
+
+/// The gateway, as one of its lanes has it; see [`listen`].
+#[derive(Clone)]
+struct Lane {
+    gateway: Arc<Gateway>,
+    place: usize,
 }
 
 struct Server {
@@ -147,10 +155,10 @@ impl Gateway {
         bounds: Bounds,
         key: [u8; 32],
     ) -> Self {
-        let idle = Duration::from_secs(bounds.session_idle_s);
+        let (idle, lanes) = (Duration::from_secs(bounds.session_idle_s), listen::lanes());
         let server = |place| {
             let way = match place {
-                Place::Url(upstream) => Way::Url(upstream),
+                Place::Url(upstream) => Way::Url(upstream.in_lanes(lanes)),
                 Place::Program(program) => {
                     let (desk, most) = (Arc::clone(&desk), bounds.children_max);
                     Way::Program(Children::new(desk, program, most, idle, bounds.answer_bytes_max))
@@ -163,7 +171,7 @@ impl Gateway {
         let open = Arc::new(Semaphore::new(bounds.streams_max.min(Semaphore::MAX_PERMITS)));
         let metrics = Arc::new(Metrics::default());
         lock(&desk).count_in(Arc::clone(&metrics));
-        Self { desk, servers, tokens: RwLock::new(tokens), sessions, hosts, bounds, open, metrics }
+        Self { desk, servers, tokens: RwLock::new(tokens), sessions, hosts, bounds, open, metrics, lanes }
     }
 
     /// From the next request on, these tokens are good.
@@ -208,12 +216,8 @@ impl Gateway {
         }
     }
 
-    fn router(self: Arc<Self>) -> Router {
-        Router::new().fallback(handle).with_state(self)
-    }
-
     /// Takes one request as far as the method.
-    async fn take(&self, request: Request) -> Response {
+    async fn take(&self, lane: usize, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().strip_prefix('/').and_then(|path| path.strip_suffix("/mcp"));
         let known = path.and_then(|name| self.servers.get_key_value(name));
@@ -234,7 +238,7 @@ impl Gateway {
         let Ok(permit) = Arc::clone(&self.open).try_acquire_owned() else {
             return plain(StatusCode::SERVICE_UNAVAILABLE, "too many requests are open");
         };
-        let from = post::From { gateway: self, name, server, grant, headers: &parts.headers, permit };
+        let from = post::From { gateway: self, lane, name, server, grant, headers: &parts.headers, permit };
         match parts.method {
             Method::POST => from.post(body).await,
             Method::GET => from.stream().await,
@@ -250,8 +254,14 @@ impl Gateway {
     }
 }
 
-async fn handle(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    gateway.take(request).await
+impl Lane {
+    fn router(self) -> Router {
+        Router::new().fallback(handle).with_state(self)
+    }
+}
+
+async fn handle(State(lane): State<Lane>, request: Request) -> Response {
+    lane.gateway.take(lane.place, request).await
 }
 
 pub use listen::serve;

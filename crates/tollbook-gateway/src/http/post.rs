@@ -28,6 +28,7 @@ use crate::stdio::{LIST_CHANGED, SharedDesk};
 /// Where a request comes from and where it is to go.
 pub(super) struct From<'g> {
     pub gateway: &'g Gateway,
+    pub lane: usize,
     pub name: &'g str,
     pub server: &'g Server,
     pub grant: String,
@@ -91,6 +92,7 @@ impl From<'_> {
     async fn forward(self, frame: Bytes, glance: &Glance, conversation: Conversation, exchange: Exchange) -> Response {
         match &self.server.way {
             Way::Url(upstream) => {
+                let upstream = upstream.of_lane(self.lane);
                 let mut patience = self.patience();
                 if glance.listen {
                     patience.answer_within = Duration::MAX;
@@ -169,6 +171,7 @@ impl From<'_> {
         };
         match &self.server.way {
             Way::Url(upstream) => {
+                let upstream = upstream.of_lane(self.lane);
                 let exchange = Exchange::new(Arc::clone(&self.gateway.desk), connection, None);
                 let (patience, tools_changed) = (self.patience(), Some(LIST_CHANGED.to_vec()));
                 let hears = Some(Hears { news: self.server.news.subscribe(), tools_changed });
@@ -193,6 +196,7 @@ impl From<'_> {
         };
         let response = match &self.server.way {
             Way::Url(upstream) => {
+                let upstream = upstream.of_lane(self.lane);
                 let exchange = Exchange::new(Arc::clone(&self.gateway.desk), connection, None);
                 let held = Held { permit: self.permit, in_session: true, hears: None };
                 let patience = Patience {

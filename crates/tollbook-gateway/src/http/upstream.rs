@@ -27,6 +27,9 @@ pub struct Upstream {
     client: Client,
     url: Url,
     headers: HeaderMap,
+    connect_within: Duration,
+    /// The same for each lane, with connections of its own.
+    lanes: Vec<Self>,
 }
 
 /// Why a server can't be reached in the way that was asked for.
@@ -54,10 +57,6 @@ impl Upstream {
         PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
         let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let parsed = parsed.ok_or_else(|| UpstreamError::Url(url.to_owned()))?;
-        let mut client = Client::builder().connect_timeout(connect_within).redirect(Policy::none());
-        if parsed.host_str().is_some_and(|host| matches!(host, "localhost" | "127.0.0.1" | "[::1]")) {
-            client = client.no_proxy();
-        }
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             let bad = || UpstreamError::Header(name.clone());
@@ -65,7 +64,21 @@ impl Upstream {
             value.set_sensitive(true);
             map.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?, value);
         }
-        Ok(Self { client: client.build().map_err(UpstreamError::Client)?, url: parsed, headers: map })
+        let client = client(&parsed, connect_within).map_err(UpstreamError::Client)?;
+        Ok(Self { client, url: parsed, headers: map, connect_within, lanes: Vec::new() })
+    }
+
+    /// The same for so many lanes.
+    pub(crate) fn in_lanes(mut self, lanes: usize) -> Self {
+        // What was set up once is set up again; where it isn't, lanes share their connections.
+        let client = |_| client(&self.url, self.connect_within).unwrap_or_else(|_| self.client.clone());
+        self.lanes = (0..lanes).map(client).map(|client| Self { client, ..self.clone() }).collect();
+        self
+    }
+
+    /// The server as a lane reaches it.
+    pub(crate) fn of_lane(&self, lane: usize) -> &Self {
+        self.lanes.get(lane).unwrap_or(self)
     }
 
     /// Sends a request with the client's headers that may go up. Returns once the answer begins.
@@ -91,6 +104,14 @@ impl Upstream {
             if error.is_connect() { End::Unreachable } else { ended(&error) }
         })
     }
+}
+
+fn client(url: &Url, connect_within: Duration) -> reqwest::Result<Client> {
+    let mut client = Client::builder().connect_timeout(connect_within).redirect(Policy::none());
+    if url.host_str().is_some_and(|host| matches!(host, "localhost" | "127.0.0.1" | "[::1]")) {
+        client = client.no_proxy();
+    }
+    client.build()
 }
 
 /// How a call ends whose answer broke off.
