@@ -3,28 +3,16 @@ WITH chosen AS (
     SELECT *
     FROM calls
     WHERE true
-),
-met AS (
-    SELECT
-        coalesce(rule, judged_by) AS rule,
-        reason,
-        tool,
-        session,
-        count(*) AS calls,
-        min(ts) AS first,
-        max(ts) AS last
-    FROM chosen
-    WHERE decision IN ('deny', 'hold')
-    GROUP BY coalesce(rule, judged_by), reason, tool, session
 )
 SELECT
-    rule,
+    coalesce(rule, judged_by) AS rule,
     reason,
     tool,
-    CAST(sum(calls) AS BIGINT) AS calls,
-    count(session) AS sessions,
-    min(first) AS first,
-    max(last) AS last
-FROM met
-GROUP BY rule, reason, tool
+    count(*) AS calls,
+    count(DISTINCT session) AS sessions,
+    min(ts) AS first,
+    max(ts) AS last
+FROM chosen
+WHERE decision IN ('deny', 'hold')
+GROUP BY coalesce(rule, judged_by), reason, tool
 ORDER BY calls DESC, rule, tool

@@ -4,21 +4,10 @@ WITH chosen AS (
     FROM calls
     WHERE true
 ),
-met AS (
-    SELECT tool, outcome, session, count(*) AS calls, min(ts) AS first, max(ts) AS last
+failed AS (
+    SELECT tool, outcome, count(*) AS calls, count(DISTINCT session) AS sessions, min(ts) AS first, max(ts) AS last
     FROM chosen
     WHERE outcome <> 'ok' AND tool IS NOT NULL
-    GROUP BY tool, outcome, session
-),
-failed AS (
-    SELECT
-        tool,
-        outcome,
-        CAST(sum(calls) AS BIGINT) AS calls,
-        count(session) AS sessions,
-        min(first) AS first,
-        max(last) AS last
-    FROM met
     GROUP BY tool, outcome
 ),
 ended AS (
