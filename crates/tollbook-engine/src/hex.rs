@@ -26,10 +26,11 @@ fn eight_digits(digits: [u8; 8]) -> Option<u32> {
     let small = digits | (0x20 * EACH);
     let letters = (digits >> 6) & EACH;
     let values = (digits & (0x0f * EACH)) + 9 * letters;
-    // The digits that these values have: whatever isn't among them was no digit.
+    // The digits that these values have: what isn't among them was no digit, nor is what is worth more than fifteen.
     let from_ten = ((values + 6 * EACH) >> 4) & EACH;
     let no_letter_and_no_digit = !(digits >> 5) & !letters & EACH;
-    if values + 0x30 * EACH + 0x27 * from_ten != small || no_letter_and_no_digit != 0 {
+    let too_much = values & (0xf0 * EACH);
+    if values + 0x30 * EACH + 0x27 * from_ten != small || no_letter_and_no_digit | too_much != 0 {
         return None;
     }
     let bytes = (values | (values >> 4)) & 0x00ff_00ff_00ff_00ff;
