@@ -2,8 +2,10 @@
 //!
 //! Calls of one session are no witnesses of their own: a stuck agent makes a hundred bad calls at once. So what is
 //! drawn again, with replacement and as many as there are, is sessions (the cluster bootstrap of Davison and Hinkley,
-//! *Bootstrap Methods and their Application*, 1997, 3.8), and the interval is between the 2.5th and the 97.5th
-//! percentile of what they say. The draws come from a fixed seed, so that the same log has the same interval.
+//! *Bootstrap Methods and their Application*, 1997, 3.8), and the interval is between two percentiles of what they say.
+//! The 2.5th and the 97.5th would be too near to each other where few sessions count, so they are moved apart as far as
+//! Student's distribution says (the expanded percentile interval of Hesterberg, *What Teachers Should Know About the
+//! Bootstrap*, 2015, 4.3). The draws come from a fixed seed, so that the same log has the same interval.
 //!
 //! It is no way to the ends of a high quantile: no draw holds more than the highest use that was seen. The knee of a
 //! recommendation has the order statistics of the sessions instead.
@@ -15,7 +17,7 @@ const DRAWS_MIN: usize = 200;
 /// Sessions that are drawn in all, unless the fewest draws take more.
 const SESSIONS_MAX: usize = 4_000_000;
 /// Sessions with a bad call of which fewer say nothing of others.
-const CLUSTERS_MIN: usize = 3;
+const CLUSTERS_MIN: usize = 10;
 
 /// A share, in hundredths of a per cent: with 95 % it lies between these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +29,7 @@ pub struct Interval {
 }
 
 /// The interval of a share: `parts` has the counted and all calls of each session that has any, of so many sessions.
-/// None where fewer than three have.
+/// None where fewer than ten have.
 pub(crate) fn interval(parts: &[(u64, u64)], sessions: u64) -> Option<Interval> {
     if parts.len() < CLUSTERS_MIN {
         return None;
@@ -36,8 +38,30 @@ pub(crate) fn interval(parts: &[(u64, u64)], sessions: u64) -> Option<Interval> 
     let draws = (SESSIONS_MAX / parts.len()).clamp(DRAWS_MIN, DRAWS_MAX);
     let mut shares: Vec<u64> = (0..draws).filter_map(|_| drawn(parts, sessions, &mut random)).collect();
     shares.sort_unstable();
-    let beyond = shares.len() / 40;
+    let beyond = beyond(parts.len(), shares.len());
     Some(Interval { low: *shares.get(beyond)?, high: *shares.get(shares.len().checked_sub(beyond + 1)?)? })
+}
+
+/// Draws that lie beyond either end of an interval of 95 %, of so many.
+fn beyond(clusters: usize, draws: usize) -> usize {
+    #[expect(clippy::cast_precision_loss, reason = "sessions and draws are few beside 2^52")]
+    let (clusters, draws) = (clusters as f64, draws as f64);
+    // Student's 97.5th percentile, by the first terms of its expansion (Abramowitz and Stegun, 26.7.5).
+    let free = clusters - 1.0;
+    let student = 1.959_964 + 2.372_27 / free + 2.822_5 / (free * free);
+    let share = above(student * (clusters / free).sqrt());
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the draws")]
+    let beyond = (share * draws).floor() as usize;
+    beyond
+}
+
+/// The chance that a normal value lies so many standard deviations above its mean, or more (Abramowitz and Stegun,
+/// 26.2.17: right to 10^-7).
+fn above(deviations: f64) -> f64 {
+    let t = 1.0 / (1.0 + 0.231_641_9 * deviations);
+    let series = [0.319_381_530, -0.356_563_782, 1.781_477_937, -1.821_255_978, 1.330_274_429];
+    let sum = series.iter().rev().fold(0.0, |sum, factor| (sum + factor) * t);
+    sum * (-deviations * deviations / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt()
 }
 
 /// The share in one draw of all sessions. None where none of those that count is drawn.

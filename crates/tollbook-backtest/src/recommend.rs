@@ -55,7 +55,7 @@ pub struct Advice {
     pub knee: Knee,
     /// What the maximum refuses.
     pub refused: Refused,
-    /// What share of the bad calls it stops, by a bootstrap over the sessions. None where fewer than three have any.
+    /// What share of the bad calls it stops, by a bootstrap over the sessions. None where fewer than ten have any.
     pub stops: Option<Interval>,
     /// The smallest and the largest maximum tried that refuse as few clean calls and still stop a bad one.
     pub plateau: (u64, u64),

@@ -10,7 +10,7 @@ const PLANTED: u64 = 3_240 * 10_000 / 5_050;
 
 #[test]
 fn it_covers_the_planted_share_at_its_rate() {
-    for (stuck, sessions) in [(40, 40), (40, 4_000)] {
+    for (stuck, sessions) in [(10, 10), (20, 20), (40, 40), (40, 4_000)] {
         let covers = |seed: &u64| {
             let Interval { low, high } = interval(&planted(seed * 7 + 1, stuck), sessions).unwrap();
             (low..=high).contains(&PLANTED)
@@ -27,9 +27,9 @@ fn the_same_sessions_have_the_same_interval_and_few_have_none() {
     assert_eq!(interval(&parts, 500), interval(&parts, 500));
     let Interval { low, high } = interval(&parts, 500).unwrap();
     assert!(low < high && high < 10_000, "{low} {high}");
-    assert_eq!(interval(&parts[..2], 500), None);
-    assert_eq!(interval(&[(5, 5); 3], 3), Some(Interval { low: 10_000, high: 10_000 }));
-    assert_eq!(interval(&[(0, 5); 3], 1_000_000), Some(Interval { low: 0, high: 0 }));
+    assert_eq!(interval(&parts[..9], 500), None);
+    assert_eq!(interval(&[(5, 5); 10], 10), Some(Interval { low: 10_000, high: 10_000 }));
+    assert_eq!(interval(&[(0, 5); 10], 1_000_000), Some(Interval { low: 0, high: 0 }));
 }
 
 #[test]
@@ -41,5 +41,14 @@ fn hits_are_binomial() {
         let (n, p) = (u128::from(sessions), u128::try_from(parts).unwrap());
         // Four standard deviations of the sum, squared and multiplied by the sessions.
         assert!(beside * beside * n <= 16 * 2_000 * p * (n - p), "{sum} of {parts} in {sessions}");
+    }
+}
+
+#[test]
+fn the_ends_are_moved_apart_where_few_sessions_count() {
+    // By tables of Student's and of the normal distribution.
+    for (clusters, expect) in [(5, 9), (10, 85), (20, 159), (40, 203), (1_000_000, 249)] {
+        let found = beyond(clusters, 10_000);
+        assert!(found.abs_diff(expect) <= 2, "{found} of {clusters}");
     }
 }

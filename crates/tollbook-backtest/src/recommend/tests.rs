@@ -114,8 +114,8 @@ fn what_it_stops_is_told_with_how_far_that_is_known() {
     let stopped = advice.refused.bad * 10_000 / advice.evidence.bad;
     assert_eq!(advice.evidence.stuck, 10);
     assert!(low <= stopped && stopped <= high, "{advice:?}");
-    // Nobody can tell from two.
-    assert_eq!(recommend(&planted(7, 2), &[], &Terms::default()).unwrap().stops, None);
+    // Nobody can tell from nine.
+    assert_eq!(recommend(&planted(7, 9), &[], &Terms::default()).unwrap().stops, None);
 }
 
 #[test]

@@ -20,7 +20,7 @@ SELECT
     repeat('█', CAST(round(10.0 * wasted_calls / max(wasted_calls) OVER ()) AS BIGINT)) AS share,
     errors,
     results,
-    span,
+    round(CAST(arrow_cast(span, 'Int64') AS DOUBLE) / 1000000, 1) AS span_s,
     looks_like,
     still_running
 FROM found

@@ -17,7 +17,7 @@ SELECT
     sum(calls) AS calls,
     sum(wasted_calls) AS wasted_calls,
     round(100.0 * sum(calls) / (SELECT count(*) FROM chosen), 2) AS percent_of_calls,
-    CAST(sum(arrow_cast(span, 'Int64')) AS DOUBLE) / 1000000 AS span_s,
+    round(CAST(sum(arrow_cast(span, 'Int64')) AS DOUBLE) / 1000000, 1) AS span_s,
     count(*) FILTER (WHERE results = 'same') AS results_same,
     count(*) FILTER (WHERE results = 'differ') AS results_differ,
     count(*) FILTER (WHERE results = 'unknown') AS results_unknown
