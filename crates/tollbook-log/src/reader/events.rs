@@ -2,9 +2,6 @@
 //!
 //! The rows of a range lie in several files, each of them sorted. A call's row may hold its outcome
 //! too, which has a place of its own, later than the call's: it waits until its turn comes.
-//!
-//! Where there is more than one processor, files are read and decoded by threads of their own, a few batches before
-//! they are wanted, so that whoever replays waits for none.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -12,7 +9,6 @@ use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use arrow::array::RecordBatch;
 use parquet::arrow::ProjectionMask;
@@ -33,10 +29,6 @@ use crate::store::Store;
 /// column at most, and a record is at most 16 MiB.
 const LARGE_FILE_BYTES: i64 = 1 << 30;
 const LARGE_FILE_BATCH_ROWS: usize = 64;
-/// Batches of a file that are decoded before they are wanted.
-const BATCHES_AHEAD: usize = 2;
-/// Most files of a range that have a thread each. An import can have one for each day of years.
-const THREADS_MAX: usize = 16;
 /// Few enough that a batch's columns stay in the processor's cache.
 const BATCH_ROWS: usize = 2048;
 
@@ -149,11 +141,12 @@ pub(super) struct RangeEvents {
 
 impl RangeEvents {
     pub fn open(store: &Store, range: &SealedRange, reads: Reads) -> Result<Self, ReadError> {
-        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let ahead = processors > 1 && range.files.len() <= THREADS_MAX;
-        let open = |file| FileEvents::open(store, file, reads, ahead);
-        let mut files = range.files.iter().map(open).collect::<Result<Vec<_>, ReadError>>()?;
-        files.iter_mut().try_for_each(FileEvents::look_ahead)?;
+        let open = |file: &SealedFile| {
+            let mut file = FileEvents::open(store, file, reads)?;
+            file.look_ahead()?;
+            Ok(file)
+        };
+        let files = range.files.iter().map(open).collect::<Result<Vec<_>, ReadError>>()?;
         Ok(Self { range: (range.first_seq, range.last_seq), next_seq: range.first_seq, files, at: 0 })
     }
 
@@ -190,8 +183,7 @@ impl RangeEvents {
 
 /// The events of one file, in order.
 struct FileEvents {
-    path: PathBuf,
-    source: Source,
+    batches: Batches,
     rows: Rows,
     /// Rows of this batch that were taken.
     taken: usize,
@@ -203,35 +195,6 @@ struct FileEvents {
     row_seq: Option<u64>,
     next_seq: Option<u64>,
     lent: Lent,
-}
-
-/// Where a file's batches come from.
-enum Source {
-    Here(Batches),
-    /// Another thread, which ends where nobody wants them any more.
-    Ahead(Receiver<Result<Rows, ReadError>>),
-}
-
-impl Source {
-    fn next_rows(&mut self) -> Result<Option<Rows>, ReadError> {
-        match self {
-            Self::Here(batches) => batches.next_rows(),
-            Self::Ahead(rows) => rows.recv().ok().transpose(),
-        }
-    }
-
-    /// A thread that reads a file; none where the system has none to give.
-    fn ahead(store: &Store, file: &SealedFile, reads: Reads) -> Option<Self> {
-        let (store, file) = (store.clone(), file.clone());
-        let (to, rows) = sync_channel(BATCHES_AHEAD);
-        let read = move || {
-            if let Err(error) = Batches::open(&store, &file, reads).and_then(|batches| batches.send_all(&to)) {
-                // Whoever no longer listens has seen enough.
-                let _ = to.send(Err(error));
-            }
-        };
-        std::thread::Builder::new().name("log reader".to_owned()).spawn(read).ok().map(|_| Self::Ahead(rows))
-    }
 }
 
 /// A batch of rows.
@@ -257,11 +220,9 @@ impl Rows {
 }
 
 impl FileEvents {
-    fn open(store: &Store, file: &SealedFile, reads: Reads, ahead: bool) -> Result<Self, ReadError> {
-        let source = if ahead { Source::ahead(store, file, reads) } else { None };
+    fn open(store: &Store, file: &SealedFile, reads: Reads) -> Result<Self, ReadError> {
         Ok(Self {
-            path: store.shown().join(&file.path),
-            source: source.map_or_else(|| Batches::open(store, file, reads).map(Source::Here), Ok)?,
+            batches: Batches::open(store, file, reads)?,
             rows: Rows::Others(Vec::new()),
             taken: 0,
             outcomes: BinaryHeap::new(),
@@ -276,11 +237,11 @@ impl FileEvents {
     fn look_ahead(&mut self) -> Result<(), ReadError> {
         self.lent = Lent::Nothing;
         loop {
-            self.row_seq = self.rows.seq(self.taken).map_err(|source| rows_error(&self.path, source))?;
+            self.row_seq = self.rows.seq(self.taken).map_err(|source| self.batches.rows_error(source))?;
             if self.row_seq.is_some() {
                 break;
             }
-            let Some(rows) = self.source.next_rows()? else { break };
+            let Some(rows) = self.batches.next_rows()? else { break };
             self.keep_outcomes()?;
             (self.rows, self.taken) = (rows, 0);
         }
@@ -299,7 +260,7 @@ impl FileEvents {
     fn keep_outcomes(&mut self) -> Result<(), ReadError> {
         let Rows::Calls(calls) = &self.rows else { return Ok(()) };
         for Reverse((_, row)) in self.outcomes.drain() {
-            self.earlier.extend(calls.done(row).map_err(|source| rows_error(&self.path, source))?);
+            self.earlier.extend(calls.done(row).map_err(|source| self.batches.rows_error(source))?);
         }
         self.earlier.sort_unstable_by_key(|done| Reverse(done.seq));
         Ok(())
@@ -329,7 +290,7 @@ impl FileEvents {
         let (Some(Reverse((_, row))), Rows::Calls(calls)) = (self.outcomes.pop(), &self.rows) else {
             return Ok(Lent::Nothing);
         };
-        let done = calls.done(row).map_err(|source| rows_error(&self.path, source))?;
+        let done = calls.done(row).map_err(|source| self.batches.rows_error(source))?;
         Ok(done.map_or(Lent::Nothing, |done| Lent::Outcome(done.event())))
     }
 
@@ -340,7 +301,7 @@ impl FileEvents {
             (Lent::Row(row), Rows::Calls(calls)) => {
                 return match calls.event(*row, Lists::default()) {
                     Ok(event) => Ok(Some(take(&event))),
-                    Err(source) => Err(rows_error(&self.path, source)),
+                    Err(source) => Err(self.batches.rows_error(source)),
                 };
             }
             (Lent::Row(row), Rows::Others(events)) => events.get(*row),
@@ -382,7 +343,7 @@ impl Batches {
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, ReadError> {
         let Some(batch) = sound(&self.path, || self.batches.next())? else { return Ok(None) };
-        batch.map(Some).map_err(RowsError::Arrow).map_err(|source| rows_error(&self.path, source))
+        batch.map(Some).map_err(RowsError::Arrow).map_err(|source| self.rows_error(source))
     }
 
     fn next_rows(&mut self) -> Result<Option<Rows>, ReadError> {
@@ -392,22 +353,12 @@ impl Batches {
             Kind::Outcomes => rows::outcome_events(&batch).map(Rows::Others),
             Kind::Events => rows::other_events(&batch).map(Rows::Others),
         };
-        rows.map(Some).map_err(|source| rows_error(&self.path, source))
+        rows.map(Some).map_err(|source| self.rows_error(source))
     }
 
-    /// Sends all rows, for as long as somebody wants them.
-    fn send_all(mut self, to: &SyncSender<Result<Rows, ReadError>>) -> Result<(), ReadError> {
-        while let Some(rows) = self.next_rows()? {
-            if to.send(Ok(rows)).is_err() {
-                break;
-            }
-        }
-        Ok(())
+    fn rows_error(&self, source: RowsError) -> ReadError {
+        ReadError::Rows { path: self.path.clone(), source }
     }
-}
-
-fn rows_error(path: &Path, source: RowsError) -> ReadError {
-    ReadError::Rows { path: path.to_owned(), source }
 }
 
 /// The events of a file of outcomes or of other events.
@@ -435,8 +386,7 @@ pub(super) fn file_calls(
                 return Some(Ok(row));
             }
             let batch = batches.next_batch().transpose()?;
-            match batch.and_then(|batch| rows::call_events(&batch).map_err(|source| rows_error(&batches.path, source)))
-            {
+            match batch.and_then(|batch| rows::call_events(&batch).map_err(|source| batches.rows_error(source))) {
                 Ok(read) => rows = read.into_iter(),
                 Err(error) => return Some(Err(error)),
             }
