@@ -4,10 +4,10 @@
 /// The bytes that so many digits are, twice as many, in either case. None where they aren't. `N` is a multiple of four.
 #[must_use]
 #[inline]
-pub fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub fn from_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     let (words, over) = bytes.as_chunks_mut::<4>();
-    let (digits, rest) = text.as_bytes().as_chunks::<8>();
+    let (digits, rest) = text.as_chunks::<8>();
     if !over.is_empty() || !rest.is_empty() || words.len() != digits.len() {
         return None;
     }
@@ -59,10 +59,10 @@ mod tests {
 
     #[test]
     fn length_is_exact() {
-        assert_eq!(from_hex::<4>("0123abcd"), Some([0x01, 0x23, 0xab, 0xcd]));
-        assert_eq!(from_hex::<8>("00000000ffffffff"), Some([0, 0, 0, 0, 255, 255, 255, 255]));
+        assert_eq!(from_hex::<4>(b"0123abcd"), Some([0x01, 0x23, 0xab, 0xcd]));
+        assert_eq!(from_hex::<8>(b"00000000ffffffff"), Some([0, 0, 0, 0, 255, 255, 255, 255]));
         for text in ["", "0123abc", "0123abcde", "0123abcd0123abcd", "0123abcé"] {
-            assert_eq!(from_hex::<4>(text), None, "{text}");
+            assert_eq!(from_hex::<4>(text.as_bytes()), None, "{text}");
         }
     }
 }

@@ -569,7 +569,7 @@ macro_rules! hex_text {
             /// Reads hexadecimal digits of exactly this length.
             #[must_use]
             pub fn from_hex(text: &str) -> Option<Self> {
-                crate::from_hex(text).map(Self)
+                crate::from_hex(text.as_bytes()).map(Self)
             }
         }
     };

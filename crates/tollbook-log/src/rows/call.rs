@@ -285,7 +285,9 @@ impl CallReader {
             request_id: rest.and_then(|rest| rest.request_id.get(row)),
             tool: self.tool.get(row),
             args,
-            policy: parsed(rest.map(|rest| &rest.policy_hash), row, seq, |text| from_hex(text).map(PolicyHash))?,
+            policy: parsed(rest.map(|rest| &rest.policy_hash), row, seq, |text| {
+                from_hex(text.as_bytes()).map(PolicyHash)
+            })?,
             mode: rest.map_or(Ok(Mode::Enforce), |rest| rest.mode.required(row, seq))?,
             verdict: decision.map_or(Ok(None), |decision| decision.verdict.get(row, seq))?,
             reason: decision.and_then(|decision| decision.reason.get(row)),

@@ -87,7 +87,7 @@ pub(crate) fn other_events(batch: &RecordBatch) -> Result<Vec<Event>, RowsError>
                     server: server.required(row, seq)?.to_owned(),
                     grant: grant.get(row).map(str::to_owned),
                     policy: policy
-                        .parsed(row, seq, |text| from_hex(text).map(PolicyHash))?
+                        .parsed(row, seq, |text| from_hex(text.as_bytes()).map(PolicyHash))?
                         .ok_or_else(|| policy.null(seq))?,
                 }),
                 "gap" => {
@@ -108,7 +108,7 @@ pub(crate) fn other_events(batch: &RecordBatch) -> Result<Vec<Event>, RowsError>
                 }
                 "carried" => {
                     let CarriedDetail { from, sha256, replays } = json(&detail, row, seq)?;
-                    let sha256 = from_hex(&sha256).ok_or_else(|| detail.wrong(seq, &sha256))?;
+                    let sha256 = from_hex(sha256.as_bytes()).ok_or_else(|| detail.wrong(seq, &sha256))?;
                     Body::Carried(Carried { server: server.get(row).map(str::to_owned), from, sha256, replays })
                 }
                 "pruned" => {
@@ -164,5 +164,5 @@ impl Ends {
 }
 
 pub(super) fn hash128(text: &str) -> Option<Hash128> {
-    from_hex(text).map(Hash128)
+    from_hex(text.as_bytes()).map(Hash128)
 }

@@ -404,6 +404,7 @@ impl<T: Copy> Dictionary<T> {
         self.known.resize(self.texts.as_ref().map_or(0, Array::len), None);
     }
 
+    #[inline]
     fn at(&mut self, column: &Texts, row: usize, number: impl FnOnce(&str) -> T) -> Option<T> {
         let keys = column.keys();
         let key = if keys.is_valid(row) { keys.values().get(row) } else { None };
