@@ -263,6 +263,20 @@ fn a_supervisor_can_ask() {
     assert!(!metrics.contains(&token));
 }
 
+/// A client whose session is gone, as after a restart, begins another one and calls again: that is one call.
+#[test]
+fn a_call_in_a_session_that_is_gone_uses_nothing_up() {
+    let dir = Dir::new();
+    dir.file("p.toll", "default deny\ntool list_customers { limit 1 per day per grant }\n");
+    let serving = Serving::start(&dir, &[("srv", &demo("policy = \"p.toll\""))], "");
+    let token = serving.grant("ada", &["srv"], &[]);
+    let gone = serving.post("srv", &token, &["Mcp-Session-Id: gone"], call(1, "list_customers", "{}").as_bytes());
+    assert_eq!(gone.status, 404);
+    assert!(serving.call("srv", &token, "list_customers", "{}").contains("cus_ada"));
+    let log = serving.end();
+    assert_eq!(query(&log, "SELECT decision, outcome FROM calls ORDER BY seq"), ["allow,unreachable", "allow,ok"]);
+}
+
 /// A client on standard input and output, a gateway, a gateway over HTTP, and a server on standard input and
 /// output.
 #[test]

@@ -126,7 +126,11 @@ impl From<'_> {
     ) -> Response {
         let child = match children.of(&conversation.key, &self.grant) {
             Some(child) => child,
-            None if self.session_id().is_some() => return plain(StatusCode::NOT_FOUND, "there is no such session"),
+            None if self.session_id().is_some() => {
+                // Its client begins another one and calls again, which is the first time that the tool hears of it.
+                exchange.unanswered(End::Unreachable);
+                return plain(StatusCode::NOT_FOUND, "there is no such session");
+            }
             None => match children.start(&conversation.key, &self.grant, Arc::clone(&conversation.connection)) {
                 Ok(Some(child)) => child,
                 Ok(None) => {
