@@ -183,7 +183,7 @@ pub(crate) fn exact_arguments(args: Option<&Node<'_>>, reads: &[&Path]) -> Resul
 }
 
 /// Refuses a key that a reader which ignores letter case would take for one of these.
-fn exact_keys(object: &Node<'_>, read: &[&str]) -> Result<(), Refused> {
+pub(crate) fn exact_keys(object: &Node<'_>, read: &[&str]) -> Result<(), Refused> {
     for member in object.members().unwrap_or_default() {
         let key = &*member.key;
         if read.contains(&key) {
@@ -201,7 +201,7 @@ fn exact_keys(object: &Node<'_>, read: &[&str]) -> Result<(), Refused> {
 }
 
 /// Whether two texts are one to a reader that ignores letter case.
-fn alike(one: &str, other: &str) -> bool {
+pub(crate) fn alike(one: &str, other: &str) -> bool {
     if one.is_ascii() && other.is_ascii() { one.eq_ignore_ascii_case(other) } else { fold(one) == fold(other) }
 }
 
