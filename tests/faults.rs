@@ -174,6 +174,35 @@ fn slow_clients_do_not_hold_up_others() {
     serving.end();
 }
 
+/// Nor does whoever takes all the connections that there are, without a token and without a word.
+#[test]
+fn connections_that_say_nothing_do_not_hold_up_others_for_long() {
+    use std::io::Write;
+    let dir = Dir::new();
+    dir.file("p.toll", "default allow\n");
+    let server = format!("command = \"{TOLLBOOK}\"\nargs = [\"demo-server\"]\npolicy = \"p.toll\"\n");
+    let more = "[bounds]\nconnections_max = 20\nhead_within_s = 1\n";
+    let slow = "command = \"sh\"\nargs = [\"-c\", 'read line; sleep 2.5; echo \"{\\\"jsonrpc\\\":\\\"2.0\\\",\\\"id\\\":1,\\\"result\\\":{}}\"; cat']\npolicy = \"p.toll\"\n";
+    let serving = Serving::start(&dir, &[("srv", &server), ("slow", slow)], more);
+    let token = serving.grant("ada", &["srv", "slow"], &[]);
+    assert!(
+        serving.call("slow", &token, "t", "{}").contains(r#""result":{}"#),
+        "whoever waits for an answer isn't idle"
+    );
+    let silent: Vec<_> = (0..40)
+        .map(|n| {
+            let mut stream = std::net::TcpStream::connect(serving.at()).unwrap();
+            stream.write_all([b"".as_slice(), b"POST /srv/mcp HTTP/1.1\r\nHost: "][n % 2]).unwrap();
+            stream
+        })
+        .collect();
+    let began = std::time::Instant::now();
+    assert!(serving.call("srv", &token, "list_customers", "{}").contains("cus_ada"));
+    assert!(began.elapsed().as_secs() < 20);
+    drop(silent);
+    serving.end();
+}
+
 /// What is secret is in no log, metric or error: neither the client's token nor the server's credentials.
 #[test]
 fn secrets_are_nowhere() {

@@ -67,6 +67,8 @@ pub struct Bounds {
     pub children_max: usize,
     /// Silence after which a conversation is over and its process ends, in seconds.
     pub session_idle_s: u64,
+    /// How long a connection may be without a request's whole headers, in seconds. Then it is closed.
+    pub head_within_s: u64,
     /// How long a client may take to send a frame, in seconds. Then it is answered with 408.
     pub body_within_s: u64,
     /// How long connecting to a server may take, in seconds. Then the call didn't reach it.
@@ -88,6 +90,7 @@ impl Default for Bounds {
             sessions_max: 10_000,
             children_max: 64,
             session_idle_s: 30 * 60,
+            head_within_s: 60,
             body_within_s: 30,
             connect_within_s: 10,
             answer_within_s: 300,
