@@ -226,6 +226,27 @@ fn secrets_are_nowhere() {
     assert_eq!(String::from_utf8(grep.stdout).unwrap(), "");
 }
 
+/// What a server does when its client hangs up, such as saving something, it does when the gateway ends too; one that
+/// stays is asked to end.
+#[test]
+fn programs_may_finish_what_they_do_when_the_gateway_ends() {
+    let dir = Dir::new();
+    dir.file("p.toll", "default allow\n");
+    let (saved, asked) = (dir.path("saved"), dir.path("asked"));
+    let answers = r#"while read -r line; do echo '{"jsonrpc":"2.0","id":1,"result":{}}'; done"#;
+    let saves = format!("{answers}; sleep 0.5; echo > {saved}");
+    let stays = format!("trap 'echo > {asked}; exit 0' TERM; {answers}; while true; do sleep 0.1; done");
+    let server =
+        |script: &str| format!("command = \"sh\"\nargs = [\"-c\", \'\'\'{script}\'\'\']\npolicy = \"p.toll\"\n");
+    let serving = Serving::start(&dir, &[("saves", &server(&saves)), ("stays", &server(&stays))], "");
+    let token = serving.grant("ada", &["saves", "stays"], &[]);
+    for server in ["saves", "stays"] {
+        assert!(serving.call(server, &token, "t", "{}").contains("result"));
+    }
+    serving.end();
+    assert!(std::path::Path::new(&saved).exists() && std::path::Path::new(&asked).exists());
+}
+
 /// They find no process yet, and speak to the same one all the same.
 #[test]
 fn requests_that_begin_a_conversation_at_once_share_its_process() {

@@ -211,12 +211,22 @@ impl Gateway {
         }
     }
 
-    fn end_children(&self) {
-        for server in self.servers.values() {
-            if let Way::Program(children) = &server.way {
-                children.end_all();
+    /// Ends the servers' programs. What they still do then, such as saving something, they may finish.
+    async fn end_children(&self) {
+        let all = || {
+            self.servers.values().filter_map(|server| match &server.way {
+                Way::Program(children) => Some(children),
+                Way::Url(_) => None,
+            })
+        };
+        all().for_each(Children::end_all);
+        let ended = async {
+            for children in all() {
+                children.ended().await;
             }
-        }
+        };
+        // Each is asked to end after half of that time.
+        let _ = tokio::time::timeout(2 * child::FAREWELL, ended).await;
     }
 
     /// Takes one request as far as the method.

@@ -65,7 +65,7 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, end: impl Futur
     // Nothing is sent: it is over once all lanes have let go of it.
     let closed = all_closed.recv();
     let _ = tokio::time::timeout(Duration::from_secs(gateway.bounds.drain_within_s), closed).await;
-    gateway.end_children();
+    gateway.end_children().await;
     phase.send_replace(Phase::Over);
     Ok(())
 }
