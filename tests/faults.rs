@@ -66,6 +66,15 @@ fn a_flood_of_notifications_is_relayed_and_the_answer_behind_it_too() {
     assert_eq!(query(&dir.path("log"), "SELECT outcome FROM calls"), ["ok"]);
 }
 
+#[test]
+fn a_line_without_an_end_is_not_kept() {
+    let dir = Dir::new();
+    let mut client = in_front_of(&dir, r#"read line; exec tr '\\0' x < /dev/zero"#);
+    assert_eq!(client.call(1, "t", "{}"), format!(r#"{{"jsonrpc":"2.0","id":1,{LOST}}}"#));
+    client.end();
+    assert_eq!(query(&dir.path("log"), "SELECT tool, outcome FROM calls"), ["t,lost"]);
+}
+
 /// The most memory that a process has had, in KiB.
 fn peak_kib(pid: u32) -> u64 {
     status_kib(pid, "VmHWM:")

@@ -83,7 +83,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             frame_bytes_max: crate::stdio::FRAME_BYTES_MAX,
-            answer_bytes_max: 64 << 20,
+            answer_bytes_max: crate::stdio::ANSWER_BYTES_MAX,
             header_bytes_max: 16 << 10,
             connections_max: 1_024,
             streams_max: 1_024,
