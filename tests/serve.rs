@@ -242,7 +242,19 @@ fn what_is_wrong_with_a_configuration_is_named() {
     check("log = \"l\"\n[servers.a]\ncommand = \"x\"\npolcy = \"p\"\n", 1, "unknown field `polcy`");
     check("log = \"l\"\n[servers.a]\ncommand = \"x\"\npolicy = \"none.toll\"\n", 1, "cannot read the policy");
     check("log = \"l\"\n[servers.a]\nurl = \"ftp://x\"\n", 1, "`servers.a.url`");
-    check("log = \"l\"\n[servers.a]\ncommand = \"x\"\n", 0, "ok, 1 servers, 0 grants");
+    let a = "[servers.a]\ncommand = \"x\"\n";
+    check(&format!("log = \"l\"\nlisten = \"here\"\n{a}"), 1, "`here` is no address and port");
+    check(&format!("log = \"l\"\n[bounds]\nstreams_max = 0\n{a}"), 1, "`bounds.streams_max` is 0");
+    check(&format!("log = \"l\"\nlog_key = \"none\"\n{a}"), 1, "none");
+    check(&format!("log = \"l\"\n{a}"), 0, "ok, 1 servers, 0 grants");
+    check(&format!("log = \"l\"\n{a}"), 0, "warning: `servers.a.command` is `x`, which isn't a program");
+    let grant = |name: &str, digits: &str| format!(r#""{name}":{{"sha256":"{digits}","servers":{{}}}}"#);
+    let same = "ab".repeat(32);
+    let grants = [grant("x", &same), grant("y", &same), grant("z", "5")].join(",");
+    dir.file("c.grants.json", &format!(r#"{{"grants":{{{grants}}}}}"#));
+    check(&format!("log = \"l\"\n{a}"), 1, "the grants `x` and `y` have the same token");
+    check(&format!("log = \"l\"\n{a}"), 1, "the grant `z` has a `sha256` that isn't 64 hexadecimal digits");
+    std::fs::remove_file(dir.path("c.grants.json")).unwrap();
     tollbook(&["check-config", &dir.path("none.toml")]).cannot("none.toml");
     tollbook(&["serve", "--config", &dir.file("c.toml", "log = \"l\"\n[servers.a]\n")])
         .cannot("`servers.a` has neither");
@@ -275,6 +287,30 @@ fn a_call_in_a_session_that_is_gone_uses_nothing_up() {
     assert!(serving.call("srv", &token, "list_customers", "{}").contains("cus_ada"));
     let log = serving.end();
     assert_eq!(query(&log, "SELECT decision, outcome FROM calls ORDER BY seq"), ["allow,unreachable", "allow,ok"]);
+}
+
+/// A server's program may be anybody's, and may tell its environment to whoever asks.
+#[test]
+fn a_program_does_not_see_the_credentials_of_other_servers() {
+    let dir = Dir::new();
+    dir.file("p.toll", "default allow\n");
+    let script = r#"read -r line; env > SEEN; echo '{"jsonrpc":"2.0","id":1,"result":{}}'; cat"#;
+    let script = script.replace("SEEN", &dir.path("seen"));
+    let config = dir.file(
+        "tollbook.toml",
+        &format!(
+            "listen = \"127.0.0.1:0\"\nlog = \"log\"\n[servers.mail]\nurl = \"http://127.0.0.1:9/mcp\"\n\
+             headers = {{ Authorization = {{ env = \"MAIL_TOKEN\" }} }}\n[servers.srv]\ncommand = \"sh\"\n\
+             args = [\"-c\", '''{script}''']\nenv = {{ KEY = {{ env = \"SRV_KEY\" }} }}\npolicy = \"p.toll\"\n"
+        ),
+    );
+    let env = [("MAIL_TOKEN", "hunter2"), ("SRV_KEY", "its own"), ("OTHER", "stays")];
+    let serving = Serving::of(&dir, &config, &env, 2, false);
+    let token = serving.grant("ada", &["srv"], &[]);
+    assert!(serving.call("srv", &token, "t", "{}").contains("result"));
+    let seen = std::fs::read_to_string(dir.path("seen")).unwrap();
+    assert!(seen.contains("KEY=its own") && seen.contains("OTHER=stays") && !seen.contains("hunter2"), "{seen}");
+    serving.end();
 }
 
 /// A client on standard input and output, a gateway, a gateway over HTTP, and a server on standard input and

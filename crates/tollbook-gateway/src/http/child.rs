@@ -36,6 +36,21 @@ pub struct Program {
     pub args: Vec<String>,
     /// What is added to its environment.
     pub env: BTreeMap<String, String>,
+    /// Variables of the gateway's environment that aren't for it, such as other servers' credentials.
+    pub lacks: Vec<String>,
+}
+
+impl Program {
+    /// How it is started, with pipes at both ends. It ends where nobody has it any more.
+    pub(crate) fn to_start(&self) -> Command {
+        let mut command = Command::new(&self.command);
+        command.args(&self.args);
+        for name in &self.lacks {
+            command.env_remove(name);
+        }
+        command.envs(&self.env).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        command
+    }
 }
 
 /// The processes of one server.
@@ -122,11 +137,9 @@ impl Children {
         if table.len() >= self.most {
             return Ok(None);
         }
-        let mut command = Command::new(&self.program.command);
-        command.args(&self.program.args).envs(&self.program.env).stdin(Stdio::piped()).stdout(Stdio::piped());
         // In a group of its own: it ends when the gateway is done with it, not when somebody at a terminal asks the
         // gateway to end.
-        let mut process = command.process_group(0).kill_on_drop(true).spawn()?;
+        let mut process = self.program.to_start().process_group(0).spawn()?;
         let missing = || io::Error::other("the pipe is missing");
         let stdin = process.stdin.take().ok_or_else(missing)?;
         let stdout = process.stdout.take().ok_or_else(missing)?;
