@@ -212,6 +212,25 @@ fn connections_that_say_nothing_do_not_hold_up_others_for_long() {
     serving.end();
 }
 
+/// Nobody knows how large the rest would have been, so that isn't held against it.
+#[test]
+fn a_frame_that_breaks_off_is_not_called_too_large() {
+    use std::io::{Read, Write};
+    let dir = Dir::new();
+    dir.file("p.toll", "default allow\n");
+    let server = format!("command = \"{TOLLBOOK}\"\nargs = [\"demo-server\"]\npolicy = \"p.toll\"\n");
+    let serving = Serving::start(&dir, &[("srv", &server)], "[bounds]\nframe_bytes_max = 500\n");
+    let token = serving.grant("ada", &["srv"], &[]);
+    let mut stream = std::net::TcpStream::connect(serving.at()).unwrap();
+    let head = format!("POST /srv/mcp HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n", serving.at());
+    write!(stream, "{head}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let _ = stream.read_to_end(&mut Vec::new());
+    assert_eq!(serving.post("srv", &token, &[], &[b' '; 501]).status, 413);
+    let log = serving.end();
+    assert_eq!(query(&log, "SELECT reason FROM calls"), ["frame_too_large"]);
+}
+
 /// What is secret is in no log, metric or error: neither the client's token nor the server's credentials.
 #[test]
 fn secrets_are_nowhere() {
@@ -219,7 +238,7 @@ fn secrets_are_nowhere() {
     let policy = dir.file("p.toll", "default allow\n");
     let config = dir.file(
         "tollbook.toml",
-        "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nlog = \"log\"\n[servers.srv]\nurl = \"http://127.0.0.1:9/mcp\"\n\
+        "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nlog = \"log\"\n[servers.srv]\nurl = \"http://127.0.0.1:9/mcp?key=hunter2\"\n\
          headers = { Authorization = { env = \"UP\", prefix = \"Bearer \" } }\npolicy = \"p.toll\"\n",
     );
     let serving = Serving::of(&dir, &config, &[("UP", "upstream-hunter2")], 1, true);

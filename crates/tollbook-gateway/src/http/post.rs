@@ -49,6 +49,9 @@ impl From<'_> {
         let Bounded { frame_bytes_max, body_within, .. } = self.bounded();
         let frame = match timeout(body_within, to_bytes(body, frame_bytes_max)).await {
             Ok(Ok(frame)) => frame,
+            Ok(Err(error)) if !is_too_large(&error) => {
+                return plain(StatusCode::BAD_REQUEST, "the frame broke off");
+            }
             Ok(Err(_)) => {
                 return self.refuse(
                     "frame_too_large",
@@ -296,6 +299,10 @@ impl From<'_> {
         let bounds = &self.gateway.bounds;
         Bounded { frame_bytes_max: bounds.frame_bytes_max, body_within: Duration::from_secs(bounds.body_within_s) }
     }
+}
+
+fn is_too_large(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>())
 }
 
 struct Bounded {
