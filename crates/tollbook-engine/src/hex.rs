@@ -23,9 +23,9 @@ fn eight_digits(digits: [u8; 8]) -> Option<u32> {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let digits = u64::from_be_bytes(digits);
     // What tells a capital from its small letter is set in a decimal digit anyway.
-    let small = digits | 0x20 * EACH;
+    let small = digits | (0x20 * EACH);
     let letters = digits >> 6 & EACH;
-    let values = (digits & 0x0f * EACH) + 9 * letters;
+    let values = (digits & (0x0f * EACH)) + 9 * letters;
     // The digits that these values have: whatever isn't among them was no digit.
     let from_ten = (values + 6 * EACH) >> 4 & EACH;
     let no_letter_and_no_digit = !(digits >> 5) & !letters & EACH;
