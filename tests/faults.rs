@@ -275,6 +275,32 @@ fn programs_may_finish_what_they_do_when_the_gateway_ends() {
     assert!(std::path::Path::new(&saved).exists() && std::path::Path::new(&asked).exists());
 }
 
+/// Nor does it stay for ever once its client has gone, though it hears nothing of that.
+#[test]
+fn a_program_that_reads_nothing_is_ended_too() {
+    let dir = Dir::new();
+    dir.file("p.toll", "default allow\n");
+    let pid = dir.path("pid");
+    let server =
+        format!("command = \"sh\"\nargs = [\"-c\", \"echo $$ > {pid}; exec sleep 1000\"]\npolicy = \"p.toll\"\n");
+    let more = "admin = \"127.0.0.1:0\"\n[bounds]\nanswer_within_s = 1\nsession_idle_s = 1\n";
+    let serving = Serving::start(&dir, &[("srv", &server)], more);
+    let token = serving.grant("ada", &["srv"], &[]);
+    // More than a pipe holds.
+    let args = format!(r#"{{"text":"{}"}}"#, "x".repeat(200_000));
+    assert!(serving.call("srv", &token, "t", &args).contains("did not answer in time"));
+    let pid = std::fs::read_to_string(&pid).unwrap();
+    let process = format!("/proc/{}/status", pid.trim());
+    assert!(std::path::Path::new(&process).exists());
+    serving.until(|| {
+        // Whoever asks has the idle ones ended.
+        serving.admin("/metrics");
+        !std::path::Path::new(&process).exists()
+    });
+    let log = serving.end();
+    assert_eq!(query(&log, "SELECT outcome FROM calls"), ["timeout"]);
+}
+
 /// They find no process yet, and speak to the same one all the same.
 #[test]
 fn requests_that_begin_a_conversation_at_once_share_its_process() {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child as Process, ChildStdin, ChildStdout, Command};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use super::exchange::cancellation;
@@ -71,6 +71,8 @@ pub(crate) struct Child {
     grant: String,
     connection: SharedConnection,
     input: queue::Sender<Vec<u8>>,
+    /// Its client has gone. A process that reads nothing wouldn't hear of it by its input.
+    over: Arc<Notify>,
     ears: Mutex<Ears>,
 }
 
@@ -145,13 +147,17 @@ impl Children {
         let stdout = process.stdout.take().ok_or_else(missing)?;
         let (input, lines) = queue();
         let (desk, grant) = (Arc::clone(&self.desk), grant.to_owned());
-        let child = Arc::new(Child { desk, grant, connection, input, ears: Mutex::default() });
+        let over = Arc::new(Notify::new());
+        let child = Arc::new(Child { desk, grant, connection, input, over: Arc::clone(&over), ears: Mutex::default() });
         let (listening, bytes_max) = (Arc::downgrade(&child), self.answer_bytes_max);
         let alive = self.alive.subscribe();
         tokio::spawn(async move {
             let speaking = tokio::spawn(speak(stdin, lines));
             let hung_up = async {
-                let _ = speaking.await;
+                tokio::select! {
+                    _ = speaking => {}
+                    () = over.notified() => {}
+                }
                 tokio::time::sleep(FAREWELL).await;
             };
             let ends_by_itself = tokio::select! {
@@ -338,6 +344,7 @@ impl Child {
         }
         lock(&self.desk).client_gone(&mut lock(&self.connection));
         let _ = self.input.try_send(Vec::new());
+        self.over.notify_one();
     }
 
     /// A client went away before its answer: the server is told, as the client would have.
