@@ -301,6 +301,24 @@ fn a_program_that_reads_nothing_is_ended_too() {
     assert_eq!(query(&log, "SELECT outcome FROM calls"), ["timeout"]);
 }
 
+/// A client of such a program doesn't wait for ever either.
+#[test]
+fn a_call_that_cannot_be_queued_for_a_program_is_told() {
+    let dir = Dir::new();
+    dir.file("p.toll", "default allow\n");
+    let server = "command = \"sleep\"\nargs = [\"1000\"]\npolicy = \"p.toll\"\n";
+    let serving = Serving::start(&dir, &[("srv", server)], "[bounds]\nanswer_within_s = 1\ndrain_within_s = 1\n");
+    let token = serving.grant("ada", &["srv"], &[]);
+    // One is being written, one is as much as waits for that.
+    let args = format!(r#"{{"text":"{}"}}"#, "x".repeat(12 << 20));
+    for says in ["did not answer in time", "did not answer in time", "could not be reached"] {
+        let told = serving.call("srv", &token, "t", &args);
+        assert!(told.contains(says), "expected `{says}` in {told}");
+    }
+    let log = serving.end();
+    assert_eq!(query(&log, "SELECT outcome FROM calls ORDER BY seq"), ["timeout", "timeout", "unreachable"]);
+}
+
 /// They find no process yet, and speak to the same one all the same.
 #[test]
 fn requests_that_begin_a_conversation_at_once_share_its_process() {

@@ -154,10 +154,12 @@ impl From<'_> {
         let takes_more = self.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(accepts_stream);
         let mut awaited = child.await_answer(request, takes_more, glance.listen, glance.tools_changed.clone());
         exchange.goes_on_elsewhere();
-        if !child.send(frame).await {
+        let answer_within = self.patience().answer_within;
+        // What a process that reads nothing hasn't even queued for it will never come to it.
+        if !timeout(answer_within, child.send(frame)).await.unwrap_or(false) {
             return json(StatusCode::OK, awaited.give_up(End::Unreachable));
         }
-        let patience = if glance.listen { Duration::MAX } else { self.patience().answer_within };
+        let patience = if glance.listen { Duration::MAX } else { answer_within };
         let mut response = answer_of(awaited, patience, self.permit).await;
         if glance.initialize
             && let Ok(id) = HeaderValue::from_str(&conversation.key)
