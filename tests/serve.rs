@@ -38,13 +38,18 @@ impl Serving {
 
     /// With this configuration, of so many servers.
     pub fn of(dir: &Dir, config: &str, env: &[(&str, &str)], servers: usize, has_admin: bool) -> Self {
+        Self::with(dir, config, &[], env, servers + usize::from(has_admin))
+    }
+
+    /// The same, with more arguments. It says where it is in so many lines.
+    fn with(dir: &Dir, config: &str, args: &[&str], env: &[(&str, &str)], lines: usize) -> Self {
         let mut command = Command::new(TOLLBOOK);
-        command.args(["serve", "--config", config]).envs(env.iter().copied());
+        command.args(["serve", "--config", config]).args(args).envs(env.iter().copied());
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut reader = BufReader::new(child.stderr.take().unwrap());
         let said = Arc::new(Mutex::new(String::new()));
         let (mut at, mut admin) = (String::new(), None);
-        for _ in 0..servers + usize::from(has_admin) {
+        for _ in 0..lines {
             let mut line = String::new();
             assert!(reader.read_line(&mut line).unwrap() > 0, "it ended");
             let place = line.trim_end().rsplit_once("http://").unwrap_or_else(|| panic!("{line}")).1.to_owned();
@@ -287,6 +292,20 @@ fn a_call_in_a_session_that_is_gone_uses_nothing_up() {
     assert!(serving.call("srv", &token, "list_customers", "{}").contains("cus_ada"));
     let log = serving.end();
     assert_eq!(query(&log, "SELECT decision, outcome FROM calls ORDER BY seq"), ["allow,unreachable", "allow,ok"]);
+}
+
+#[test]
+fn in_shadow_mode_it_refuses_nothing() {
+    let dir = Dir::new();
+    dir.file("p.toll", "default deny\nhide void_invoice\n");
+    let text = format!("listen = \"127.0.0.1:0\"\nlog = \"log\"\n[servers.srv]\n{}\n", demo("policy = \"p.toll\""));
+    let serving = Serving::with(&dir, &dir.file("tollbook.toml", &text), &["--shadow"], &[], 1);
+    let token = serving.grant("ada", &["srv"], &[]);
+    assert!(serving.call("srv", &token, "list_customers", "{}").contains("cus_ada"));
+    let list = serving.post("srv", &token, &[], br#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+    assert!(list.body.contains("void_invoice"), "{}", list.body);
+    let log = serving.end();
+    assert_eq!(query(&log, "SELECT mode, decision, reason, outcome FROM calls"), ["shadow,deny,default_deny,ok"]);
 }
 
 /// A server's program may be anybody's, and may tell its environment to whoever asks.
