@@ -66,6 +66,15 @@ fn a_flood_of_notifications_is_relayed_and_the_answer_behind_it_too() {
     assert_eq!(query(&dir.path("log"), "SELECT outcome FROM calls"), ["ok"]);
 }
 
+#[test]
+fn a_line_without_an_end_is_not_kept() {
+    let dir = Dir::new();
+    let mut client = in_front_of(&dir, r#"read line; exec tr '\\0' x < /dev/zero"#);
+    assert_eq!(client.call(1, "t", "{}"), format!(r#"{{"jsonrpc":"2.0","id":1,{LOST}}}"#));
+    client.end();
+    assert_eq!(query(&dir.path("log"), "SELECT tool, outcome FROM calls"), ["t,lost"]);
+}
+
 /// The most memory that a process has had, in KiB.
 fn peak_kib(pid: u32) -> u64 {
     status_kib(pid, "VmHWM:")
@@ -174,6 +183,54 @@ fn slow_clients_do_not_hold_up_others() {
     serving.end();
 }
 
+/// Nor does whoever takes all the connections that there are, without a token and without a word.
+#[test]
+fn connections_that_say_nothing_do_not_hold_up_others_for_long() {
+    use std::io::Write;
+    let dir = Dir::new();
+    dir.file("p.toll", "default allow\n");
+    let server = format!("command = \"{TOLLBOOK}\"\nargs = [\"demo-server\"]\npolicy = \"p.toll\"\n");
+    let more = "[bounds]\nconnections_max = 20\nhead_within_s = 1\n";
+    let slow = "command = \"sh\"\nargs = [\"-c\", 'read line; sleep 2.5; echo \"{\\\"jsonrpc\\\":\\\"2.0\\\",\\\"id\\\":1,\\\"result\\\":{}}\"; cat']\npolicy = \"p.toll\"\n";
+    let serving = Serving::start(&dir, &[("srv", &server), ("slow", slow)], more);
+    let token = serving.grant("ada", &["srv", "slow"], &[]);
+    assert!(
+        serving.call("slow", &token, "t", "{}").contains(r#""result":{}"#),
+        "whoever waits for an answer isn't idle"
+    );
+    let silent: Vec<_> = (0..40)
+        .map(|n| {
+            let mut stream = std::net::TcpStream::connect(serving.at()).unwrap();
+            stream.write_all([b"".as_slice(), b"POST /srv/mcp HTTP/1.1\r\nHost: "][n % 2]).unwrap();
+            stream
+        })
+        .collect();
+    let began = std::time::Instant::now();
+    assert!(serving.call("srv", &token, "list_customers", "{}").contains("cus_ada"));
+    assert!(began.elapsed().as_secs() < 20);
+    drop(silent);
+    serving.end();
+}
+
+/// Nobody knows how large the rest would have been, so that isn't held against it.
+#[test]
+fn a_frame_that_breaks_off_is_not_called_too_large() {
+    use std::io::{Read, Write};
+    let dir = Dir::new();
+    dir.file("p.toll", "default allow\n");
+    let server = format!("command = \"{TOLLBOOK}\"\nargs = [\"demo-server\"]\npolicy = \"p.toll\"\n");
+    let serving = Serving::start(&dir, &[("srv", &server)], "[bounds]\nframe_bytes_max = 500\n");
+    let token = serving.grant("ada", &["srv"], &[]);
+    let mut stream = std::net::TcpStream::connect(serving.at()).unwrap();
+    let head = format!("POST /srv/mcp HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n", serving.at());
+    write!(stream, "{head}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let _ = stream.read_to_end(&mut Vec::new());
+    assert_eq!(serving.post("srv", &token, &[], &[b' '; 501]).status, 413);
+    let log = serving.end();
+    assert_eq!(query(&log, "SELECT reason FROM calls"), ["frame_too_large"]);
+}
+
 /// What is secret is in no log, metric or error: neither the client's token nor the server's credentials.
 #[test]
 fn secrets_are_nowhere() {
@@ -181,7 +238,7 @@ fn secrets_are_nowhere() {
     let policy = dir.file("p.toll", "default allow\n");
     let config = dir.file(
         "tollbook.toml",
-        "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nlog = \"log\"\n[servers.srv]\nurl = \"http://127.0.0.1:9/mcp\"\n\
+        "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nlog = \"log\"\n[servers.srv]\nurl = \"http://127.0.0.1:9/mcp?key=hunter2\"\n\
          headers = { Authorization = { env = \"UP\", prefix = \"Bearer \" } }\npolicy = \"p.toll\"\n",
     );
     let serving = Serving::of(&dir, &config, &[("UP", "upstream-hunter2")], 1, true);
@@ -195,6 +252,71 @@ fn secrets_are_nowhere() {
     }
     let grep = Command::new("grep").args(["-r", "-a", "-l", "-e", "hunter2", "-e", &token, &log]).output().unwrap();
     assert_eq!(String::from_utf8(grep.stdout).unwrap(), "");
+}
+
+/// What a server does when its client hangs up, such as saving something, it does when the gateway ends too; one that
+/// stays is asked to end.
+#[test]
+fn programs_may_finish_what_they_do_when_the_gateway_ends() {
+    let dir = Dir::new();
+    dir.file("p.toll", "default allow\n");
+    let (saved, asked) = (dir.path("saved"), dir.path("asked"));
+    let answers = r#"while read -r line; do echo '{"jsonrpc":"2.0","id":1,"result":{}}'; done"#;
+    let saves = format!("{answers}; sleep 0.5; echo > {saved}");
+    let stays = format!("trap 'echo > {asked}; exit 0' TERM; {answers}; while true; do sleep 0.1; done");
+    let server =
+        |script: &str| format!("command = \"sh\"\nargs = [\"-c\", \'\'\'{script}\'\'\']\npolicy = \"p.toll\"\n");
+    let serving = Serving::start(&dir, &[("saves", &server(&saves)), ("stays", &server(&stays))], "");
+    let token = serving.grant("ada", &["saves", "stays"], &[]);
+    for server in ["saves", "stays"] {
+        assert!(serving.call(server, &token, "t", "{}").contains("result"));
+    }
+    serving.end();
+    assert!(std::path::Path::new(&saved).exists() && std::path::Path::new(&asked).exists());
+}
+
+/// Nor does it stay for ever once its client has gone, though it hears nothing of that.
+#[test]
+fn a_program_that_reads_nothing_is_ended_too() {
+    let dir = Dir::new();
+    dir.file("p.toll", "default allow\n");
+    let pid = dir.path("pid");
+    let server =
+        format!("command = \"sh\"\nargs = [\"-c\", \"echo $$ > {pid}; exec sleep 1000\"]\npolicy = \"p.toll\"\n");
+    let more = "admin = \"127.0.0.1:0\"\n[bounds]\nanswer_within_s = 1\nsession_idle_s = 1\n";
+    let serving = Serving::start(&dir, &[("srv", &server)], more);
+    let token = serving.grant("ada", &["srv"], &[]);
+    // More than a pipe holds.
+    let args = format!(r#"{{"text":"{}"}}"#, "x".repeat(200_000));
+    assert!(serving.call("srv", &token, "t", &args).contains("did not answer in time"));
+    let pid = std::fs::read_to_string(&pid).unwrap();
+    let process = format!("/proc/{}/status", pid.trim());
+    assert!(std::path::Path::new(&process).exists());
+    serving.until(|| {
+        // Whoever asks has the idle ones ended.
+        serving.admin("/metrics");
+        !std::path::Path::new(&process).exists()
+    });
+    let log = serving.end();
+    assert_eq!(query(&log, "SELECT outcome FROM calls"), ["timeout"]);
+}
+
+/// A client of such a program doesn't wait for ever either.
+#[test]
+fn a_call_that_cannot_be_queued_for_a_program_is_told() {
+    let dir = Dir::new();
+    dir.file("p.toll", "default allow\n");
+    let server = "command = \"sleep\"\nargs = [\"1000\"]\npolicy = \"p.toll\"\n";
+    let serving = Serving::start(&dir, &[("srv", server)], "[bounds]\nanswer_within_s = 1\ndrain_within_s = 1\n");
+    let token = serving.grant("ada", &["srv"], &[]);
+    // One is being written, one is as much as waits for that.
+    let args = format!(r#"{{"text":"{}"}}"#, "x".repeat(12 << 20));
+    for says in ["did not answer in time", "did not answer in time", "could not be reached"] {
+        let told = serving.call("srv", &token, "t", &args);
+        assert!(told.contains(says), "expected `{says}` in {told}");
+    }
+    let log = serving.end();
+    assert_eq!(query(&log, "SELECT outcome FROM calls ORDER BY seq"), ["timeout", "timeout", "unreachable"]);
 }
 
 /// They find no process yet, and speak to the same one all the same.

@@ -275,3 +275,59 @@ fn calls_that_come_at_once_are_answered_one_by_one() {
     client.end();
     assert_eq!(query(&log, "SELECT count(*) FROM calls WHERE outcome = 'ok'"), ["200"]);
 }
+
+/// Lists that only some clients would take for the answer: in a batch, under an id of another kind, beside an empty one.
+#[test]
+fn a_list_that_cannot_be_read_for_sure_is_withheld() {
+    let dir = Dir::new();
+    let policy = dir.file("p.toll", "default allow\nhide rm\n");
+    for list in [
+        r#"[{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"rm"}]}}]"#,
+        r#"{"jsonrpc":"2.0","id":"1","result":{"tools":[{"name":"rm"},{"title":"t"}]}}"#,
+        r#"{"jsonrpc":"2.0","Id":1,"result":{"tools":[{"name":"rm"}]}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[],"Tools":[{"name":"rm"}]}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"rm"}]},"id":1}"#,
+    ] {
+        let log = dir.path("log");
+        let script = format!("read line; echo '{list}'; cat > /dev/null");
+        let mut client =
+            Client::start(TOLLBOOK, &["run", "--policy", &policy, "--log", &log, "--", "sh", "-c", &script]);
+        let told = client.ask(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+        assert!(told.contains("so it is withheld") && !told.contains("rm"), "{list}: {told}");
+        assert_eq!(client.end().out, "", "{list}");
+    }
+}
+
+/// Nor does the refusal of a call that isn't clean tell that there is such a tool.
+#[test]
+fn a_hidden_tool_is_unknown_however_it_is_called() {
+    let dir = Dir::new();
+    let (policy, log) = (
+        dir.file("p.toll", "default allow\nhide void_invoice\ntool void_invoice { deny when args.amount > 5 }\n"),
+        dir.path("log"),
+    );
+    let mut client = Client::through_gateway(&policy, &log);
+    let unknown = |id| {
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32602,"message":"Unknown tool: void_invoice"}}}}"#)
+    };
+    assert_eq!(client.call(1, "void_invoice", r#"{"amount":9}"#), unknown(1));
+    assert_eq!(client.call(2, "void_invoice", r#"{"Amount":9}"#), unknown(2));
+    client.end();
+    let rows = query(&log, "SELECT judged_by, reason FROM calls ORDER BY seq");
+    assert_eq!(rows, ["engine,hidden", "gateway,frame_key_case"]);
+}
+
+/// In shadow mode an agent goes on as it would without a policy, which includes what it is shown.
+#[test]
+fn in_shadow_mode_nothing_is_hidden() {
+    let dir = Dir::new();
+    let (policy, log) = (dir.file("p.toll", "default allow\nhide void_invoice\n"), dir.path("log"));
+    let args = ["run", "--shadow", "--policy", &policy, "--log", &log, "--", TOLLBOOK, "demo-server"];
+    let (mut client, mut direct) = (Client::start(TOLLBOOK, &args), Client::start(TOLLBOOK, &["demo-server"]));
+    let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    assert_eq!(client.ask(list), direct.ask(list));
+    let call = call(2, "void_invoice", "{}");
+    assert_eq!(client.ask(&call), direct.ask(&call));
+    client.end();
+    assert_eq!(query(&log, "SELECT mode, decision, reason FROM calls"), ["shadow,deny,hidden"]);
+}

@@ -38,13 +38,18 @@ impl Serving {
 
     /// With this configuration, of so many servers.
     pub fn of(dir: &Dir, config: &str, env: &[(&str, &str)], servers: usize, has_admin: bool) -> Self {
+        Self::with(dir, config, &[], env, servers + usize::from(has_admin))
+    }
+
+    /// The same, with more arguments. It says where it is in so many lines.
+    fn with(dir: &Dir, config: &str, args: &[&str], env: &[(&str, &str)], lines: usize) -> Self {
         let mut command = Command::new(TOLLBOOK);
-        command.args(["serve", "--config", config]).envs(env.iter().copied());
+        command.args(["serve", "--config", config]).args(args).envs(env.iter().copied());
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut reader = BufReader::new(child.stderr.take().unwrap());
         let said = Arc::new(Mutex::new(String::new()));
         let (mut at, mut admin) = (String::new(), None);
-        for _ in 0..servers + usize::from(has_admin) {
+        for _ in 0..lines {
             let mut line = String::new();
             assert!(reader.read_line(&mut line).unwrap() > 0, "it ended");
             let place = line.trim_end().rsplit_once("http://").unwrap_or_else(|| panic!("{line}")).1.to_owned();
@@ -242,7 +247,19 @@ fn what_is_wrong_with_a_configuration_is_named() {
     check("log = \"l\"\n[servers.a]\ncommand = \"x\"\npolcy = \"p\"\n", 1, "unknown field `polcy`");
     check("log = \"l\"\n[servers.a]\ncommand = \"x\"\npolicy = \"none.toll\"\n", 1, "cannot read the policy");
     check("log = \"l\"\n[servers.a]\nurl = \"ftp://x\"\n", 1, "`servers.a.url`");
-    check("log = \"l\"\n[servers.a]\ncommand = \"x\"\n", 0, "ok, 1 servers, 0 grants");
+    let a = "[servers.a]\ncommand = \"x\"\n";
+    check(&format!("log = \"l\"\nlisten = \"here\"\n{a}"), 1, "`here` is no address and port");
+    check(&format!("log = \"l\"\n[bounds]\nstreams_max = 0\n{a}"), 1, "`bounds.streams_max` is 0");
+    check(&format!("log = \"l\"\nlog_key = \"none\"\n{a}"), 1, "none");
+    check(&format!("log = \"l\"\n{a}"), 0, "ok, 1 servers, 0 grants");
+    check(&format!("log = \"l\"\n{a}"), 0, "warning: `servers.a.command` is `x`, which isn't a program");
+    let grant = |name: &str, digits: &str| format!(r#""{name}":{{"sha256":"{digits}","servers":{{}}}}"#);
+    let same = "ab".repeat(32);
+    let grants = [grant("x", &same), grant("y", &same), grant("z", "5")].join(",");
+    dir.file("c.grants.json", &format!(r#"{{"grants":{{{grants}}}}}"#));
+    check(&format!("log = \"l\"\n{a}"), 1, "the grants `x` and `y` have the same token");
+    check(&format!("log = \"l\"\n{a}"), 1, "the grant `z` has a `sha256` that isn't 64 hexadecimal digits");
+    std::fs::remove_file(dir.path("c.grants.json")).unwrap();
     tollbook(&["check-config", &dir.path("none.toml")]).cannot("none.toml");
     tollbook(&["serve", "--config", &dir.file("c.toml", "log = \"l\"\n[servers.a]\n")])
         .cannot("`servers.a` has neither");
@@ -261,6 +278,58 @@ fn a_supervisor_can_ask() {
     let counted = r#"tollbook_decisions_total{server="srv",tool="list_customers",outcome="allow",rule="allowed"} 1"#;
     assert!(metrics.contains(counted) && metrics.contains("tollbook_children 1"), "{metrics}");
     assert!(!metrics.contains(&token));
+}
+
+/// A client whose session is gone, as after a restart, begins another one and calls again: that is one call.
+#[test]
+fn a_call_in_a_session_that_is_gone_uses_nothing_up() {
+    let dir = Dir::new();
+    dir.file("p.toll", "default deny\ntool list_customers { limit 1 per day per grant }\n");
+    let serving = Serving::start(&dir, &[("srv", &demo("policy = \"p.toll\""))], "");
+    let token = serving.grant("ada", &["srv"], &[]);
+    let gone = serving.post("srv", &token, &["Mcp-Session-Id: gone"], call(1, "list_customers", "{}").as_bytes());
+    assert_eq!(gone.status, 404);
+    assert!(serving.call("srv", &token, "list_customers", "{}").contains("cus_ada"));
+    let log = serving.end();
+    assert_eq!(query(&log, "SELECT decision, outcome FROM calls ORDER BY seq"), ["allow,unreachable", "allow,ok"]);
+}
+
+#[test]
+fn in_shadow_mode_it_refuses_nothing() {
+    let dir = Dir::new();
+    dir.file("p.toll", "default deny\nhide void_invoice\n");
+    let text = format!("listen = \"127.0.0.1:0\"\nlog = \"log\"\n[servers.srv]\n{}\n", demo("policy = \"p.toll\""));
+    let serving = Serving::with(&dir, &dir.file("tollbook.toml", &text), &["--shadow"], &[], 1);
+    let token = serving.grant("ada", &["srv"], &[]);
+    assert!(serving.call("srv", &token, "list_customers", "{}").contains("cus_ada"));
+    let list = serving.post("srv", &token, &[], br#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+    assert!(list.body.contains("void_invoice"), "{}", list.body);
+    let log = serving.end();
+    assert_eq!(query(&log, "SELECT mode, decision, reason, outcome FROM calls"), ["shadow,deny,default_deny,ok"]);
+}
+
+/// A server's program may be anybody's, and may tell its environment to whoever asks.
+#[test]
+fn a_program_does_not_see_the_credentials_of_other_servers() {
+    let dir = Dir::new();
+    dir.file("p.toll", "default allow\n");
+    let script = r#"read -r line; env > SEEN; echo '{"jsonrpc":"2.0","id":1,"result":{}}'; cat"#;
+    let script = script.replace("SEEN", &dir.path("seen"));
+    let config = dir.file(
+        "tollbook.toml",
+        &format!(
+            "listen = \"127.0.0.1:0\"\nlog = \"log\"\n[servers.mail]\nurl = \"http://127.0.0.1:9/mcp\"\n\
+             headers = {{ Authorization = {{ env = \"MAIL_TOKEN\" }} }}\n[servers.srv]\ncommand = \"sh\"\n\
+             args = [\"-c\", '''{script}''']\nenv = {{ KEY = {{ env = \"SRV_KEY\" }} }}\npolicy = \"p.toll\"\n"
+        ),
+    );
+    let env = [("MAIL_TOKEN", "hunter2"), ("SRV_KEY", "its own"), ("OTHER", "stays")];
+    let serving = Serving::of(&dir, &config, &env, 2, false);
+    let token = serving.grant("ada", &["srv"], &[]);
+    assert!(serving.call("srv", &token, "t", "{}").contains("result"));
+    let seen = std::fs::read_to_string(dir.path("seen")).unwrap();
+    assert!(seen.contains("KEY=its own") && seen.contains("OTHER=stays") && !seen.contains("hunter2"), "{seen}");
+    serving.end();
 }
 
 /// A client on standard input and output, a gateway, a gateway over HTTP, and a server on standard input and

@@ -11,7 +11,7 @@ mod demo;
 mod policy;
 mod progress;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -24,6 +24,8 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("TOLLBOOK_LOG").unwrap_or_else(|_| "warn".into()))
         .with_writer(io::stderr)
+        // Whoever collects lines has no use for colours.
+        .with_ansi(io::stderr().is_terminal())
         .without_time()
         .init();
     match command::run(arguments.command) {

@@ -8,8 +8,11 @@ use std::ops::Range;
 
 use tollbook_policy::json::Node;
 
+use crate::frame::exact_keys;
+
 /// The answer to a `tools/list` with only the tools that `shows` admits, and never one that a cache may serve to
-/// everybody. None where the list can't be read, so that nobody can tell what stands in it.
+/// everybody. None where the list can't be read, or one that ignores letter case could read it otherwise, so that nobody
+/// can tell what stands in it.
 pub(crate) fn without_hidden<'l>(
     line: &'l [u8],
     answer: &Node<'_>,
@@ -18,11 +21,14 @@ pub(crate) fn without_hidden<'l>(
     if answer.get("error").is_some() {
         return Some(line.into());
     }
+    exact_keys(answer, &["id", "result", "error"]).ok()?;
     let result = answer.get("result")?;
+    exact_keys(result, &["tools", "cacheScope"]).ok()?;
     let list = result.get("tools")?;
     let mut kept: Vec<&[u8]> = Vec::new();
     let tools = list.elements()?;
     for tool in tools {
+        exact_keys(tool, &["name"]).ok()?;
         if shows(tool.get("name")?.as_str()?) {
             kept.push(line.get(tool.span.clone())?);
         }

@@ -19,9 +19,10 @@ use crate::http::{Bounds, Place, Program, Upstream, UpstreamError};
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where clients connect.
-    #[serde(default = "listen")]
+    #[serde(default = "listen", deserialize_with = "address")]
     pub listen: SocketAddr,
     /// Where `/healthz`, `/readyz` and `/metrics` are; nowhere without it.
+    #[serde(default, deserialize_with = "some_address")]
     pub admin: Option<SocketAddr>,
     /// The names under which clients reach the gateway, besides those of the loopback.
     #[serde(default)]
@@ -169,6 +170,8 @@ impl Config {
             std::fs::read_to_string(file).map_err(|source| ConfigError::File { file: file.to_owned(), source })?;
         let mut config: Self = toml::from_str(&text)
             .map_err(|source| ConfigError::Form { file: file.to_owned(), source: Box::new(source) })?;
+        let meaning = |(key, wrong)| ConfigError::Meaning { file: file.to_owned(), key, wrong };
+        check_bounds(&config.bounds).map_err(meaning)?;
         let from = file.parent().unwrap_or(Path::new(""));
         config.log = from.join(&config.log);
         config.log_key = config.log_key.map(|key| from.join(key));
@@ -180,7 +183,7 @@ impl Config {
                     *secret = from.join(&*secret);
                 }
             }
-            check(name, server).map_err(|(key, wrong)| ConfigError::Meaning { file: file.to_owned(), key, wrong })?;
+            check(name, server).map_err(meaning)?;
         }
         Ok(config)
     }
@@ -191,13 +194,21 @@ impl Config {
     /// A credential that can't be had, or a URL or header that can't be used; the key and what is wrong.
     pub fn places(&self) -> Result<BTreeMap<String, Place>, (String, String)> {
         let connect_within = Duration::from_secs(self.bounds.connect_within_s);
-        let place = |(name, server): (&String, &Server)| Ok((name.clone(), server.place(name, connect_within)?));
+        let secrets = self.secret_variables();
+        let place =
+            |(name, server): (&String, &Server)| Ok((name.clone(), server.place(name, connect_within, &secrets)?));
         self.servers.iter().map(place).collect()
+    }
+
+    /// Variables of the environment that hold credentials. No server's program sees those of another.
+    fn secret_variables(&self) -> Vec<String> {
+        let texts = self.servers.values().flat_map(|server| server.env.values().chain(server.headers.values()));
+        texts.filter_map(|text| if let Text::From { env, .. } = text { env.clone() } else { None }).collect()
     }
 }
 
 impl Server {
-    fn place(&self, name: &str, connect_within: Duration) -> Result<Place, (String, String)> {
+    fn place(&self, name: &str, connect_within: Duration, lacks: &[String]) -> Result<Place, (String, String)> {
         let had = |table: &str, texts: &BTreeMap<String, Text>| -> Result<Vec<(String, String)>, (String, String)> {
             let one = |(key, text): (&String, &Text)| match text.had() {
                 Ok(text) => Ok((key.clone(), text)),
@@ -213,7 +224,8 @@ impl Server {
             };
         }
         let env = had("env", &self.env)?.into_iter().collect();
-        Ok(Place::Program(Program { command: self.command.clone().unwrap_or_default(), args: self.args.clone(), env }))
+        let (command, args) = (self.command.clone().unwrap_or_default(), self.args.clone());
+        Ok(Place::Program(Program { command, args, env, lacks: lacks.to_vec() }))
     }
 }
 
@@ -274,6 +286,41 @@ impl<'de> serde::de::Visitor<'de> for TextVisitor {
 
 fn listen() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 4100))
+}
+
+fn address<'de, D: serde::Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(from)?;
+    let wrong = || format!("`{text}` is no address and port; one such as `127.0.0.1:4100` or `[::1]:4100` is expected");
+    text.parse().map_err(|_| serde::de::Error::custom(wrong()))
+}
+
+fn some_address<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    address(from).map(Some)
+}
+
+/// Bounds under which nothing could pass.
+fn check_bounds(bounds: &Bounds) -> Result<(), (String, String)> {
+    let seconds = |s: u64| usize::from(s > 0);
+    let least_one = [
+        ("frame_bytes_max", bounds.frame_bytes_max),
+        ("answer_bytes_max", bounds.answer_bytes_max),
+        ("header_bytes_max", bounds.header_bytes_max),
+        ("connections_max", bounds.connections_max),
+        ("streams_max", bounds.streams_max),
+        ("sessions_max", bounds.sessions_max),
+        ("children_max", bounds.children_max),
+        ("session_idle_s", seconds(bounds.session_idle_s)),
+        ("head_within_s", seconds(bounds.head_within_s)),
+        ("body_within_s", seconds(bounds.body_within_s)),
+        ("connect_within_s", seconds(bounds.connect_within_s)),
+        ("answer_within_s", seconds(bounds.answer_within_s)),
+    ];
+    match least_one.into_iter().find(|(_, bound)| *bound == 0) {
+        Some((key, _)) => {
+            Err((format!("bounds.{key}"), "is 0, which lets nothing pass; 1 or more is expected".to_owned()))
+        }
+        None => Ok(()),
+    }
 }
 
 /// What is wrong with a server, and at which key.

@@ -389,7 +389,13 @@ impl Desk {
             .and_then(|()| engine.clone().ok_or_else(no_policy));
         let engine = match clean {
             Ok(engine) => engine,
-            Err(refused) => return self.refuse_call(connection, frame, args, trace_id, &refused),
+            Err(refused) => {
+                let hidden = self.manner.mode == Mode::Enforce
+                    && engine.is_some_and(|engine| engine.hides(frame.tool, Some(category)));
+                let told = self.refuse_call(connection, frame, args, trace_id, &refused);
+                // What is wrong with a call would tell that there is such a tool, and what its policy reads.
+                return if hidden { answer(frame, |id| refusal::unknown_tool(id, frame)) } else { told };
+            }
         };
         let now_us = self.now_us();
         let seq = self.next_seq;

@@ -21,6 +21,9 @@ const CALL_PARAMS: [&str; 5] = ["name", "arguments", "_meta", "requestState", "i
 /// Where a request of its own says the protocol's version, under `_meta`.
 pub(crate) const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 
+/// Where a request of its own says who sends it, under `_meta`.
+const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
+
 /// Longest tool name, in bytes; real logs have some of 10,010.
 const TOOL_BYTES_MAX: usize = 64 << 10;
 
@@ -128,6 +131,7 @@ pub(crate) fn said<'n>(frame: &'n Node<'n>) -> Result<Said<'n>, Refused> {
     let Some(method) = method.as_str().filter(|_| !answer) else {
         return refused("frame_not_jsonrpc", "`method` isn't a string, or stands beside an answer");
     };
+    exact_params(frame, method)?;
     let asked = match method {
         "tools/call" => Asked::Call(call(frame, id.clone())?),
         "tools/list" if id.is_some() => Asked::List,
@@ -182,8 +186,25 @@ pub(crate) fn exact_arguments(args: Option<&Node<'_>>, reads: &[&Path]) -> Resul
     Ok(())
 }
 
+/// Refuses params in which another reader would find another client, version, name or request than is found here.
+fn exact_params(frame: &Node<'_>, method: &str) -> Result<(), Refused> {
+    let Some(params) = frame.get("params") else { return Ok(()) };
+    let read = match method {
+        "initialize" => Some("clientInfo"),
+        "notifications/cancelled" => Some("requestId"),
+        _ => crate::headers::named_in(method),
+    };
+    exact_keys(params, read.as_slice())?;
+    exact_keys(params, &["_meta"])?;
+    let meta = params.get("_meta");
+    meta.map_or(Ok(()), |meta| exact_keys(meta, &[PROTOCOL_VERSION, CLIENT_INFO]))?;
+    let begins = params.get("clientInfo").filter(|_| method == "initialize");
+    let infos = [begins, meta.and_then(|meta| meta.get(CLIENT_INFO))];
+    infos.into_iter().flatten().try_for_each(|info| exact_keys(info, &["name", "version"]))
+}
+
 /// Refuses a key that a reader which ignores letter case would take for one of these.
-fn exact_keys(object: &Node<'_>, read: &[&str]) -> Result<(), Refused> {
+pub(crate) fn exact_keys(object: &Node<'_>, read: &[&str]) -> Result<(), Refused> {
     for member in object.members().unwrap_or_default() {
         let key = &*member.key;
         if read.contains(&key) {
@@ -201,7 +222,7 @@ fn exact_keys(object: &Node<'_>, read: &[&str]) -> Result<(), Refused> {
 }
 
 /// Whether two texts are one to a reader that ignores letter case.
-fn alike(one: &str, other: &str) -> bool {
+pub(crate) fn alike(one: &str, other: &str) -> bool {
     if one.is_ascii() && other.is_ascii() { one.eq_ignore_ascii_case(other) } else { fold(one) == fold(other) }
 }
 
@@ -305,7 +326,7 @@ pub(crate) fn meta<'f, 'n>(frame: &'f Node<'n>, key: &str) -> Option<&'f Node<'n
 fn client(frame: &Node<'_>, method: &str) -> Option<String> {
     let info = match method {
         "initialize" => frame.get("params")?.get("clientInfo")?,
-        _ => meta(frame, "io.modelcontextprotocol/clientInfo")?,
+        _ => meta(frame, CLIENT_INFO)?,
     };
     let name = info.get("name")?.as_str()?;
     let told = match info.get("version").and_then(Node::as_str) {

@@ -96,6 +96,24 @@ impl Grants {
         std::fs::rename(&aside, file).map_err(failed)
     }
 
+    /// Grants that no token can stand for, and why.
+    #[must_use]
+    pub fn unusable(&self) -> Vec<String> {
+        let (mut owners, mut wrong) = (BTreeMap::new(), Vec::new());
+        for (name, grant) in &self.grants {
+            let Some(digest) = digest_of(&grant.sha256) else {
+                wrong.push(format!("the grant `{name}` has a `sha256` that isn't 64 hexadecimal digits"));
+                continue;
+            };
+            if let Some(other) = owners.insert(digest, name) {
+                wrong.push(format!(
+                    "the grants `{other}` and `{name}` have the same token, so it isn't known who speaks"
+                ));
+            }
+        }
+        wrong
+    }
+
     /// The tokens that are good.
     #[must_use]
     pub fn tokens(&self) -> Tokens {

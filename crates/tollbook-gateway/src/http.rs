@@ -67,6 +67,8 @@ pub struct Bounds {
     pub children_max: usize,
     /// Silence after which a conversation is over and its process ends, in seconds.
     pub session_idle_s: u64,
+    /// How long a connection may be without a request's whole headers, in seconds. Then it is closed.
+    pub head_within_s: u64,
     /// How long a client may take to send a frame, in seconds. Then it is answered with 408.
     pub body_within_s: u64,
     /// How long connecting to a server may take, in seconds. Then the call didn't reach it.
@@ -81,13 +83,14 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             frame_bytes_max: crate::stdio::FRAME_BYTES_MAX,
-            answer_bytes_max: 64 << 20,
+            answer_bytes_max: crate::stdio::ANSWER_BYTES_MAX,
             header_bytes_max: 16 << 10,
             connections_max: 1_024,
             streams_max: 1_024,
             sessions_max: 10_000,
             children_max: 64,
             session_idle_s: 30 * 60,
+            head_within_s: 60,
             body_within_s: 30,
             connect_within_s: 10,
             answer_within_s: 300,
@@ -208,12 +211,22 @@ impl Gateway {
         }
     }
 
-    fn end_children(&self) {
-        for server in self.servers.values() {
-            if let Way::Program(children) = &server.way {
-                children.end_all();
+    /// Ends the servers' programs. What they still do then, such as saving something, they may finish.
+    async fn end_children(&self) {
+        let all = || {
+            self.servers.values().filter_map(|server| match &server.way {
+                Way::Program(children) => Some(children),
+                Way::Url(_) => None,
+            })
+        };
+        all().for_each(Children::end_all);
+        let ended = async {
+            for children in all() {
+                children.ended().await;
             }
-        }
+        };
+        // Each is asked to end after half of that time.
+        let _ = tokio::time::timeout(2 * child::FAREWELL, ended).await;
     }
 
     /// Takes one request as far as the method.

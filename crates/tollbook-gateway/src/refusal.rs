@@ -22,7 +22,7 @@ const GATEWAY_ERROR: i64 = -32_000;
 /// The answer to a call that the policy refused or holds, as one line.
 pub(crate) fn denied(id: &RequestId, call: &CallFrame<'_>, decision: &Decision<'_>, now_us: i64) -> Vec<u8> {
     if decision.reason == Reason::Hidden {
-        return error(Some(id), INVALID_PARAMS, &format!("Unknown tool: {}", call.tool), None);
+        return unknown_tool(id, call);
     }
     // Rounded up, so that a call made then isn't too early by a fraction.
     let retry_after_ms = decision.retry_at_us.map(|at_us| (at_us.saturating_sub(now_us).max(0) + 999) / 1_000);
@@ -33,6 +33,11 @@ pub(crate) fn denied(id: &RequestId, call: &CallFrame<'_>, decision: &Decision<'
     };
     let text = format!("{}{go_on}", decision.text());
     refusal(id, call, &text, decision.reason.code(), retry_after_ms, approval)
+}
+
+/// The answer to a call of a tool that the client isn't to know of.
+pub(crate) fn unknown_tool(id: &RequestId, call: &CallFrame<'_>) -> Vec<u8> {
+    error(Some(id), INVALID_PARAMS, &format!("Unknown tool: {}", call.tool), None)
 }
 
 /// The answer to a call that the gateway refused by itself.
@@ -80,8 +85,8 @@ pub(crate) fn refused_frame(refused: &Refused) -> Vec<u8> {
 }
 
 /// The answer where a list of tools can't be trusted to be without the hidden ones.
-pub(crate) fn withheld_list(id: &RequestId) -> Vec<u8> {
-    error(Some(id), GATEWAY_ERROR, "The server's list of tools could not be read, so it is withheld.", None)
+pub(crate) fn withheld_list(id: Option<&RequestId>) -> Vec<u8> {
+    error(id, GATEWAY_ERROR, "The server's list of tools could not be read, so it is withheld.", None)
 }
 
 /// The answer to a request that the server won't answer.

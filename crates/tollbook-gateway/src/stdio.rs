@@ -19,6 +19,10 @@ use crate::headers::Headers;
 /// Longest line that is taken from a client, in bytes. A longer one is refused and recorded.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
 
+/// Longest line that is taken from a server, in bytes. One that says more at once isn't listened to any more, and what
+/// it owes is lost.
+pub const ANSWER_BYTES_MAX: usize = 64 << 20;
+
 /// Why the gateway could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -357,10 +361,18 @@ pub(crate) fn read_line(client: &mut impl BufRead, frame: &mut Vec<u8>, bytes_ma
     Ok(Line::TooLong { bytes: read + client.skip_until(b'\n')? })
 }
 
-/// Adds one line of the server, which may be as long as it likes.
+/// Adds one line of the server.
 fn read_answer(server: &mut impl BufRead, frame: &mut Vec<u8>) -> io::Result<Line> {
     let start = frame.len();
-    if server.read_until(b'\n', frame)? == 0 {
+    let most = u64::try_from(ANSWER_BYTES_MAX.saturating_add(1)).unwrap_or(u64::MAX);
+    let read = server.by_ref().take(most).read_until(b'\n', frame)?;
+    if read == 0 {
+        return Ok(Line::End);
+    }
+    if read > ANSWER_BYTES_MAX {
+        tracing::warn!(ANSWER_BYTES_MAX, "a line of the server was longer than may be");
+        // It may have no end, so nothing behind it is waited for.
+        frame.truncate(start);
         return Ok(Line::End);
     }
     if is_half(frame.get(start..).unwrap_or_default()) {

@@ -1,6 +1,5 @@
 //! Asks a server for its tools, all pages of them, as a client would.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -8,7 +7,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout};
 
 use crate::http::{Bounds, Events, Place, Program, SESSION_ID, Upstream};
 
@@ -85,9 +84,7 @@ enum Line {
 
 impl Line {
     fn start(program: &Program) -> Result<Self, SurveyError> {
-        let mut command = Command::new(&program.command);
-        command.args(&program.args).envs(&program.env).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut process = Box::new(command.spawn()?);
+        let mut process = Box::new(program.to_start().spawn()?);
         let missing = || std::io::Error::other("the pipe is missing");
         let stdin = process.stdin.take().ok_or_else(missing)?;
         let stdout = BufReader::new(process.stdout.take().ok_or_else(missing)?);

@@ -11,6 +11,9 @@ pub struct Serve {
     /// The configuration
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+    /// Judge and record everything, refuse nothing, whatever the configuration says
+    #[arg(long)]
+    pub shadow: bool,
 }
 
 /// Arguments of `scan`.

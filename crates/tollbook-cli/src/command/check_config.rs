@@ -1,5 +1,6 @@
 //! `tollbook check-config`: is this a configuration to start with?
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use tollbook_gateway::config::{Config, ConfigError};
@@ -21,12 +22,20 @@ pub fn run(arguments: &CheckConfig) -> anyhow::Result<ExitCode> {
         wrong.push(format!("{}: `{key}` {why}", file.display()));
     }
     wrong.extend(super::serve::redaction(&config).err().map(|error| format!("{}: `redact`: {error}", file.display())));
+    wrong.extend(super::log::signer(config.log_key.as_deref()).err().map(|error| format!("{error:#}")));
     let grants = super::serve::read_grants(file)?;
+    wrong.extend(grants.unusable());
     for standing in super::serve::standing(file, &config, &grants) {
         wrong.extend(standing.engine().err().map(|error| format!("{error:#}")));
     }
     for (grant, server) in super::serve::unknown_servers(&config, &grants) {
         wrong.push(format!("the grant `{grant}` is for the server `{server}`, which isn't in the configuration"));
+    }
+    // It may be there where the gateway is to run.
+    for (name, command) in config.servers.iter().filter_map(|(name, server)| Some((name, server.command.as_deref()?))) {
+        if !is_found(command) {
+            eprintln!("warning: `servers.{name}.command` is `{command}`, which isn't a program in the PATH here");
+        }
     }
     for one in &wrong {
         eprintln!("{one}");
@@ -37,4 +46,12 @@ pub fn run(arguments: &CheckConfig) -> anyhow::Result<ExitCode> {
     let (servers, grants) = (config.servers.len(), grants.grants.len());
     crate::print(&format!("{}: ok, {servers} servers, {grants} grants\n", file.display()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn is_found(command: &str) -> bool {
+    if command.contains('/') {
+        return Path::new(command).is_file();
+    }
+    let places = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&places).any(|place| place.join(command).is_file())
 }

@@ -58,7 +58,7 @@ fn places(arguments: &Scan) -> anyhow::Result<BTreeMap<String, Place>> {
     if let Some((program, args)) = arguments.command.split_first() {
         let text = |text: &std::ffi::OsString| text.to_string_lossy().into_owned();
         let (command, args, env) = (text(program), args.iter().map(text).collect(), BTreeMap::new());
-        places.insert(command_name(program), Place::Program(Program { command, args, env }));
+        places.insert(command_name(program), Place::Program(Program { command, args, env, lacks: Vec::new() }));
     }
     Ok(places)
 }

@@ -22,7 +22,8 @@ use crate::arguments::serve::Serve;
 
 pub fn run(arguments: &Serve) -> anyhow::Result<ExitCode> {
     let file = &arguments.config;
-    let config = Config::read(file)?;
+    let mut config = Config::read(file)?;
+    config.shadow |= arguments.shadow;
     let places = config.places().map_err(|(key, why)| anyhow::anyhow!("{}: `{key}` {why}", file.display()))?;
     let signer = super::log::signer(config.log_key.as_deref())?;
     let options = Options { durability: durability(config.durability), signer: signer.clone(), ..Options::default() };

@@ -34,6 +34,13 @@ fn a_list_that_cannot_be_read_is_none() {
     check("{\"result\":{\"tools\":{}}}", None);
     check("{\"result\":{\"tools\":[{\"name\":5}]}}", None);
     check("{\"result\":{\"tools\":[{}]}}", None);
+    for other in [
+        r#"{"result":{"tools":[],"Tools":[{"name":"rm"}]}}"#,
+        r#"{"result":{"tools":[]},"Result":{"tools":[{"name":"rm"}]}}"#,
+        r#"{"result":{"tools":[{"name":"a","Name":"rm"}]}}"#,
+    ] {
+        check(other, None);
+    }
 }
 
 /// What one caller may see is another matter for the next.

@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 
-use tollbook_engine::{Body, BodyRef, Hash128, Outcome};
+use tollbook_engine::{Body, BodyRef, Hash128, Mode, Outcome};
 use tollbook_policy::json::{Node, Value};
 
 use super::connection::{Pending, Ticket};
 use super::{Connection, Desk, lock};
 use crate::catalog::without_hidden;
-use crate::frame::{RequestId, answered_id, read};
+use crate::frame::{RequestId, alike, answered_id, read};
 use crate::refusal;
 
 /// How a call came to an end other than by its answer.
@@ -110,9 +110,14 @@ impl Desk {
     ) -> Returned<'f> {
         let as_it_came = |answers| Returned { bytes: Cow::Borrowed(frame), answers };
         let Some((node, answer)) = answer else {
-            return withheld_unread(connection).unwrap_or_else(|| as_it_came(None));
+            let withheld = self.hides().then(|| withheld_unread(connection)).flatten();
+            return withheld.unwrap_or_else(|| as_it_came(None));
         };
-        let Some(Answer { id, end, result_bytes, result_hash }) = answer else { return as_it_came(None) };
+        let Some(Answer { id, end, result_bytes, result_hash }) = answer else {
+            // Some clients would take it for the answer that they wait for.
+            let withholds = self.hides() && may_list(node);
+            return if withholds { withheld(connection) } else { as_it_came(None) };
+        };
         let bytes = match connection.pending.remove(&id.key) {
             Some(Pending::Call { ticket, sent, asked, .. }) => {
                 if ticket.opening == self.gap.opening {
@@ -126,8 +131,11 @@ impl Desk {
                 Cow::Borrowed(frame)
             }
             Some(Pending::List) => self.list(connection, &id, frame, node),
-            // A list that comes where nobody waits for it, as on a stream that was taken up again.
-            None if is_list(node) => self.list(connection, &id, frame, node),
+            // A list that comes where nobody waits for it, as on a stream that was taken up again, or under an id that
+            // only some clients take for that of their request.
+            None if is_list(node) || (awaits_list(connection).is_some() && may_list(node)) => {
+                self.list(connection, &id, frame, node)
+            }
             None => Cow::Borrowed(frame),
         };
         Returned { bytes, answers: Some(id) }
@@ -138,9 +146,18 @@ impl Desk {
         self.engines.learn(server, node);
         let engine = self.engines.judge(server, connection.grant.as_deref());
         let shows = |tool: &str| {
-            engine.is_some_and(|engine| !engine.hides(tool, Some(self.engines.category(server, tool).name())))
+            !self.hides()
+                || engine.is_some_and(|engine| !engine.hides(tool, Some(self.engines.category(server, tool).name())))
         };
-        without_hidden(frame, node, shows).unwrap_or_else(|| refusal::withheld_list(id).into())
+        without_hidden(frame, node, shows).unwrap_or_else(|| match self.hides() {
+            true => refusal::withheld_list(Some(id)).into(),
+            false => frame.into(),
+        })
+    }
+
+    /// Whether hidden tools are kept out of lists. In shadow mode they can be called, so they are shown as well.
+    fn hides(&self) -> bool {
+        self.manner.mode == Mode::Enforce
     }
 
     /// The client no longer waits for this request.
@@ -211,26 +228,53 @@ impl Desk {
         let recorded = if with_others { self.put(now_us, &BodyRef::Other(&body)) } else { self.append(now_us, body) };
         if let Err(error) = recorded {
             tracing::error!(%error, call_seq, "the end of a call was not recorded");
-            // A replay won't see it, so the state doesn't either.
-            return;
+            // A replay won't see it, so the state doesn't either. Where the log takes nothing more, the next one begins
+            // with the state instead, and nobody is to pay there for a call that didn't reach its tool.
+            if self.takes_records() {
+                return;
+            }
         }
         self.state.settle(call_seq, end, result);
     }
 }
 
+/// The request for a list of tools that is open.
+fn awaits_list(connection: &Connection) -> Option<Arc<str>> {
+    let open = connection.pending.iter().find(|(_, pending)| matches!(pending, Pending::List));
+    open.map(|(key, _)| Arc::clone(key))
+}
+
 /// What can't be read may be the list that was asked for.
 fn withheld_unread(connection: &mut Connection) -> Option<Returned<'static>> {
-    let open = connection.pending.iter().find(|(_, pending)| matches!(pending, Pending::List));
-    let key = open.map(|(key, _)| key.clone())?;
+    let key = awaits_list(connection)?;
     connection.pending.remove(&key);
     tracing::warn!("an answer that cannot be read was withheld, because a list of tools is awaited");
     let id = RequestId { text: Arc::clone(&key), key };
-    Some(Returned { bytes: refusal::withheld_list(&id).into(), answers: Some(id) })
+    Some(Returned { bytes: refusal::withheld_list(Some(&id)).into(), answers: Some(id) })
+}
+
+/// A list of tools that answers no request, to our reading.
+fn withheld(connection: &mut Connection) -> Returned<'static> {
+    withheld_unread(connection)
+        .unwrap_or_else(|| Returned { bytes: refusal::withheld_list(None).into(), answers: None })
+}
+
+/// Whether any reader could find a list of tools in a frame: one that takes a batch, or ignores letter case.
+fn may_list(frame: &Node<'_>) -> bool {
+    let has =
+        |frame: &Node<'_>| members_like(frame, "result").any(|result| members_like(result, "tools").next().is_some());
+    frame.elements().map_or_else(|| has(frame), |frames| frames.iter().any(has))
+}
+
+fn members_like<'f, 'n>(object: &'f Node<'n>, key: &str) -> impl Iterator<Item = &'f Node<'n>> {
+    let members = object.members().unwrap_or_default().iter();
+    members.filter(move |member| alike(&member.key, key)).map(|member| &member.node)
 }
 
 fn is_list(answer: &Node<'_>) -> bool {
     let tools = answer.get("result").and_then(|result| result.get("tools")).and_then(Node::elements);
-    tools.is_some_and(|tools| tools.iter().all(|tool| tool.get("name").and_then(Node::as_str).is_some()))
+    let named = |tool: &Node<'_>| tool.get("name").and_then(Node::as_str).is_some();
+    tools.is_some_and(|tools| tools.is_empty() || tools.iter().any(named))
 }
 
 impl End {

@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{ChildStdin, ChildStdout, Command};
+use tokio::process::{Child as Process, ChildStdin, ChildStdout, Command};
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 use super::exchange::cancellation;
 use super::queue::{self, LINES_MAX, queue};
@@ -22,8 +24,8 @@ use crate::stdio::{LIST_CHANGED, SharedDesk, is_half};
 /// Bytes of what a process said to nobody. Beyond it, and beyond [`LINES_MAX`], the oldest is dropped.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 
-/// How long a process may take to end by itself once nobody speaks to it any more.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long a process may take to end by itself once nobody speaks to it any more, and then once it is asked to.
+pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A server's command.
 #[derive(Debug, Clone)]
@@ -34,6 +36,21 @@ pub struct Program {
     pub args: Vec<String>,
     /// What is added to its environment.
     pub env: BTreeMap<String, String>,
+    /// Variables of the gateway's environment that aren't for it, such as other servers' credentials.
+    pub lacks: Vec<String>,
+}
+
+impl Program {
+    /// How it is started, with pipes at both ends. It ends where nobody has it any more.
+    pub(crate) fn to_start(&self) -> Command {
+        let mut command = Command::new(&self.command);
+        command.args(&self.args);
+        for name in &self.lacks {
+            command.env_remove(name);
+        }
+        command.envs(&self.env).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        command
+    }
 }
 
 /// The processes of one server.
@@ -44,6 +61,8 @@ pub(crate) struct Children {
     idle: Duration,
     answer_bytes_max: usize,
     table: Mutex<BTreeMap<String, Arc<Child>>>,
+    /// Each process that hasn't ended listens to it.
+    alive: watch::Sender<()>,
 }
 
 /// One process.
@@ -52,6 +71,8 @@ pub(crate) struct Child {
     grant: String,
     connection: SharedConnection,
     input: queue::Sender<Vec<u8>>,
+    /// Its client has gone. A process that reads nothing wouldn't hear of it by its input.
+    over: Arc<Notify>,
     ears: Mutex<Ears>,
 }
 
@@ -96,7 +117,7 @@ impl queue::Line for Said {
 
 impl Children {
     pub fn new(desk: SharedDesk, program: Program, most: usize, idle: Duration, answer_bytes_max: usize) -> Self {
-        Self { desk, program, most, idle, answer_bytes_max, table: Mutex::default() }
+        Self { desk, program, most, idle, answer_bytes_max, table: Mutex::default(), alive: watch::Sender::default() }
     }
 
     /// The process of a conversation, which isn't idle from now on; none where it has none, or it is another grant's.
@@ -118,32 +139,42 @@ impl Children {
         if table.len() >= self.most {
             return Ok(None);
         }
-        let mut command = Command::new(&self.program.command);
-        command.args(&self.program.args).envs(&self.program.env).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = command.kill_on_drop(true).spawn()?;
+        // In a group of its own: it ends when the gateway is done with it, not when somebody at a terminal asks the
+        // gateway to end.
+        let mut process = self.program.to_start().process_group(0).spawn()?;
         let missing = || io::Error::other("the pipe is missing");
         let stdin = process.stdin.take().ok_or_else(missing)?;
         let stdout = process.stdout.take().ok_or_else(missing)?;
         let (input, lines) = queue();
         let (desk, grant) = (Arc::clone(&self.desk), grant.to_owned());
-        let child = Arc::new(Child { desk, grant, connection, input, ears: Mutex::default() });
+        let over = Arc::new(Notify::new());
+        let child = Arc::new(Child { desk, grant, connection, input, over: Arc::clone(&over), ears: Mutex::default() });
         let (listening, bytes_max) = (Arc::downgrade(&child), self.answer_bytes_max);
+        let alive = self.alive.subscribe();
         tokio::spawn(async move {
             let speaking = tokio::spawn(speak(stdin, lines));
-            // A process that stays though its input has ended is ended.
             let hung_up = async {
-                let _ = speaking.await;
+                tokio::select! {
+                    _ = speaking => {}
+                    () = over.notified() => {}
+                }
                 tokio::time::sleep(FAREWELL).await;
             };
-            tokio::select! {
-                () = listen(stdout, &listening, bytes_max) => {}
-                () = hung_up => {}
-            }
+            let ends_by_itself = tokio::select! {
+                () = listen(stdout, &listening, bytes_max) => true,
+                () = hung_up => false,
+            };
             if let Some(child) = listening.upgrade() {
                 child.gone().await;
             }
             // Its output has ended, so it is about to.
-            let _ = tokio::time::timeout(FAREWELL, process.wait()).await;
+            let ended = ends_by_itself && timeout(FAREWELL, process.wait()).await.is_ok();
+            // One that stays though its input has ended is asked to end, and then ended.
+            if !ended {
+                terminate(&process);
+                let _ = timeout(FAREWELL, process.wait()).await;
+            }
+            drop(alive);
         });
         table.insert(session.to_owned(), Arc::clone(&child));
         Ok(Some(child))
@@ -170,6 +201,11 @@ impl Children {
         for child in std::mem::take(&mut *lock(&self.table)).into_values() {
             child.hung_up();
         }
+    }
+
+    /// Ready once none runs any more, of those that were told to end.
+    pub async fn ended(&self) {
+        self.alive.closed().await;
     }
 
     /// Processes that run.
@@ -308,6 +344,7 @@ impl Child {
         }
         lock(&self.desk).client_gone(&mut lock(&self.connection));
         let _ = self.input.try_send(Vec::new());
+        self.over.notify_one();
     }
 
     /// A client went away before its answer: the server is told, as the client would have.
@@ -357,6 +394,14 @@ pub(crate) fn as_line(frame: &[u8]) -> Vec<u8> {
     line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
     line.push(b'\n');
     line
+}
+
+/// Asks a process to end, with those that it has started.
+fn terminate(process: &Process) {
+    let pid = process.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+    if let Some(Err(error)) = pid.map(|pid| rustix::process::kill_process_group(pid, rustix::process::Signal::TERM)) {
+        tracing::warn!(%error, "a server that stays could not be asked to end");
+    }
 }
 
 /// Writes lines, until an empty one tells it to hang up.

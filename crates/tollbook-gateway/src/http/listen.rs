@@ -6,14 +6,14 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::serve::Listener;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
@@ -37,16 +37,15 @@ enum Phase {
 /// Serves until `end` is there, then lets what is open finish for as long as the bounds say.
 ///
 /// # Errors
-/// Where no thread can be had, or the listener has no address.
+/// Where no thread can be had.
 pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, end: impl Future<Output = ()>) -> io::Result<()> {
     let (phase, phases) = watch::channel(Phase::Serving);
     // Every lane holds one until its connections have ended.
     let (open, mut all_closed) = mpsc::channel::<()>(1);
     let mut lanes = Vec::new();
     for place in 0..gateway.lanes {
-        let (to, connections) = mpsc::channel(1);
+        let (to, handed) = mpsc::channel(1);
         let lane = Lane { gateway: Arc::clone(&gateway), place };
-        let handed = Handed { connections, at: listener.local_addr()? };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (phases, open) = (phases.clone(), open.clone());
         std::thread::Builder::new().name(format!("lane {place}")).spawn(move || {
@@ -66,13 +65,13 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, end: impl Futur
     // Nothing is sent: it is over once all lanes have let go of it.
     let closed = all_closed.recv();
     let _ = tokio::time::timeout(Duration::from_secs(gateway.bounds.drain_within_s), closed).await;
-    gateway.end_children();
+    gateway.end_children().await;
     phase.send_replace(Phase::Over);
     Ok(())
 }
 
 /// Serves the connections that a lane is handed. Programs that it started are its own, so it stays until all is over.
-async fn run(lane: Lane, handed: Handed, phases: watch::Receiver<Phase>, open: mpsc::Sender<()>) {
+async fn run(lane: Lane, mut handed: mpsc::Receiver<Accepted>, phases: watch::Receiver<Phase>, open: mpsc::Sender<()>) {
     let reached = |phase| {
         let mut phases = phases.clone();
         async move {
@@ -80,24 +79,53 @@ async fn run(lane: Lane, handed: Handed, phases: watch::Receiver<Phase>, open: m
             let _ = phases.wait_for(|now| *now >= phase).await;
         }
     };
-    let serving = axum::serve(handed, lane.router()).with_graceful_shutdown(reached(Phase::Ending));
-    tokio::select! {
-        _ = serving => drop(open),
-        () = reached(Phase::Over) => return,
+    let head_within = Duration::from_secs(lane.gateway.bounds.head_within_s);
+    let router = lane.router();
+    loop {
+        let accepted = tokio::select! {
+            accepted = handed.recv() => accepted,
+            () = reached(Phase::Ending) => None,
+        };
+        let Some((stream, place)) = accepted else { break };
+        match TcpStream::from_std(stream) {
+            Ok(stream) => {
+                let (router, ending, open) = (router.clone(), reached(Phase::Ending), open.clone());
+                tokio::spawn(async move {
+                    connection(stream, router, head_within, ending).await;
+                    drop((place, open));
+                });
+            }
+            Err(error) => tracing::warn!(%error, "a connection was not taken"),
+        }
     }
+    drop((open, handed));
     reached(Phase::Over).await;
 }
 
+/// Serves one connection until either side has had enough. One on which no request comes is not for ever: whoever has no
+/// token could otherwise take all the places that there are.
+async fn connection(stream: TcpStream, router: Router, head_within: Duration, ending: impl Future<Output = ()>) {
+    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head_within);
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    // How a connection ended concerns nobody but its client.
+    tokio::select! {
+        _ = serving.as_mut() => return,
+        () = ending => serving.as_mut().graceful_shutdown(),
+    }
+    let _ = serving.await;
+}
+
 /// A connection on its way to a lane.
-type Accepted = (std::net::TcpStream, SocketAddr, OwnedSemaphorePermit);
+type Accepted = (std::net::TcpStream, OwnedSemaphorePermit);
 
 /// Takes connections and hands them to the lanes in turn.
 async fn accept(listener: TcpListener, lanes: &[mpsc::Sender<Accepted>], connections_max: usize) {
     let places = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
     for lane in lanes.iter().cycle() {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let (stream, from) = loop {
-            match listener.accept().await.and_then(|(stream, from)| Ok((stream.into_std()?, from))) {
+        let stream = loop {
+            match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
                 Ok(accepted) => break accepted,
                 Err(error) => {
                     tracing::warn!(%error, "a connection was not taken");
@@ -107,73 +135,8 @@ async fn accept(listener: TcpListener, lanes: &[mpsc::Sender<Accepted>], connect
         };
         // An answer shouldn't wait for the next one.
         let _ = stream.set_nodelay(true);
-        if lane.send((stream, from, place)).await.is_err() {
+        if lane.send((stream, place)).await.is_err() {
             return;
         }
-    }
-}
-
-/// What a lane listens to.
-struct Handed {
-    connections: mpsc::Receiver<Accepted>,
-    at: SocketAddr,
-}
-
-impl Listener for Handed {
-    type Io = Held;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Held, SocketAddr) {
-        loop {
-            let Some((stream, from, place)) = self.connections.recv().await else {
-                return std::future::pending().await;
-            };
-            match TcpStream::from_std(stream) {
-                Ok(stream) => return (Held { stream, _place: place }, from),
-                Err(error) => tracing::warn!(%error, "a connection was not taken"),
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.at)
-    }
-}
-
-/// A connection that frees its place when it ends.
-struct Held {
-    stream: TcpStream,
-    _place: OwnedSemaphorePermit,
-}
-
-impl AsyncRead for Held {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, into)
-    }
-}
-
-impl AsyncWrite for Held {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

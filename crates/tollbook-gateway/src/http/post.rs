@@ -49,6 +49,9 @@ impl From<'_> {
         let Bounded { frame_bytes_max, body_within, .. } = self.bounded();
         let frame = match timeout(body_within, to_bytes(body, frame_bytes_max)).await {
             Ok(Ok(frame)) => frame,
+            Ok(Err(error)) if !is_too_large(&error) => {
+                return plain(StatusCode::BAD_REQUEST, "the frame broke off");
+            }
             Ok(Err(_)) => {
                 return self.refuse(
                     "frame_too_large",
@@ -126,7 +129,11 @@ impl From<'_> {
     ) -> Response {
         let child = match children.of(&conversation.key, &self.grant) {
             Some(child) => child,
-            None if self.session_id().is_some() => return plain(StatusCode::NOT_FOUND, "there is no such session"),
+            None if self.session_id().is_some() => {
+                // Its client begins another one and calls again, which is the first time that the tool hears of it.
+                exchange.unanswered(End::Unreachable);
+                return plain(StatusCode::NOT_FOUND, "there is no such session");
+            }
             None => match children.start(&conversation.key, &self.grant, Arc::clone(&conversation.connection)) {
                 Ok(Some(child)) => child,
                 Ok(None) => {
@@ -147,10 +154,12 @@ impl From<'_> {
         let takes_more = self.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(accepts_stream);
         let mut awaited = child.await_answer(request, takes_more, glance.listen, glance.tools_changed.clone());
         exchange.goes_on_elsewhere();
-        if !child.send(frame).await {
+        let answer_within = self.patience().answer_within;
+        // What a process that reads nothing hasn't even queued for it will never come to it.
+        if !timeout(answer_within, child.send(frame)).await.unwrap_or(false) {
             return json(StatusCode::OK, awaited.give_up(End::Unreachable));
         }
-        let patience = if glance.listen { Duration::MAX } else { self.patience().answer_within };
+        let patience = if glance.listen { Duration::MAX } else { answer_within };
         let mut response = answer_of(awaited, patience, self.permit).await;
         if glance.initialize
             && let Ok(id) = HeaderValue::from_str(&conversation.key)
@@ -292,6 +301,10 @@ impl From<'_> {
         let bounds = &self.gateway.bounds;
         Bounded { frame_bytes_max: bounds.frame_bytes_max, body_within: Duration::from_secs(bounds.body_within_s) }
     }
+}
+
+fn is_too_large(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>())
 }
 
 struct Bounded {

@@ -71,17 +71,20 @@ impl Sessions {
     pub fn given(&self, server: &str, grant: &str, id: &str) -> Result<SharedConnection, NoSession> {
         self.end_idle(false);
         let place = (server.to_owned(), id.to_owned());
-        if let Some(known) = lock(&self.table).given.get_mut(&place) {
+        // Whether there is one and taking it up are one step, or requests that begin it at once would each have their own.
+        let mut table = lock(&self.table);
+        if table.given.len() >= self.most && !table.given.contains_key(&place) {
+            drop(table);
+            self.end_idle(true);
+            table = lock(&self.table);
+        }
+        if let Some(known) = table.given.get_mut(&place) {
             if known.grant != grant {
                 return Err(NoSession::Foreign);
             }
             known.used = Instant::now();
             return Ok(Arc::clone(&known.connection));
         }
-        if lock(&self.table).given.len() >= self.most {
-            self.end_idle(true);
-        }
-        let mut table = lock(&self.table);
         if table.given.len() >= self.most {
             return Err(NoSession::TooMany);
         }
@@ -95,18 +98,20 @@ impl Sessions {
     /// process share.
     pub fn silent(&self, server: &str, grant: &str, client: &str) -> Result<(String, SharedConnection), NoSession> {
         self.end_idle(false);
-        let now = Instant::now();
         let place = (server.to_owned(), grant.to_owned(), client.to_owned());
-        if let Some(known) = lock(&self.table).silent.get_mut(&place)
+        let mut table = lock(&self.table);
+        if table.silent.len() >= self.most && !table.silent.contains_key(&place) {
+            drop(table);
+            self.end_idle(true);
+            table = lock(&self.table);
+        }
+        let now = Instant::now();
+        if let Some(known) = table.silent.get_mut(&place)
             && now.duration_since(known.used) < self.idle
         {
             known.used = now;
             return Ok((known.session.clone(), Arc::clone(&known.connection)));
         }
-        if lock(&self.table).silent.len() >= self.most {
-            self.end_idle(true);
-        }
-        let mut table = lock(&self.table);
         if table.silent.len() >= self.most && !table.silent.contains_key(&place) {
             return Err(NoSession::TooMany);
         }
@@ -165,3 +170,6 @@ impl Sessions {
         outer.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -386,7 +386,7 @@ const PROGRAM: &str = r#"while read -r line; do case "$line" in
 
 async fn in_front_of_a_program(children_max: usize, heard: &Path) -> Case {
     let args = vec!["-c".to_owned(), PROGRAM.to_owned(), heard.display().to_string()];
-    let program = Program { command: "sh".to_owned(), args, env: BTreeMap::new() };
+    let program = Program { command: "sh".to_owned(), args, env: BTreeMap::new(), lacks: Vec::new() };
     Case::with(Bounds { children_max, ..Bounds::default() }, Some(Place::Program(program))).await
 }
 

@@ -100,6 +100,8 @@ impl Upstream {
             request = request.body(body);
         }
         request.headers(headers).send().await.map_err(|error| {
+            // Some servers take their key in the URL.
+            let error = error.without_url();
             tracing::warn!(%error, "a request did not reach the server");
             if error.is_connect() { End::Unreachable } else { ended(&error) }
         })

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use tollbook_engine::{Body, Engine, Kept, Mode};
+use tollbook_backtest::{Fidelity, Lineage};
+use tollbook_engine::{Body, Engine, Kept, Mode, Reads, State};
 use tollbook_log::redact::Redaction;
-use tollbook_log::{Log, Options, Reader, SegmentFile};
+use tollbook_log::{Log, Options, ReadError, Reader, SegmentFile};
 use tollbook_policy::Target;
 
 use super::super::Manner;
@@ -16,6 +17,8 @@ const POLICY: &str = "default deny\ntool t { limit 4 per day per grant }\n";
 struct Disk {
     writes: Arc<AtomicUsize>,
     full: Arc<AtomicBool>,
+    /// Bytes that still go onto it once it is full.
+    room: Arc<AtomicUsize>,
 }
 
 struct OnDisk(std::fs::File, Disk);
@@ -24,6 +27,7 @@ impl SegmentFile for OnDisk {
     fn append(&self, bytes: &[u8]) -> std::io::Result<()> {
         self.1.writes.fetch_add(1, Ordering::SeqCst);
         if self.1.full.load(Ordering::SeqCst) {
+            self.0.append(&bytes[..self.1.room.load(Ordering::SeqCst).min(bytes.len())])?;
             return Err(std::io::ErrorKind::StorageFull.into());
         }
         self.0.append(bytes)
@@ -80,6 +84,32 @@ fn recorded(dir: &std::path::Path) -> Vec<String> {
         _ => None,
     };
     events.filter_map(|event| kind(event.unwrap().body)).collect()
+}
+
+/// What a replay gives back of each gateway's log: decisions that came out as recorded.
+fn replayed(dir: &std::path::Path) -> Vec<u64> {
+    let reader = Reader::open(&[dir]).unwrap();
+    let replayed = |instance: &str| {
+        let mut fidelity = Fidelity::default();
+        fidelity.begin(instance, &Lineage::default());
+        let events = reader.replay(instance, Reads::ALL).unwrap();
+        let replayed = events.each(|event| {
+            if let Some(hash) = fidelity.lacks(event) {
+                let json = reader.policy(hash).unwrap();
+                fidelity.policy(hash, tollbook_policy::read("p.json", &json, Target::Native).unwrap().policy);
+            }
+            if let BodyRef::Other(Body::Carried(carried)) = &event.body {
+                let state = reader.carried(instance, event.seq, carried).unwrap().unwrap();
+                fidelity.carried(State::restore(&state, 0).unwrap());
+            }
+            fidelity.event(event);
+            Ok::<_, ReadError>(std::ops::ControlFlow::Continue(()))
+        });
+        replayed.unwrap();
+        assert_eq!((fidelity.different, fidelity.unknown), (0, 0), "{:?}", fidelity.differences);
+        fidelity.same
+    };
+    reader.instances().map(replayed).collect()
 }
 
 #[test]
@@ -142,4 +172,72 @@ fn calls_whose_common_write_fails_go_on_unrecorded_where_they_may() {
     assert!(told(&desk, &connection, &[call(3, "t")])[0].starts_with('+'));
     desk.into_inner().unwrap().close().unwrap();
     assert_eq!(recorded(dir.path()), ["gap of Some(2)", "allow"]);
+}
+
+/// Wherever the write broke off, none of the calls went on, none has used anything up, and both logs replay.
+#[test]
+fn a_common_write_that_breaks_off_refuses_its_calls_and_the_log_replays() {
+    for room in [0, 1, 100, 200, 300, 500, 10_000] {
+        let (dir, disk) = (tempfile::tempdir().unwrap(), Disk::default());
+        let desk = desk(dir.path(), &disk, OnLogFailure::Refuse);
+        let connection = Mutex::new(Connection::new("srv", "g", "s"));
+        assert_eq!(told(&desk, &connection, &[call(1, "t")]), ["+2"]);
+        disk.room.store(room, Ordering::SeqCst);
+        disk.full.store(true, Ordering::SeqCst);
+        let frames = [call(2, "t"), " ".to_owned(), call(3, "t"), call(4, "t")];
+        let refused = ["log_unavailable", "passes", "log_unavailable", "log_unavailable"];
+        assert_eq!(told(&desk, &connection, &frames), refused, "{room}");
+        disk.full.store(false, Ordering::SeqCst);
+        let again = told(&desk, &connection, &[call(2, "t"), call(3, "t"), call(4, "t"), call(5, "t")]);
+        assert!(again[..3].iter().all(|step| step.starts_with('+')) && again[3].contains("limit"), "{again:?}");
+        desk.into_inner().unwrap().close().unwrap();
+        // What has come onto the disk before the write broke off is judged by a replay as well.
+        let replayed = replayed(dir.path());
+        assert!((1..=4).contains(&replayed[0]) && replayed[1..] == [4], "{room}: {replayed:?}");
+        assert!(room > 0 || replayed[0] == 1);
+        let decisions = recorded(dir.path()).iter().filter(|kind| !kind.starts_with("gap")).count();
+        assert_eq!(u64::try_from(decisions).unwrap(), replayed[0] + 4, "every decision of the log");
+    }
+}
+
+/// The answer is the client's, whatever becomes of its record.
+#[test]
+fn an_end_that_cannot_be_recorded_is_told_and_the_log_replays() {
+    let answer = br#"{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"no"}}"#;
+    let other = br#"{"jsonrpc":"2.0","id":2,"result":{"content":[]}}"#;
+    let (dir, disk) = (tempfile::tempdir().unwrap(), Disk::default());
+    let desk = desk(dir.path(), &disk, OnLogFailure::Refuse);
+    let connection = Mutex::new(Connection::new("srv", "g", "s"));
+    assert_eq!(told(&desk, &connection, &[call(1, "t"), call(2, "t")]), ["+2", "+3"]);
+    disk.full.store(true, Ordering::SeqCst);
+    let returned = Desk::hear_server_frames(&desk, &connection, &[answer, other]);
+    let returned: Vec<_> = returned.iter().map(|returned| &*returned.bytes).collect();
+    assert_eq!(returned, [answer.as_slice(), other]);
+    disk.full.store(false, Ordering::SeqCst);
+    // The first call gave its unit back, so three of four are left.
+    let frames = [call(4, "t"), call(5, "t"), call(6, "t"), call(7, "t")];
+    let again = told(&desk, &connection, &frames);
+    assert!(again[..3].iter().all(|step| step.starts_with('+')) && again[3].contains("limit"), "{again:?}");
+    desk.into_inner().unwrap().close().unwrap();
+    assert_eq!(recorded(dir.path()), ["allow", "allow", "gap of Some(0)", "allow", "allow", "allow", "deny"]);
+    assert_eq!(replayed(dir.path()), [2, 4]);
+}
+
+/// As where the record of a call could not be synced: it doesn't go on, and isn't paid for.
+#[test]
+fn a_call_that_is_not_forwarded_because_the_log_failed_uses_nothing_up() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), Disk::default());
+    let desk = desk(dir.path(), &disk, OnLogFailure::Refuse);
+    let connection = Mutex::new(Connection::new("srv", "g", "s"));
+    let frame = call(1, "t");
+    let steps = Desk::hear_client_frames(&desk, &connection, &[Frame::read(frame.as_bytes())], &Headers::default());
+    let Step::Forward { call: Some(ticket), .. } = steps[0] else { panic!("{steps:?}") };
+    disk.full.store(true, Ordering::SeqCst);
+    let end = super::super::End::Unreachable;
+    assert!(lock(&desk).not_forwarded(&mut lock(&connection), ticket, end).is_some());
+    disk.full.store(false, Ordering::SeqCst);
+    let again = told(&desk, &connection, &[call(2, "t"), call(3, "t"), call(4, "t"), call(5, "t")]);
+    assert!(again.iter().all(|step| step.starts_with('+')), "{again:?}");
+    desk.into_inner().unwrap().close().unwrap();
+    assert_eq!(replayed(dir.path()), [1, 4]);
 }
