@@ -55,6 +55,9 @@ pub enum Body {
     /// Old events were removed from the log.
     #[n(9)]
     Pruned(#[n(0)] Pruned),
+    /// The wall clock went back. Until it has caught up, time stands still in the log.
+    #[n(10)]
+    ClockBack(#[n(0)] ClockBack),
 }
 
 /// An engine began to judge.
@@ -130,6 +133,14 @@ pub struct Gap {
     /// Why.
     #[n(1)]
     pub cause: String,
+}
+
+/// The wall clock went back.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ClockBack {
+    /// How far behind the latest event it was when that was noticed, in microseconds.
+    #[n(0)]
+    pub behind_us: u64,
 }
 
 /// A person answered a call that waits.

@@ -11,6 +11,7 @@ mod heard;
 mod operate;
 mod questions;
 mod reopen;
+mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -56,6 +57,8 @@ pub struct Desk {
     manner: Manner,
     clock: Clock,
     latest_us: i64,
+    /// The wall clock is behind that, and the log says so.
+    clock_is_back: bool,
     /// What an operator is shown of the calls that wait.
     held: BTreeMap<String, Held>,
     /// How many of them there may be until those that no longer wait are forgotten.
@@ -160,6 +163,7 @@ impl Desk {
             manner,
             clock,
             latest_us: i64::MIN,
+            clock_is_back: false,
             held: BTreeMap::new(),
             held_swept: 0,
             questions: Questions::default(),
@@ -328,16 +332,6 @@ impl Desk {
         }
         // As after a restart, where the log was begun anew.
         self.keep_frozen(self.frozen.clone())
-    }
-
-    /// Now, never before an earlier now.
-    fn now_us(&mut self) -> i64 {
-        let wall_us = (self.clock)();
-        if wall_us < self.latest_us {
-            tracing::warn!(behind_us = self.latest_us - wall_us, "the clock went back");
-        }
-        self.latest_us = self.latest_us.max(wall_us);
-        self.latest_us
     }
 
     fn judge(&mut self, connection: &mut Connection, said: &Said<'_>, headers: &Headers) -> Result<Step, Refused> {

@@ -18,7 +18,8 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::error::ArrowError;
 use tollbook_engine::{
-    Activated, Answered, Body, Carried, Event, Frozen, Gap, LimitFact, Opened, Outcome, Pruned, Record, Reset,
+    Activated, Answered, Body, Carried, ClockBack, Event, Frozen, Gap, LimitFact, Opened, Outcome, Pruned, Record,
+    Reset,
 };
 
 use crate::disk;
@@ -75,6 +76,12 @@ struct OpenedDetail {
 struct GapDetail {
     calls: Option<u64>,
     cause: String,
+}
+
+/// The rest of a `clock_back` event, in the column `detail`.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct ClockBackDetail {
+    behind_us: u64,
 }
 
 /// The rest of an `answered` event, in the column `detail`.
@@ -226,6 +233,7 @@ fn kind_word(body: &Body) -> &'static str {
         Body::Frozen(_) => "frozen",
         Body::Carried(_) => "carried",
         Body::Pruned(_) => "pruned",
+        Body::ClockBack(_) => "clock_back",
         Body::Decision(_) => "decision",
         Body::Outcome(_) => "outcome",
     }
@@ -258,6 +266,7 @@ fn detail(body: &Body) -> Option<String> {
         Body::Pruned(Pruned { first_seq, before_us }) => {
             serde_json::to_string(&PrunedDetail { first_seq: *first_seq, before_us: *before_us })
         }
+        Body::ClockBack(ClockBack { behind_us }) => serde_json::to_string(&ClockBackDetail { behind_us: *behind_us }),
         Body::Activated(_) | Body::Decision(_) | Body::Outcome(_) => return None,
     };
     // Strings and numbers always have a JSON text.

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use tollbook_engine::{
-    Activated, Answered, Body, Bounds, Carried, End, Event, Frozen, Gap, Hash128, Judge, Kept, LimitFact, Mode, Opened,
-    Outcome, PolicyHash, Pruned, Record, RecordedArgs, Reset, Verdict,
+    Activated, Answered, Body, Bounds, Carried, ClockBack, End, Event, Frozen, Gap, Hash128, Judge, Kept, LimitFact,
+    Mode, Opened, Outcome, PolicyHash, Pruned, Record, RecordedArgs, Reset, Verdict,
 };
 
 /// A plain call.
@@ -190,6 +190,7 @@ fn body() -> impl Strategy<Value = Body> {
             .prop_map(|(grant, frozen, by)| Body::Frozen(Frozen { grant, frozen, by })).boxed(),
         1 => (opt(nasty()), proptest::collection::vec(nasty(), 0..3), any::<[u8; 32]>(), any::<bool>())
             .prop_map(|(server, from, sha256, replays)| Body::Carried(Carried { server, from, sha256, replays })).boxed(),
+        1 => any::<u64>().prop_map(|behind_us| Body::ClockBack(ClockBack { behind_us })).boxed(),
         1 => (any::<u64>(), any::<i64>())
             .prop_map(|(first_seq, before_us)| Body::Pruned(Pruned { first_seq, before_us })).boxed(),
     ]

@@ -2,14 +2,15 @@
 
 use arrow::array::RecordBatch;
 use tollbook_engine::{
-    Activated, Answered, Body, Bounds, Carried, End, Event, Frozen, Gap, Hash128, Opened, Outcome, PolicyHash, Pruned,
-    Reads, Reset, from_hex,
+    Activated, Answered, Body, Bounds, Carried, ClockBack, End, Event, Frozen, Gap, Hash128, Opened, Outcome,
+    PolicyHash, Pruned, Reads, Reset, from_hex,
 };
 
 use super::call::{self, CallReader, Done, Lists};
 use super::columns::{Table, Texts, Times, Wholes, Words};
 use super::{
-    AnsweredDetail, CarriedDetail, FrozenDetail, GapDetail, OpenedDetail, PrunedDetail, ResetDetail, RowsError,
+    AnsweredDetail, CarriedDetail, ClockBackDetail, FrozenDetail, GapDetail, OpenedDetail, PrunedDetail, ResetDetail,
+    RowsError,
 };
 use crate::schema::{events, outcomes};
 
@@ -114,6 +115,10 @@ pub(crate) fn other_events(batch: &RecordBatch) -> Result<Vec<Event>, RowsError>
                 "pruned" => {
                     let PrunedDetail { first_seq, before_us } = json(&detail, row, seq)?;
                     Body::Pruned(Pruned { first_seq, before_us })
+                }
+                "clock_back" => {
+                    let ClockBackDetail { behind_us } = json(&detail, row, seq)?;
+                    Body::ClockBack(ClockBack { behind_us })
                 }
                 other => return Err(kind.wrong(seq, other)),
             };
