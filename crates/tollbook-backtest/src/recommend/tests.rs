@@ -4,21 +4,10 @@ use tollbook_engine::{Body, Event, EventRef, Hash128, Judge, Kept, Record, Recor
 
 use super::*;
 use crate::Label;
+use crate::bootstrap::Random;
 
-/// Random numbers by a seed (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn hits(&mut self, percent: u64) -> bool {
-        self.next() % 100 < percent
-    }
+fn hits(random: &mut Random, percent: u64) -> bool {
+    random.next() % 100 < percent
 }
 
 fn record(session: usize) -> Record {
@@ -49,7 +38,7 @@ fn columns(sessions: &[Vec<Label>]) -> Columns {
 /// Use of which each call more has a chance of 70 %: 99 of 100 sessions stay within 13.
 fn used(random: &mut Random) -> usize {
     let mut calls = 1;
-    while random.hits(70) {
+    while hits(random, 70) {
         calls += 1;
     }
     calls
@@ -125,7 +114,7 @@ fn on_noise_it_declines() {
         assert!(matches!(nothing_bad, Declined::NothingBad { highest } if highest >= PLANTED), "{nothing_bad:?}");
         // Bad calls that lie anywhere are no faster than the clean ones.
         let mut random = Random(seed);
-        let label = |random: &mut Random| if random.hits(5) { Label::Bad } else { Label::Clean };
+        let label = |random: &mut Random| if hits(random, 5) { Label::Bad } else { Label::Clean };
         let noise: Vec<Vec<Label>> =
             (0..500).map(|_| (0..used(&mut random)).map(|_| label(&mut random)).collect()).collect();
         match recommend(&columns(&noise), &[], &Terms::default()) {
