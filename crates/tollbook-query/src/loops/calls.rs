@@ -112,6 +112,8 @@ pub struct InOrder {
     log: Arc<LogSource>,
     how: Reading,
     ranges: std::vec::IntoIter<Vec<Sealed>>,
+    /// The files of a range that aren't begun yet.
+    waiting: VecDeque<Opened>,
     ahead: VecDeque<Ahead>,
     open: std::vec::IntoIter<RecordBatch>,
 }
@@ -127,17 +129,20 @@ pub struct Reading {
 impl InOrder {
     pub fn of(log: &Arc<LogSource>, how: Reading) -> Self {
         let (ranges, open) = (log.ranges().into_iter(), log.open(Kind::Calls).into_iter());
-        Self { log: Arc::clone(log), how, ranges, ahead: VecDeque::new(), open }
+        Self { log: Arc::clone(log), how, ranges, waiting: VecDeque::new(), ahead: VecDeque::new(), open }
     }
 
     /// The next calls, all of one instance; None at the end.
     pub async fn next(&mut self) -> Result<Option<Grouped>> {
         loop {
-            while self.ahead.len() < AHEAD_FILES
-                && let Some(range) = self.ranges.next()
-            {
-                let opened = Opened::of(&self.log.store, range, self.how.wanted).into_iter();
-                self.ahead.extend(opened.map(|opened| Ahead::begin(opened, self.how.clone())));
+            while self.ahead.len() < AHEAD_FILES {
+                if let Some(opened) = self.waiting.pop_front() {
+                    self.ahead.push_back(Ahead::begin(opened, self.how.clone()));
+                } else if let Some(range) = self.ranges.next() {
+                    self.waiting.extend(Opened::of(&self.log.store, range, self.how.wanted));
+                } else {
+                    break;
+                }
             }
             let Some(first) = self.ahead.front_mut() else { break };
             if let Some(calls) = first.calls.recv().await {
