@@ -83,3 +83,16 @@ async fn loops_know_late_outcomes() {
         assert_eq!(asked(&log_of(results), sql).await, format!("{header}{row}"));
     }
 }
+
+/// What isn't asked for isn't read, and nothing else depends on that.
+#[tokio::test]
+async fn each_column_of_loops_is_the_same_alone_and_with_the_others() {
+    let dir = log_of(&[(0, End::Ok, 5), (1, End::ToolError, 5), (2, End::Ok, 6)]);
+    let all = asked(&dir, "SELECT * FROM loops()").await;
+    let (names, row) = all.trim_end().split_once('\n').unwrap();
+    assert!(row.contains(",1,differ,PT2S,polling,"), "{row}");
+    for (name, value) in names.split(',').zip(row.split(',')) {
+        assert_eq!(asked(&dir, &format!("SELECT {name} FROM loops()")).await, format!("{name}\n{value}\n"));
+    }
+    assert_eq!(asked(&dir, "SELECT count(*) AS n FROM loops() WHERE looks_like = 'polling'").await, "n\n1\n");
+}
