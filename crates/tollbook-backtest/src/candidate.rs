@@ -8,8 +8,6 @@
 
 use std::collections::BTreeMap;
 
-use foldhash::fast::RandomState;
-use hashbrown::HashSet;
 use tollbook_engine::{
     Body, BodyRef, Bounds, CompileError, Decision, Engine, EventRef, Fact, Judge, Reads, Reason, RecordRef, State,
     Verdict,
@@ -18,7 +16,7 @@ use tollbook_policy::policy::Scope;
 use tollbook_policy::{Category, Policy};
 
 use crate::lineage::{Left, Lineage};
-use crate::named::Named;
+use crate::named::{Named, index};
 use crate::report::{Change, Report};
 use crate::retries::{Retries, Tried};
 use crate::tallies::{Numbers, Tallies};
@@ -247,37 +245,76 @@ pub(crate) fn refuses(verdict: Verdict) -> bool {
 /// Sessions and counters in which something was decided otherwise: through them a call bears on later ones.
 #[derive(Debug, Default)]
 struct Diverged {
-    sessions: HashSet<u32, RandomState>,
-    counters: HashSet<Counter, RandomState>,
+    sessions: Marks,
+    /// By number of the server, and by place of the limit in the policy: the values of its scope.
+    counters: Vec<Vec<Marks>>,
 }
 
-/// A limit's counter: number of the server, place of the limit, and number of the scope's value.
-type Counter = (u32, usize, u32);
+/// Which numbers are marked.
+#[derive(Debug, Clone, Default)]
+struct Marks(Vec<bool>);
+
+impl Marks {
+    fn has(&self, number: u32) -> bool {
+        self.0.get(index(number)).copied().unwrap_or(false)
+    }
+
+    fn add(&mut self, number: u32) {
+        *at(&mut self.0, index(number)) = true;
+    }
+
+    fn also(&mut self, other: &Self) {
+        for (place, marked) in other.0.iter().enumerate() {
+            *at(&mut self.0, place) |= marked;
+        }
+    }
+}
 
 impl Diverged {
     fn concern(&self, server: u32, of: Numbers, decision: &Decision<'_>) -> bool {
-        let mut counters = decision.limits.iter().filter_map(|fact| counter(server, of, fact));
-        of.session.is_some_and(|session| self.sessions.contains(&session))
-            || counters.any(|counter| self.counters.contains(&counter))
+        if of.session.is_some_and(|session| self.sessions.has(session)) {
+            return true;
+        }
+        let Some(counters) = self.counters.get(index(server)) else { return false };
+        decision.limits.iter().any(|fact| {
+            let marks = counters.get(fact.limit());
+            marks.is_some_and(|marks| scope_number(of, fact).is_some_and(|number| marks.has(number)))
+        })
     }
 
     fn carry(&mut self, earlier: &Self) {
-        self.sessions.extend(&earlier.sessions);
-        self.counters.extend(&earlier.counters);
+        self.sessions.also(&earlier.sessions);
+        for (server, limits) in earlier.counters.iter().enumerate() {
+            for (limit, marks) in limits.iter().enumerate() {
+                at(at(&mut self.counters, server), limit).also(marks);
+            }
+        }
     }
 
     fn add(&mut self, server: u32, of: Numbers, decision: &Decision<'_>) {
-        self.sessions.extend(of.session);
-        self.counters.extend(decision.limits.iter().filter_map(|fact| counter(server, of, fact)));
+        of.session.iter().for_each(|session| self.sessions.add(*session));
+        for fact in &decision.limits {
+            let Some(number) = scope_number(of, fact) else { continue };
+            at(at(&mut self.counters, index(server)), fact.limit()).add(number);
+        }
     }
 }
 
-fn counter(server: u32, of: Numbers, fact: &Fact<'_>) -> Option<Counter> {
-    let key = match fact.scope() {
-        Scope::Grant => of.grant?,
-        Scope::Session => of.session?,
-        Scope::Agent => of.agent?,
-        Scope::Server | Scope::Everyone => 0,
-    };
-    Some((server, fact.limit(), key))
+/// The place in a list, which grows where it isn't as long.
+#[expect(clippy::indexing_slicing, reason = "the list was just made as long")]
+fn at<T: Clone + Default>(list: &mut Vec<T>, place: usize) -> &mut T {
+    if place >= list.len() {
+        list.resize(place + 1, T::default());
+    }
+    &mut list[place]
+}
+
+/// The number of the scope's value that a limit counts a call by.
+fn scope_number(of: Numbers, fact: &Fact<'_>) -> Option<u32> {
+    match fact.scope() {
+        Scope::Grant => of.grant,
+        Scope::Session => of.session,
+        Scope::Agent => of.agent,
+        Scope::Server | Scope::Everyone => Some(0),
+    }
 }

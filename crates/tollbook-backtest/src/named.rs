@@ -17,22 +17,48 @@ pub(crate) struct Named<V> {
     hasher: RandomState,
     numbers: HashTable<(Ends, u32)>,
     entries: Vec<(Box<str>, V)>,
+    /// Names that came lately, each at the place that its ends tell: most calls are of those, and that is all the
+    /// search there is for them.
+    recent: Vec<Option<(Ends, u32)>>,
 }
+
+/// How many names that came lately are kept at hand.
+const RECENT: usize = 256;
 
 impl<V> Default for Named<V> {
     fn default() -> Self {
-        Self { hasher: RandomState::default(), numbers: HashTable::new(), entries: Vec::new() }
+        Self { hasher: RandomState::default(), numbers: HashTable::new(), entries: Vec::new(), recent: Vec::new() }
     }
 }
 
 impl<V> Named<V> {
     /// The number of a name.
-    pub fn find(&self, name: &str) -> Option<u32> {
+    #[inline]
+    pub fn find(&mut self, name: &str) -> Option<u32> {
         let ends = Ends::of(name.as_bytes());
-        let is_it = |(known, number): &(Ends, u32)| {
-            *known == ends && (ends.are_all() || self.name(*number).is_some_and(|known| known == name))
-        };
-        self.numbers.find(self.hasher.hash_one(name), is_it).map(|(_, number)| *number)
+        let place = usize::try_from(ends.hash() % RECENT as u64).unwrap_or(0);
+        match self.recent.get(place) {
+            Some(Some(recent)) if self.is(*recent, ends, name) => Some(recent.1),
+            _ => self.find_any(name, ends, place),
+        }
+    }
+
+    #[inline(never)]
+    fn find_any(&mut self, name: &str, ends: Ends, place: usize) -> Option<u32> {
+        let is_it = |known: &(Ends, u32)| self.is(*known, ends, name);
+        let found = *self.numbers.find(self.hasher.hash_one(name), is_it)?;
+        if self.recent.is_empty() {
+            self.recent.resize(RECENT, None);
+        }
+        if let Some(recent) = self.recent.get_mut(place) {
+            *recent = Some(found);
+        }
+        Some(found.1)
+    }
+
+    #[inline]
+    fn is(&self, (known, number): (Ends, u32), ends: Ends, name: &str) -> bool {
+        known == ends && (ends.are_all() || self.name(number).is_some_and(|known| known == name))
     }
 
     /// Adds a name that isn't there, and returns its number.
@@ -79,11 +105,13 @@ impl<V> Named<V> {
     /// From here on every name is new. What has a number keeps it, and goes on being found by it where the numbers
     /// that are returned are [taken up](Self::go_on) again.
     pub fn begin(&mut self) -> Numbers {
+        self.recent.clear();
         Numbers(std::mem::take(&mut self.numbers))
     }
 
     /// From here on names have these numbers again.
     pub fn go_on(&mut self, numbers: &Numbers) {
+        self.recent.clear();
         self.numbers.clone_from(&numbers.0);
     }
 }

@@ -7,6 +7,7 @@
 
 mod events;
 mod leaves;
+mod waiting;
 
 use std::path::{Path, PathBuf};
 

@@ -3,8 +3,6 @@
 //! The rows of a range lie in several files, each of them sorted. A call's row may hold its outcome
 //! too, which has a place of its own, later than the call's: it waits until its turn comes.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -19,9 +17,10 @@ use parquet::arrow::arrow_reader::{
 use parquet::file::metadata::ParquetMetaData;
 use tollbook_engine::{Event, EventRef, Reads};
 
+use super::waiting::Waiting;
 use super::{ReadError, open_sealed};
 use crate::manifest::{Manifest, SealedFile, SealedRange};
-use crate::rows::{self, CallEvent, CallReader, Done, Lists, RowsError};
+use crate::rows::{self, CallEvent, CallReader, RowsError};
 use crate::schema::Kind;
 use crate::store::Store;
 
@@ -40,8 +39,6 @@ pub struct Replay<'a> {
     ranges: std::slice::Iter<'a, SealedRange>,
     range: Option<RangeEvents>,
     open: std::vec::IntoIter<&'a [u8]>,
-    /// The last of the open segments that was read.
-    opened: Option<Event>,
 }
 
 impl<'a> Replay<'a> {
@@ -53,7 +50,6 @@ impl<'a> Replay<'a> {
             ranges: manifest.ranges.iter(),
             range: None,
             open: open.into_iter(),
-            opened: None,
         }
     }
 
@@ -66,31 +62,20 @@ impl<'a> Replay<'a> {
         mut self,
         mut take: impl FnMut(&EventRef<'_>) -> Result<ControlFlow<()>, E>,
     ) -> Result<(), E> {
-        while let Some(taken) = self.next_with(&mut take)? {
-            if taken?.is_break() {
-                break;
-            }
-        }
-        Ok(())
+        let ended = self.run(&mut |event| match take(event) {
+            Ok(ControlFlow::Continue(())) => ControlFlow::Continue(()),
+            Ok(ControlFlow::Break(())) => ControlFlow::Break(Ok(())),
+            Err(error) => ControlFlow::Break(Err(error)),
+        })?;
+        ended.break_value().unwrap_or(Ok(()))
     }
 
-    /// Hands over the next event; none at the end.
-    fn next_with<T>(&mut self, take: impl FnOnce(&EventRef<'_>) -> T) -> Result<Option<T>, ReadError> {
-        if !self.advance()? {
-            return Ok(None);
-        }
-        match (&self.range, &self.opened) {
-            (Some(range), _) => range.with(take),
-            (None, opened) => Ok(opened.as_ref().map(|event| take(&EventRef::from(event)))),
-        }
-    }
-
-    /// Goes on to the next event. False at the end.
-    fn advance(&mut self) -> Result<bool, ReadError> {
+    /// Hands over the events that weren't yet, until `take` has enough.
+    fn run<T>(&mut self, take: &mut impl FnMut(&EventRef<'_>) -> ControlFlow<T>) -> Result<ControlFlow<T>, ReadError> {
         loop {
             if let Some(range) = &mut self.range {
-                if range.advance(self.instance)? {
-                    return Ok(true);
+                if let enough @ ControlFlow::Break(_) = range.run(self.instance, take)? {
+                    return Ok(enough);
                 }
                 self.range = None;
             }
@@ -99,9 +84,14 @@ impl<'a> Replay<'a> {
                 None => break,
             }
         }
-        let read = self.open.next().map(Event::from_bytes).transpose().map_err(RowsError::Record);
-        self.opened = read.map_err(|source| ReadError::Rows { path: self.store.shown().to_owned(), source })?;
-        Ok(self.opened.is_some())
+        for record in self.open.by_ref() {
+            let event = Event::from_bytes(record).map_err(RowsError::Record);
+            let event = event.map_err(|source| ReadError::Rows { path: self.store.shown().to_owned(), source })?;
+            if let enough @ ControlFlow::Break(_) = take(&EventRef::from(&event)) {
+                return Ok(enough);
+            }
+        }
+        Ok(ControlFlow::Continue(()))
     }
 }
 
@@ -124,9 +114,9 @@ impl Iterator for Events<'_> {
         if self.failed {
             return None;
         }
-        let next = self.replay.next_with(|event| event.to_event());
+        let next = self.replay.run(&mut |event| ControlFlow::Break(event.to_event()));
         self.failed = next.is_err();
-        next.transpose()
+        next.map(ControlFlow::break_value).transpose()
     }
 }
 
@@ -135,49 +125,51 @@ pub(super) struct RangeEvents {
     range: (u64, u64),
     next_seq: u64,
     files: Vec<FileEvents>,
-    /// The file whose event was gone on to.
+    /// The file of the last event. The next one most often stands there too.
     at: usize,
 }
 
 impl RangeEvents {
     pub fn open(store: &Store, range: &SealedRange, reads: Reads) -> Result<Self, ReadError> {
-        let open = |file: &SealedFile| {
-            let mut file = FileEvents::open(store, file, reads)?;
-            file.look_ahead()?;
-            Ok(file)
-        };
+        let open = |file: &SealedFile| FileEvents::open(store, file, reads);
         let files = range.files.iter().map(open).collect::<Result<Vec<_>, ReadError>>()?;
         Ok(Self { range: (range.first_seq, range.last_seq), next_seq: range.first_seq, files, at: 0 })
     }
 
-    /// Goes on to the next event. False at the end of the range.
-    pub fn advance(&mut self, instance: &str) -> Result<bool, ReadError> {
+    /// Hands over the events that weren't yet, until `take` has enough.
+    pub fn run<T>(
+        &mut self,
+        instance: &str,
+        take: &mut impl FnMut(&EventRef<'_>) -> ControlFlow<T>,
+    ) -> Result<ControlFlow<T>, ReadError> {
         let (first_seq, last_seq) = self.range;
-        if let Some(file) = self.files.get_mut(self.at) {
-            file.look_ahead()?;
+        loop {
+            if let Some(file) = self.files.get_mut(self.at)
+                && let enough @ ControlFlow::Break(_) = file.run(&mut self.next_seq, last_seq, take)?
+            {
+                return Ok(enough);
+            }
+            let next_seq = self.next_seq;
+            let (mut found, mut ahead) = (None, None);
+            for (at, file) in self.files.iter().enumerate() {
+                if next_seq <= last_seq && file.holds(next_seq)? {
+                    found = Some(at);
+                    break;
+                }
+            }
+            if let Some(at) = found {
+                self.at = at;
+                continue;
+            }
+            for file in &self.files {
+                ahead = ahead.into_iter().chain(file.next_seq()?).min();
+            }
+            if ahead.is_none() && next_seq == last_seq + 1 {
+                return Ok(ControlFlow::Continue(()));
+            }
+            let seq = ahead.map_or(next_seq, |ahead| ahead.min(next_seq));
+            return Err(ReadError::Sequence { instance: instance.to_owned(), first_seq, last_seq, seq });
         }
-        let is_next = |file: &FileEvents| file.next_seq == Some(self.next_seq) && self.next_seq <= last_seq;
-        // The next event most often stands in the same file.
-        if !self.files.get(self.at).is_some_and(is_next) {
-            let Some(at) = self.files.iter().position(is_next) else {
-                let ahead = self.files.iter().filter_map(|file| file.next_seq).min();
-                let seq = ahead.map_or(self.next_seq, |ahead| ahead.min(self.next_seq));
-                return match ahead {
-                    None if seq == last_seq + 1 => Ok(false),
-                    _ => Err(ReadError::Sequence { instance: instance.to_owned(), first_seq, last_seq, seq }),
-                };
-            };
-            self.at = at;
-        }
-        self.next_seq += 1;
-        self.files.get_mut(self.at).map_or(Ok(()), FileEvents::take)?;
-        Ok(true)
-    }
-
-    /// Hands over the event that was gone on to.
-    #[inline]
-    pub fn with<T>(&self, take: impl FnOnce(&EventRef<'_>) -> T) -> Result<Option<T>, ReadError> {
-        self.files.get(self.at).map_or(Ok(None), |file| file.with(take))
     }
 }
 
@@ -185,16 +177,9 @@ impl RangeEvents {
 struct FileEvents {
     batches: Batches,
     rows: Rows,
-    /// Rows of this batch that were taken.
+    /// Rows of this batch that were handed over. There is one more, or else the file has no more rows.
     taken: usize,
-    /// Outcomes of rows that were taken, by their own place, and their rows in this batch.
-    outcomes: BinaryHeap<Reverse<(u64, usize)>>,
-    /// Outcomes of rows of batches before, the next one last.
-    earlier: Vec<Done>,
-    /// Place of the next row's event, and of the next event.
-    row_seq: Option<u64>,
-    next_seq: Option<u64>,
-    lent: Lent,
+    waiting: Waiting,
 }
 
 /// A batch of rows.
@@ -203,113 +188,94 @@ enum Rows {
     Others(Vec<Event>),
 }
 
-/// What was taken last.
-enum Lent {
-    Nothing,
-    Row(usize),
-    Outcome(Event),
-}
-
-impl Rows {
-    fn seq(&self, row: usize) -> Result<Option<u64>, RowsError> {
-        match self {
-            Self::Calls(calls) => (row < calls.rows()).then(|| calls.seq(row)).transpose(),
-            Self::Others(events) => Ok(events.get(row).map(|event| event.seq)),
-        }
-    }
-}
-
 impl FileEvents {
     fn open(store: &Store, file: &SealedFile, reads: Reads) -> Result<Self, ReadError> {
-        Ok(Self {
-            batches: Batches::open(store, file, reads)?,
-            rows: Rows::Others(Vec::new()),
-            taken: 0,
-            outcomes: BinaryHeap::new(),
-            earlier: Vec::new(),
-            row_seq: None,
-            next_seq: None,
-            lent: Lent::Nothing,
-        })
+        let batches = Batches::open(store, file, reads)?;
+        let mut file = Self { batches, rows: Rows::Others(Vec::new()), taken: 0, waiting: Waiting::default() };
+        file.go_on()?;
+        Ok(file)
     }
 
-    /// Finds out the place of the next event. What was lent is lent no more.
-    fn look_ahead(&mut self) -> Result<(), ReadError> {
-        self.lent = Lent::Nothing;
+    /// Goes on to the next rows, where all of the batch were handed over. False where there are no more.
+    fn go_on(&mut self) -> Result<bool, ReadError> {
         loop {
-            self.row_seq = self.rows.seq(self.taken).map_err(|source| self.batches.rows_error(source))?;
-            if self.row_seq.is_some() {
-                break;
+            let rows = match &self.rows {
+                Rows::Calls(calls) => calls.rows(),
+                Rows::Others(events) => events.len(),
+            };
+            if self.taken < rows {
+                return Ok(true);
             }
-            let Some(rows) = self.batches.next_rows()? else { break };
-            self.keep_outcomes()?;
-            (self.rows, self.taken) = (rows, 0);
-        }
-        let next = |seq: u64, other: Option<u64>| Some(other.map_or(seq, |other| other.min(seq)));
-        self.next_seq = self.row_seq;
-        if let Some(Reverse((seq, _))) = self.outcomes.peek() {
-            self.next_seq = next(*seq, self.next_seq);
-        }
-        if let Some(done) = self.earlier.last() {
-            self.next_seq = next(done.seq, self.next_seq);
-        }
-        Ok(())
-    }
-
-    /// Keeps the outcomes that are still to come of a batch that goes.
-    fn keep_outcomes(&mut self) -> Result<(), ReadError> {
-        let Rows::Calls(calls) = &self.rows else { return Ok(()) };
-        for Reverse((_, row)) in self.outcomes.drain() {
-            self.earlier.extend(calls.done(row).map_err(|source| self.batches.rows_error(source))?);
-        }
-        self.earlier.sort_unstable_by_key(|done| Reverse(done.seq));
-        Ok(())
-    }
-
-    /// Takes the next event, to be lent.
-    fn take(&mut self) -> Result<(), ReadError> {
-        if self.row_seq != self.next_seq {
-            self.lent = self.outcome()?;
-            return Ok(());
-        }
-        self.lent = Lent::Row(self.taken);
-        let Rows::Calls(calls) = &self.rows else {
-            self.taken += 1;
-            return Ok(());
-        };
-        self.outcomes.extend(calls.done_seq(self.taken).map(|seq| Reverse((seq, self.taken))));
-        self.taken += 1;
-        Ok(())
-    }
-
-    /// The next event, which is an outcome.
-    fn outcome(&mut self) -> Result<Lent, ReadError> {
-        if self.earlier.last().is_some_and(|done| Some(done.seq) == self.next_seq) {
-            return Ok(self.earlier.pop().map_or(Lent::Nothing, |done| Lent::Outcome(done.event())));
-        }
-        let (Some(Reverse((_, row))), Rows::Calls(calls)) = (self.outcomes.pop(), &self.rows) else {
-            return Ok(Lent::Nothing);
-        };
-        let done = calls.done(row).map_err(|source| self.batches.rows_error(source))?;
-        Ok(done.map_or(Lent::Nothing, |done| Lent::Outcome(done.event())))
-    }
-
-    /// Hands over what was taken.
-    #[inline]
-    fn with<T>(&self, take: impl FnOnce(&EventRef<'_>) -> T) -> Result<Option<T>, ReadError> {
-        let event = match (&self.lent, &self.rows) {
-            (Lent::Row(row), Rows::Calls(calls)) => {
-                return match calls.event(*row, Lists::default()) {
-                    Ok(event) => Ok(Some(take(&event))),
-                    Err(source) => Err(self.batches.rows_error(source)),
-                };
+            let Some(next) = self.batches.next_rows()? else { return Ok(false) };
+            if let Rows::Calls(calls) = &self.rows {
+                self.waiting.leave(calls).map_err(|source| self.batches.rows_error(source))?;
             }
-            (Lent::Row(row), Rows::Others(events)) => events.get(*row),
-            (Lent::Outcome(event), _) => Some(event),
-            (Lent::Nothing, _) => None,
-        };
-        Ok(event.map(|event| take(&EventRef::from(event))))
+            (self.rows, self.taken) = (next, 0);
+        }
     }
+
+    /// Hands over the events that stand here from `next_seq` on, as far as they follow one another and until `take`
+    /// has enough.
+    fn run<T>(
+        &mut self,
+        next_seq: &mut u64,
+        last_seq: u64,
+        take: &mut impl FnMut(&EventRef<'_>) -> ControlFlow<T>,
+    ) -> Result<ControlFlow<T>, ReadError> {
+        loop {
+            let Self { batches, rows, taken, waiting } = self;
+            let enough = match rows {
+                Rows::Calls(calls) => waiting
+                    .run(calls, taken, (next_seq, last_seq), take)
+                    .map_err(|source| batches.rows_error(source))?,
+                Rows::Others(events) => run(events, taken, (next_seq, last_seq), take),
+            };
+            let before = self.taken;
+            if enough.is_break() || !self.go_on()? || self.taken == before {
+                return Ok(enough);
+            }
+        }
+    }
+
+    fn row_seq(&self) -> Result<Option<u64>, ReadError> {
+        match &self.rows {
+            Rows::Calls(calls) if self.taken < calls.rows() => {
+                calls.seq(self.taken).map(Some).map_err(|source| self.batches.rows_error(source))
+            }
+            Rows::Calls(_) => Ok(None),
+            Rows::Others(events) => Ok(events.get(self.taken).map(|event| event.seq)),
+        }
+    }
+
+    /// Whether the event of this place stands here.
+    fn holds(&self, seq: u64) -> Result<bool, ReadError> {
+        let waits = matches!(&self.rows, Rows::Calls(calls) if self.waiting.has(seq, calls));
+        Ok(waits || self.row_seq()? == Some(seq))
+    }
+
+    /// The place of the next event that stands here.
+    fn next_seq(&self) -> Result<Option<u64>, ReadError> {
+        let waiting = match &self.rows {
+            Rows::Calls(calls) => self.waiting.next_seq(calls),
+            Rows::Others(_) => None,
+        };
+        Ok(self.row_seq()?.into_iter().chain(waiting).min())
+    }
+}
+
+/// Hands over the events that follow one another from `next_seq` on.
+fn run<T>(
+    events: &[Event],
+    taken: &mut usize,
+    (next_seq, last_seq): (&mut u64, u64),
+    take: &mut impl FnMut(&EventRef<'_>) -> ControlFlow<T>,
+) -> ControlFlow<T> {
+    while let Some(event) = events.get(*taken).filter(|event| event.seq == *next_seq && event.seq <= last_seq) {
+        *taken += 1;
+        *next_seq += 1;
+        take(&EventRef::from(event))?;
+    }
+    ControlFlow::Continue(())
 }
 
 /// The batches of one file.

@@ -4,7 +4,7 @@
 //! hashed where they were decoded, some ten thousand at a time and on as many threads as there are
 //! processors, and then put into their places: the order in which they were read doesn't matter.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 
@@ -81,11 +81,11 @@ impl<'a> Leaves<'a> {
                     }
                 }
                 Some(RangeLeaves::Streamed(events)) => {
-                    let more = events.advance(self.instance)?;
-                    let leaf = |event: &EventRef<'_>| (event.seq, tree::leaf(&event.to_event().to_bytes()));
-                    let leaf = if more { events.with(leaf)? } else { None };
-                    if leaf.is_some() {
-                        return Ok(leaf);
+                    let mut leaf = |event: &EventRef<'_>| {
+                        ControlFlow::Break((event.seq, tree::leaf(&event.to_event().to_bytes())))
+                    };
+                    if let ControlFlow::Break(leaf) = events.run(self.instance, &mut leaf)? {
+                        return Ok(Some(leaf));
                     }
                 }
                 None => {}

@@ -134,6 +134,10 @@ pub(crate) struct Done {
 }
 
 impl Done {
+    pub fn body(self) -> (Option<i64>, Body) {
+        (self.ts_us, Body::Outcome(self.outcome))
+    }
+
     pub fn event(self) -> Event {
         Event { seq: self.seq, ts_us: self.ts_us, body: Body::Outcome(self.outcome) }
     }
@@ -234,11 +238,72 @@ impl CallReader {
     }
 
     /// The call's event, its lists in these.
-    #[inline]
     pub fn event<'a>(&'a self, row: usize, lists: Lists<'a>) -> Result<EventRef<'a>, RowsError> {
-        let seq = self.seqs.seq(row)?;
-        let body = BodyRef::Decision(self.record(row, seq, lists)?);
-        Ok(EventRef { seq, ts_us: self.seqs.ts.get(row), body })
+        let mut event = Self::blank(lists);
+        self.fill(row, self.seqs.seq(row)?, &mut event)?;
+        Ok(event)
+    }
+
+    /// The event of a call of which nothing is known, to be [filled](Self::fill).
+    pub fn blank(lists: Lists<'_>) -> EventRef<'_> {
+        let Lists { facts, keys, shadow_rules } = lists;
+        let record = RecordRef {
+            judged_by: Judge::Import,
+            server: "",
+            session: None,
+            grant: None,
+            agent: None,
+            request_id: None,
+            tool: None,
+            args: ArgsRef { keys: Some(keys), ..ArgsRef::default() },
+            policy: None,
+            mode: Mode::Enforce,
+            verdict: None,
+            reason: None,
+            rule: None,
+            message: None,
+            limits: facts,
+            decide_ns: None,
+            trace_id: None,
+            label: None,
+            shadow_rules,
+            loop_period: None,
+            loop_repeats: None,
+            approval: None,
+            category: None,
+            continues: None,
+        };
+        EventRef { seq: 0, ts_us: None, body: BodyRef::Decision(record) }
+    }
+
+    /// Writes a row's call, whose place is `seq`, over an event of these columns, or a [blank](Self::blank) one.
+    #[inline]
+    pub fn fill<'a>(&'a self, row: usize, seq: u64, event: &mut EventRef<'a>) -> Result<(), RowsError> {
+        event.seq = seq;
+        event.ts_us = self.seqs.ts.get(row);
+        let BodyRef::Decision(record) = &mut event.body else { return Ok(()) };
+        record.judged_by = self.judged_by.required(row, seq)?;
+        record.server = self.server.required(row, seq)?;
+        record.session = self.session.get(row);
+        record.grant = self.grant.get(row);
+        record.agent = self.agent.get(row);
+        record.tool = self.tool.get(row);
+        record.category = self.category.as_ref().and_then(|category| category.get(row));
+        record.continues = self.continues.as_ref().and_then(|continues| continues.unsigned(row));
+        if let Some(hash) = &self.args_hash {
+            record.args.hash = hash.parsed(row, seq, hash128)?;
+        }
+        match &self.args {
+            Some(args) => args.fill(row, seq, &mut record.args)?,
+            None => record.args.keys = None,
+        }
+        if let Some(decision) = &self.decision {
+            record.verdict = decision.verdict.get(row, seq)?;
+            record.reason = decision.reason.get(row);
+            record.rule = decision.rule.get(row);
+            record.approval = decision.approval.get(row);
+        }
+        self.rest.as_ref().map_or(Ok(()), |rest| rest.fill(row, seq, record))
     }
 
     /// The place of the call's outcome, where that stands in the same row.
@@ -255,66 +320,6 @@ impl CallReader {
         let outcome = self.ends.outcome(row, seq, seq)?;
         Ok(Some(Done { seq: done_seq, ts_us: self.done_ts.get(row), outcome }))
     }
-
-    #[inline]
-    fn record<'a>(&'a self, row: usize, seq: u64, lists: Lists<'a>) -> Result<RecordRef<'a>, RowsError> {
-        let Lists { mut facts, mut keys, mut shadow_rules } = lists;
-        let mut args = ArgsRef { hash: parsed(self.args_hash.as_ref(), row, seq, hash128)?, ..ArgsRef::default() };
-        if let Some(columns) = &self.args {
-            args.kept = columns.kept.required(row, seq)?;
-            args.json = columns.json.get(row);
-            args.keys = columns.keys.fill(row, &mut keys).then_some(keys);
-        }
-        let rest = self.rest.as_ref();
-        if let Some(rest) = rest {
-            args.bytes = rest.args_bytes.unsigned(row);
-            for at in rest.limits.items(row).unwrap_or_default() {
-                facts.push(rest.facts.fact(at, seq)?);
-            }
-            if !rest.shadow_rules.fill(row, &mut shadow_rules) {
-                return Err(rest.shadow_rules.lists.null(seq));
-            }
-        }
-        let decision = self.decision.as_ref();
-        Ok(RecordRef {
-            judged_by: self.judged_by.required(row, seq)?,
-            server: self.server.required(row, seq)?,
-            session: self.session.get(row),
-            grant: self.grant.get(row),
-            agent: self.agent.get(row),
-            request_id: rest.and_then(|rest| rest.request_id.get(row)),
-            tool: self.tool.get(row),
-            args,
-            policy: parsed(rest.map(|rest| &rest.policy_hash), row, seq, |text| {
-                from_hex(text.as_bytes()).map(PolicyHash)
-            })?,
-            mode: rest.map_or(Ok(Mode::Enforce), |rest| rest.mode.required(row, seq))?,
-            verdict: decision.map_or(Ok(None), |decision| decision.verdict.get(row, seq))?,
-            reason: decision.and_then(|decision| decision.reason.get(row)),
-            rule: decision.and_then(|decision| decision.rule.get(row)),
-            message: rest.and_then(|rest| rest.message.get(row)),
-            limits: facts,
-            decide_ns: rest.and_then(|rest| rest.decide_ns.unsigned(row)),
-            trace_id: rest.and_then(|rest| rest.trace_id.get(row)),
-            label: rest.and_then(|rest| rest.label.get(row)),
-            shadow_rules,
-            loop_period: rest.map_or(Ok(None), |rest| rest.loop_period.small(row, seq))?,
-            loop_repeats: rest.map_or(Ok(None), |rest| rest.loop_repeats.small(row, seq))?,
-            approval: decision.and_then(|decision| decision.approval.get(row)),
-            category: self.category.as_ref().and_then(|category| category.get(row)),
-            continues: self.continues.as_ref().and_then(|continues| continues.unsigned(row)),
-        })
-    }
-}
-
-/// A value of a column that may not be read.
-fn parsed<T>(
-    texts: Option<&Texts>,
-    row: usize,
-    seq: u64,
-    parse: impl Fn(&str) -> Option<T>,
-) -> Result<Option<T>, RowsError> {
-    texts.map_or(Ok(None), |texts| texts.parsed(row, seq, parse))
 }
 
 impl ArgsColumns {
@@ -324,6 +329,15 @@ impl ArgsColumns {
             kept: table.words(&calls::ARGS_KEPT, Kept::from_word)?,
             keys: TextLists::new(table.lists(&calls::ARGS_KEYS)?)?,
         })
+    }
+
+    fn fill<'a>(&'a self, row: usize, seq: u64, args: &mut ArgsRef<'a>) -> Result<(), RowsError> {
+        args.kept = self.kept.required(row, seq)?;
+        args.json = self.json.get(row);
+        let mut keys = args.keys.take().unwrap_or_default();
+        keys.clear();
+        args.keys = self.keys.fill(row, &mut keys).then_some(keys);
+        Ok(())
     }
 }
 
@@ -356,6 +370,28 @@ impl RestColumns {
             loop_period: table.wholes(&calls::LOOP_PERIOD)?,
             loop_repeats: table.wholes(&calls::LOOP_REPEATS)?,
         })
+    }
+
+    fn fill<'a>(&'a self, row: usize, seq: u64, record: &mut RecordRef<'a>) -> Result<(), RowsError> {
+        record.request_id = self.request_id.get(row);
+        record.args.bytes = self.args_bytes.unsigned(row);
+        record.policy = self.policy_hash.parsed(row, seq, |text| from_hex(text.as_bytes()).map(PolicyHash))?;
+        record.mode = self.mode.required(row, seq)?;
+        record.message = self.message.get(row);
+        record.limits.clear();
+        for at in self.limits.items(row).unwrap_or_default() {
+            record.limits.push(self.facts.fact(at, seq)?);
+        }
+        record.decide_ns = self.decide_ns.unsigned(row);
+        record.trace_id = self.trace_id.get(row);
+        record.label = self.label.get(row);
+        record.shadow_rules.clear();
+        if !self.shadow_rules.fill(row, &mut record.shadow_rules) {
+            return Err(self.shadow_rules.lists.null(seq));
+        }
+        record.loop_period = self.loop_period.small(row, seq)?;
+        record.loop_repeats = self.loop_repeats.small(row, seq)?;
+        Ok(())
     }
 }
 

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use arrow::array::{
-    Array, AsArray, BooleanArray, Decimal128Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray,
-    StructArray, TimestampMicrosecondArray,
+    Array, ArrowPrimitiveType, AsArray, BooleanArray, Decimal128Array, Int32Array, Int64Array, ListArray,
+    PrimitiveArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
 
@@ -13,8 +13,15 @@ use crate::schema::Column;
 
 /// Whether there is a value in the row.
 #[inline]
-pub(super) fn item(array: &dyn Array, row: usize) -> bool {
-    row < array.len() && array.is_valid(row)
+pub(super) fn item(array: &impl Array, row: usize) -> bool {
+    row < array.len() && array.nulls().is_none_or(|nulls| nulls.is_valid(row))
+}
+
+/// The number in the row.
+#[inline]
+fn number<T: ArrowPrimitiveType>(array: &PrimitiveArray<T>, row: usize) -> Option<T::Native> {
+    let number = *array.values().get(row)?;
+    array.nulls().is_none_or(|nulls| nulls.is_valid(row)).then_some(number)
 }
 
 /// Where columns are looked up by name.
@@ -139,7 +146,7 @@ impl Texts {
     fn place(&self, row: usize) -> Option<usize> {
         match &self.keys {
             None => Some(row),
-            Some(keys) => item(keys, row).then(|| usize::try_from(keys.value(row)).ok())?,
+            Some(keys) => number(keys, row).and_then(|key| usize::try_from(key).ok()),
         }
     }
 
@@ -182,12 +189,12 @@ impl<T: Copy> Words<T> {
 impl Wholes {
     #[inline]
     pub fn unsigned(&self, row: usize) -> Option<u64> {
-        item(&self.array, row).then(|| self.array.value(row).cast_unsigned())
+        number(&self.array, row).map(i64::cast_unsigned)
     }
 
     #[inline]
     pub fn required(&self, row: usize, seq: u64) -> Result<i64, RowsError> {
-        item(&self.array, row).then(|| self.array.value(row)).ok_or_else(|| self.null(seq))
+        number(&self.array, row).ok_or_else(|| self.null(seq))
     }
 
     #[inline]
@@ -217,7 +224,7 @@ impl Typed<ListArray> {
 impl Times {
     #[inline]
     pub fn get(&self, row: usize) -> Option<i64> {
-        item(&self.array, row).then(|| self.array.value(row))
+        number(&self.array, row)
     }
 
     #[inline]
@@ -236,10 +243,7 @@ impl Typed<BooleanArray> {
 impl Typed<Decimal128Array> {
     #[inline]
     pub fn micros(&self, row: usize, seq: u64) -> Result<Option<i64>, RowsError> {
-        if !item(&self.array, row) {
-            return Ok(None);
-        }
-        let value = self.array.value(row);
+        let Some(value) = number(&self.array, row) else { return Ok(None) };
         i64::try_from(value).map(Some).map_err(|_| self.wrong(seq, &value.to_string()))
     }
 
