@@ -62,6 +62,7 @@ impl<V> Named<V> {
     }
 
     /// Adds a name that isn't there, and returns its number.
+    #[inline(never)]
     pub fn add(&mut self, name: &str, value: V) -> u32 {
         let number = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
         self.entries.push((name.into(), value));
@@ -73,6 +74,7 @@ impl<V> Named<V> {
     }
 
     /// The number of a name, which is added where it isn't there.
+    #[inline]
     pub fn number(&mut self, name: &str) -> u32
     where
         V: Default,

@@ -228,17 +228,6 @@ pub(crate) fn rule<'r>(record: &'r RecordRef<'_>, judged: &'r Judged) -> &'r str
     rule.or(reason).unwrap_or(Reason::Allowed.code())
 }
 
-impl Tally {
-    pub(crate) fn add(&mut self, one: Self) {
-        self.calls += one.calls;
-        self.refused_before += one.refused_before;
-        self.refused_after += one.refused_after;
-        self.change.add(one.change);
-        self.unknown += one.unknown;
-        self.after_divergence += one.after_divergence;
-    }
-}
-
 impl Change {
     pub(crate) fn add(&mut self, one: Self) {
         self.newly_refused += one.newly_refused;

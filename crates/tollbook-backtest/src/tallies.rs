@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tollbook_engine::{Decision, EventRef, Fact, RecordRef};
+use tollbook_engine::{Decision, EventRef, Fact, RecordRef, Verdict};
 use tollbook_policy::Category;
 
 use crate::candidate::{Certainty, Judged, refuses};
@@ -22,19 +22,59 @@ pub(crate) struct Numbers {
 /// What a candidate would have changed, so far; see [`Report`].
 #[derive(Debug, Default)]
 pub(crate) struct Tallies {
-    all: Tally,
+    all: Kinds,
     by_rule: BTreeMap<String, Change>,
-    by_tool: Named<Tally>,
+    by_tool: Named<Kinds>,
     /// What the name of each tool says, by its number: an imported record knows nothing else.
     categories: Vec<&'static str>,
-    by_category: Named<Tally>,
-    by_grant: Named<Tally>,
-    by_agent: Named<Tally>,
+    by_category: Named<Kinds>,
+    by_grant: Named<Kinds>,
+    by_agent: Named<Kinds>,
     by_session: Named<SessionTally>,
     /// By place of the limit in the policy.
     limits: Vec<Option<LimitTally>>,
     pub by_gateway: u64,
     without_time: u64,
+}
+
+/// Calls by what became of them, so that adding one is adding one to one number: first those that were let through
+/// when they were recorded, then those that weren't, each by [`Kinds::NOW`].
+#[derive(Debug, Default)]
+struct Kinds([u64; 10]);
+
+impl Kinds {
+    /// What the candidate says, and how far that can be trusted: unknown, let through or refused.
+    const NOW: usize = 5;
+
+    fn of(judged: &Judged) -> usize {
+        let now = match (judged.candidate, judged.certainty) {
+            (_, Certainty::Unknown) | (Verdict::Unknown, _) => 0,
+            (Verdict::Allow, Certainty::Exact) => 1,
+            (Verdict::Allow, Certainty::Diverged) => 2,
+            (Verdict::Deny | Verdict::Hold, Certainty::Exact) => 3,
+            (Verdict::Deny | Verdict::Hold, Certainty::Diverged) => 4,
+        };
+        if refuses(judged.recorded) { Self::NOW + now } else { now }
+    }
+
+    fn add(&mut self, kind: usize) {
+        if let Some(calls) = self.0.get_mut(kind) {
+            *calls += 1;
+        }
+    }
+
+    fn tally(&self) -> Tally {
+        let [unknown, _, allowed_after, refused, refused_after, before @ ..] = self.0;
+        let [unknown_before, freed, freed_after, kept, kept_after] = before;
+        Tally {
+            calls: self.0.iter().sum(),
+            refused_before: before.iter().sum(),
+            refused_after: refused + refused_after + kept + kept_after,
+            change: Change { newly_refused: refused + refused_after, newly_allowed: freed + freed_after },
+            unknown: unknown + unknown_before,
+            after_divergence: allowed_after + refused_after + freed_after + kept_after,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -70,21 +110,12 @@ impl Tallies {
         judged: &Judged,
         of: Numbers,
     ) {
-        let change = judged.change();
-        let one = Tally {
-            calls: 1,
-            refused_before: u64::from(refuses(judged.recorded)),
-            refused_after: u64::from(refuses(judged.candidate)),
-            change,
-            unknown: u64::from(judged.certainty == Certainty::Unknown),
-            after_divergence: u64::from(judged.certainty == Certainty::Diverged),
-        };
-        self.all.add(one);
-        let tool = self.by_tool.get_mut(of.tool);
-        let grant = of.grant.and_then(|grant| self.by_grant.get_mut(grant));
-        let agent = of.agent.and_then(|agent| self.by_agent.get_mut(agent));
-        let category = of.category.and_then(|category| self.by_category.get_mut(category));
-        [tool, category, grant, agent].into_iter().flatten().for_each(|tally| tally.add(one));
+        let (change, kind) = (judged.change(), Kinds::of(judged));
+        self.all.add(kind);
+        self.by_tool.get_mut(of.tool).into_iter().for_each(|kinds| kinds.add(kind));
+        of.category.and_then(|number| self.by_category.get_mut(number)).into_iter().for_each(|kinds| kinds.add(kind));
+        of.grant.and_then(|number| self.by_grant.get_mut(number)).into_iter().for_each(|kinds| kinds.add(kind));
+        of.agent.and_then(|number| self.by_agent.get_mut(number)).into_iter().for_each(|kinds| kinds.add(kind));
         if change != Change::default() {
             let rule = rule(record, judged);
             match self.by_rule.get_mut(rule) {
@@ -121,10 +152,10 @@ impl Tallies {
 
     /// What was found so far.
     pub fn report(&self) -> Report {
-        let by_name = |by: &Named<Tally>| by.iter().map(|(name, tally)| (name.to_owned(), *tally)).collect();
+        let by_name = |by: &Named<Kinds>| by.iter().map(|(name, kinds)| (name.to_owned(), kinds.tally())).collect();
         let limits = || self.limits.iter().flatten();
         Report {
-            all: self.all,
+            all: self.all.tally(),
             by_rule: self.by_rule.clone(),
             by_tool: by_name(&self.by_tool),
             by_category: by_name(&self.by_category),
@@ -144,22 +175,37 @@ impl Tallies {
 const BUSIEST_MAX: usize = 3;
 
 /// Takes a use in, if it is among the most.
+#[inline]
 fn busier(busiest: &mut Vec<Busiest>, fact: &Fact<'_>, used_micros: i64) {
-    let is_full = busiest.len() == BUSIEST_MAX;
     // Whatever its key, it isn't.
-    if is_full && busiest.last().is_some_and(|least| least.used_micros >= used_micros) {
+    if busiest.len() == BUSIEST_MAX && busiest.last().is_some_and(|least| least.used_micros >= used_micros) {
         return;
     }
-    let known = busiest.iter().position(|busy| busy.key == fact.key);
-    if let Some(known) = known {
-        if busiest.get(known).is_some_and(|busy| busy.used_micros >= used_micros) {
-            return;
+    take_in(busiest, fact, used_micros);
+}
+
+#[inline(never)]
+fn take_in(busiest: &mut Vec<Busiest>, fact: &Fact<'_>, used_micros: i64) {
+    let (window_start_us, max_micros) = (fact.window_start_us, fact.max_micros());
+    let mut place = match busiest.iter().position(|busy| busy.key == fact.key) {
+        Some(known) => known,
+        None => {
+            busiest.truncate(BUSIEST_MAX - 1);
+            busiest.push(Busiest { key: fact.key.to_owned(), window_start_us, used_micros: i64::MIN, max_micros });
+            busiest.len() - 1
         }
-        busiest.remove(known);
-    } else if is_full {
-        busiest.pop();
+    };
+    // A counter that fills up is the busiest with each call, and stays where it stands.
+    match busiest.get_mut(place) {
+        Some(busy) if busy.used_micros < used_micros => {
+            (busy.window_start_us, busy.used_micros, busy.max_micros) = (window_start_us, used_micros, max_micros);
+        }
+        _ => return,
     }
-    let place = busiest.partition_point(|busy| busy.used_micros >= used_micros);
-    let (key, window_start_us, max_micros) = (fact.key.to_owned(), fact.window_start_us, fact.max_micros());
-    busiest.insert(place, Busiest { key, window_start_us, used_micros, max_micros });
+    while let Some(before) = place.checked_sub(1)
+        && busiest.get(before).is_some_and(|before| before.used_micros < used_micros)
+    {
+        busiest.swap(before, place);
+        place = before;
+    }
 }

@@ -409,10 +409,12 @@ impl<'a, 'b> Judging<'a, 'b> {
         Some(hash128(format!("{text}{args}").as_bytes()))
     }
 
+    #[inline]
     fn tool(&mut self, kept: &mut ToolIds) -> u64 {
         *self.tool_id.get_or_insert_with(|| kept.of(self.call.tool))
     }
 
+    #[inline]
     fn call_id(&self, tool: u64) -> Option<CallId> {
         let args = self.call.args.hash?.first_64();
         // A hash may be zero; then it stands for another that may be as well.

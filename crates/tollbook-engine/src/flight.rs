@@ -1,8 +1,8 @@
 //! Calls that were let through and haven't ended, and what each would give back.
 //!
 //! A call is put here at each decision and taken out soon after, so both are a few stores: calls and their
-//! charges stand in two queues of small entries. A call that ended stays until it comes to the front, or
-//! until most have ended.
+//! charges stand in two queues of small entries. A call that ended stays until it comes to the front. One that
+//! doesn't end, while those after it do, is moved out of their way once.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -14,14 +14,25 @@ use crate::keyed::Handle;
 /// The calls in flight, by growing sequence number.
 #[derive(Debug, Default)]
 pub(crate) struct Flight {
+    recent: Queue,
+    /// Calls from before all of those, which may never end.
+    old: Queue,
+}
+
+/// Calls by growing sequence number, with their charges.
+#[derive(Debug, Default)]
+struct Queue {
     calls: VecDeque<InFlight>,
     /// The charges of all calls, in the order of the calls.
     charges: VecDeque<Charged>,
     /// Charges that have left the queue at its front.
     gone: usize,
     /// Calls that ended and aren't forgotten yet.
-    pub settled: usize,
+    settled: usize,
 }
+
+/// So many calls that ended may stand behind one that hasn't.
+const BEHIND_MAX: usize = 64;
 
 /// A call that was let through.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +42,9 @@ pub(crate) struct InFlight {
     pub session: Option<Handle>,
     pub tool: u64,
     settled: bool,
-    /// Number of its first charge, counted from the first that ever was, and how many it has.
+    /// Whether it stands among the old ones.
+    is_old: bool,
+    /// Number of its first charge, counted from the first that its queue ever had, and how many it has.
     first: usize,
     charges: usize,
 }
@@ -50,28 +63,34 @@ pub(crate) struct Charged {
 impl Flight {
     /// Calls that haven't ended.
     pub fn len(&self) -> usize {
-        self.calls.len() - self.settled
+        self.recent.len() + self.old.len()
+    }
+
+    /// Calls that ended and aren't forgotten yet.
+    pub fn settled(&self) -> usize {
+        self.recent.settled + self.old.settled
     }
 
     /// Adds a charge of the call that is put next.
     pub fn charge(&mut self, charge: Charged) {
-        self.charges.push_back(charge);
+        self.recent.charges.push_back(charge);
     }
 
     /// Puts a call in flight, if it has charges or a session. Beyond `calls_max` the oldest is given up.
     pub fn put(&mut self, seq: u64, at_us: i64, session: Option<Handle>, tool: u64, calls_max: u64) {
-        let newest = self.calls.back();
-        let first = newest.map_or(self.gone, |newest| newest.first + newest.charges);
-        let charges = self.gone + self.charges.len() - first;
+        let first = self.recent.next_charge();
+        let charges = self.recent.gone + self.recent.charges.len() - first;
         if charges == 0 && session.is_none() {
             return;
         }
         // Sequence numbers only grow; one that doesn't would be lost to the search.
+        let newest = self.recent.calls.back().or_else(|| self.old.calls.back());
         if newest.is_some_and(|newest| newest.seq >= seq) {
-            self.charges.truncate(first - self.gone);
+            self.recent.charges.truncate(first - self.recent.gone);
             return;
         }
-        self.calls.push_back(InFlight { seq, at_us, session, tool, settled: false, first, charges });
+        let call = InFlight { seq, at_us, session, tool, settled: false, is_old: false, first, charges };
+        self.recent.calls.push_back(call);
         if u64::try_from(self.len()).unwrap_or(u64::MAX) > calls_max {
             self.give_up_oldest(calls_max);
         }
@@ -81,29 +100,71 @@ impl Flight {
     #[inline(never)]
     fn give_up_oldest(&mut self, calls_max: u64) {
         while u64::try_from(self.len()).unwrap_or(u64::MAX) > calls_max {
-            let Some(oldest) = self.calls.iter_mut().find(|call| !call.settled) else { break };
+            let queue = if self.old.len() > 0 { &mut self.old } else { &mut self.recent };
+            let Some(oldest) = queue.calls.iter_mut().find(|call| !call.settled) else { break };
             oldest.settled = true;
-            self.settled += 1;
+            queue.settled += 1;
             self.forget_settled();
         }
     }
 
     /// The call of this number, which ends now. None where it isn't in flight, or ended before.
     pub fn settle(&mut self, seq: u64) -> Option<InFlight> {
-        let place = match self.calls.front() {
-            // Most calls end in the order in which they began.
-            Some(oldest) if oldest.seq == seq => 0,
-            _ => self.place(seq)?,
-        };
-        let call = self.calls.get_mut(place).filter(|call| !call.settled)?;
+        let is_recent = self.recent.calls.front().is_some_and(|oldest| oldest.seq <= seq);
+        let queue = if is_recent { &mut self.recent } else { &mut self.old };
+        let place = queue.place(seq)?;
+        let call = queue.calls.get_mut(place).filter(|call| !call.settled)?;
         call.settled = true;
-        self.settled += 1;
+        queue.settled += 1;
         Some(*call)
     }
 
-    /// The place of a call. What ends most often began lately, and there may be many that never end, as where a
-    /// candidate lets through what was refused: so the search steps back from the newest, twice as far each time.
+    /// The charges of a call that [`Self::forget_settled`] hasn't forgotten.
+    pub fn charges(&self, call: &InFlight) -> impl Iterator<Item = Charged> {
+        let queue = if call.is_old { &self.old } else { &self.recent };
+        queue.charges.range(call.first - queue.gone..).take(call.charges).copied()
+    }
+
+    /// Forgets calls that ended.
+    pub fn forget_settled(&mut self) {
+        self.recent.forget_first();
+        while self.recent.settled > BEHIND_MAX {
+            self.move_first();
+            self.recent.forget_first();
+        }
+        if self.old.settled > 0 {
+            self.old.forget();
+        }
+    }
+
+    /// Moves the first of the recent calls, which hasn't ended, to the old ones.
+    #[inline(never)]
+    fn move_first(&mut self) {
+        let Some(call) = self.recent.calls.pop_front() else { return };
+        let first = self.old.next_charge();
+        self.old.calls.push_back(InFlight { is_old: true, first, ..call });
+        self.old.charges.extend(self.recent.charges.drain(..call.charges));
+        self.recent.gone += call.charges;
+    }
+}
+
+impl Queue {
+    fn len(&self) -> usize {
+        self.calls.len() - self.settled
+    }
+
+    /// The number of the first charge of the call that comes next.
+    fn next_charge(&self) -> usize {
+        self.calls.back().map_or(self.gone, |newest| newest.first + newest.charges)
+    }
+
+    /// The place of a call. What ends most often began lately, so the search steps back from the newest, twice as
+    /// far each time.
     fn place(&self, seq: u64) -> Option<usize> {
+        // Most calls end in the order in which they began.
+        if self.calls.front()?.seq == seq {
+            return Some(0);
+        }
         let (mut from, mut to, mut step) = (self.calls.len(), self.calls.len(), 1);
         while from > 0 && self.calls.get(from).is_none_or(|call| call.seq > seq) {
             (to, from) = (from, from.saturating_sub(step));
@@ -120,41 +181,36 @@ impl Flight {
         None
     }
 
-    /// The charges of a call that [`Self::forget_settled`] hasn't forgotten.
-    pub fn charges(&self, call: &InFlight) -> impl Iterator<Item = Charged> {
-        self.charges.iter().skip(call.first - self.gone).take(call.charges).copied()
-    }
-
-    /// Forgets calls that ended.
-    pub fn forget_settled(&mut self) {
+    /// Forgets the calls at the front that ended.
+    fn forget_first(&mut self) {
         while let Some(call) = self.calls.pop_front_if(|call| call.settled) {
             self.settled -= 1;
-            self.forget_charges(call.charges);
-        }
-        if self.settled > 64 && self.settled > self.calls.len() / 2 {
-            for _ in 0..self.calls.len() {
-                let Some(call) = self.calls.pop_front() else { break };
-                if call.settled {
-                    self.forget_charges(call.charges);
-                    continue;
-                }
-                // Once around: what is kept goes to the back, and in the end stands in order again.
-                self.calls.push_back(InFlight { first: self.gone + self.charges.len(), ..call });
-                for _ in 0..call.charges {
-                    let charge = self.charges.pop_front();
-                    self.charges.extend(charge);
-                    self.gone += 1;
-                }
-            }
-            self.settled = 0;
+            self.charges.drain(..call.charges);
+            self.gone += call.charges;
         }
     }
 
-    fn forget_charges(&mut self, count: usize) {
-        for _ in 0..count {
-            self.charges.pop_front();
+    /// Forgets calls that ended: those at the front, and all of them where they are most.
+    #[inline(never)]
+    fn forget(&mut self) {
+        self.forget_first();
+        if self.settled <= BEHIND_MAX || self.settled <= self.calls.len() / 2 {
+            return;
         }
-        self.gone += count;
+        let (calls, charges) = (std::mem::take(&mut self.calls), std::mem::take(&mut self.charges));
+        let mut left = Self::default();
+        let mut charges = charges.into_iter();
+        for call in calls {
+            let its = charges.by_ref().take(call.charges);
+            if call.settled {
+                its.for_each(drop);
+                continue;
+            }
+            let first = left.charges.len();
+            left.charges.extend(its);
+            left.calls.push_back(InFlight { first, ..call });
+        }
+        *self = left;
     }
 }
 
@@ -171,34 +227,36 @@ pub(crate) struct Written {
     session: Option<Handle>,
     #[n(4)]
     tool: u64,
+    /// Earlier snapshots have calls that ended, too.
     #[n(5)]
     settled: bool,
 }
 
 impl Flight {
-    /// The calls for a snapshot. One that ended has nothing to give back any more.
+    /// The calls for a snapshot. Of those that ended nothing more can come, and when they are forgotten is nobody's
+    /// business, so they aren't in it.
     pub fn written(&self) -> Vec<Written> {
         let written = |call: &InFlight| Written {
             seq: call.seq,
             at_us: call.at_us,
-            charged: if call.settled { Vec::new() } else { self.charges(call).collect() },
+            charged: self.charges(call).collect(),
             session: call.session,
             tool: call.tool,
-            settled: call.settled,
+            settled: false,
         };
-        self.calls.iter().map(written).collect()
+        self.old.calls.iter().chain(&self.recent.calls).filter(|call| !call.settled).map(written).collect()
     }
 
     /// The calls of a snapshot.
     pub fn read(calls: Vec<Written>) -> Self {
-        let mut flight = Self::default();
+        let mut recent = Queue::default();
         for Written { seq, at_us, charged, session, tool, settled } in calls {
-            let (first, charges) = (flight.charges.len(), charged.len());
-            flight.charges.extend(charged);
-            flight.settled += usize::from(settled);
-            flight.calls.push_back(InFlight { seq, at_us, session, tool, settled, first, charges });
+            let (first, charges) = (recent.charges.len(), charged.len());
+            recent.charges.extend(charged);
+            recent.settled += usize::from(settled);
+            recent.calls.push_back(InFlight { seq, at_us, session, tool, settled, is_old: false, first, charges });
         }
-        flight
+        Self { recent, old: Queue::default() }
     }
 }
 

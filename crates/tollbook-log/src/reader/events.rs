@@ -80,7 +80,7 @@ impl<'a> Replay<'a> {
                 self.range = None;
             }
             match self.ranges.next() {
-                Some(range) => self.range = Some(RangeEvents::open(&self.store, range, self.reads)?),
+                Some(range) => self.range = Some(RangeEvents::new(&self.store, range, self.reads)),
                 None => break,
             }
         }
@@ -120,20 +120,29 @@ impl Iterator for Events<'_> {
     }
 }
 
-/// The events of one sealed range: its files, merged.
+/// The events of one sealed range: its files, merged. Each is read when it is its turn and let go when it has no
+/// more, since most ranges span days, and the files of a day hold what came on that day.
 pub(super) struct RangeEvents {
+    store: Store,
+    reads: Reads,
     range: (u64, u64),
     next_seq: u64,
+    /// Those that weren't opened, the next one last.
+    unopened: Vec<SealedFile>,
     files: Vec<FileEvents>,
     /// The file of the last event. The next one most often stands there too.
     at: usize,
 }
 
 impl RangeEvents {
-    pub fn open(store: &Store, range: &SealedRange, reads: Reads) -> Result<Self, ReadError> {
-        let open = |file: &SealedFile| FileEvents::open(store, file, reads);
-        let files = range.files.iter().map(open).collect::<Result<Vec<_>, ReadError>>()?;
-        Ok(Self { range: (range.first_seq, range.last_seq), next_seq: range.first_seq, files, at: 0 })
+    pub fn new(store: &Store, range: &SealedRange, reads: Reads) -> Self {
+        let mut unopened = range.files.clone();
+        // What isn't a call is little and may stand anywhere; calls stand in the order of their days.
+        unopened.sort_by(|a, b| (a.kind, &a.path).cmp(&(b.kind, &b.path)).reverse());
+        unopened.sort_by_key(|file| file.kind != Kind::Calls);
+        let (first_seq, last_seq) = (range.first_seq, range.last_seq);
+        let (store, range) = (store.clone(), (first_seq, last_seq));
+        Self { store, reads, range, next_seq: first_seq, unopened, files: Vec::new(), at: 0 }
     }
 
     /// Hands over the events that weren't yet, until `take` has enough.
@@ -143,33 +152,53 @@ impl RangeEvents {
         take: &mut impl FnMut(&EventRef<'_>) -> ControlFlow<T>,
     ) -> Result<ControlFlow<T>, ReadError> {
         let (first_seq, last_seq) = self.range;
-        loop {
-            if let Some(file) = self.files.get_mut(self.at)
-                && let enough @ ControlFlow::Break(_) = file.run(&mut self.next_seq, last_seq, take)?
-            {
+        while self.find()? {
+            let Some(file) = self.files.get_mut(self.at) else { break };
+            if let enough @ ControlFlow::Break(_) = file.run(&mut self.next_seq, last_seq, take)? {
                 return Ok(enough);
             }
-            let next_seq = self.next_seq;
-            let (mut found, mut ahead) = (None, None);
-            for (at, file) in self.files.iter().enumerate() {
-                if next_seq <= last_seq && file.holds(next_seq)? {
-                    found = Some(at);
-                    break;
-                }
+            if file.next_seq()?.is_none() {
+                self.files.remove(self.at);
             }
-            if let Some(at) = found {
-                self.at = at;
-                continue;
-            }
-            for file in &self.files {
-                ahead = ahead.into_iter().chain(file.next_seq()?).min();
-            }
-            if ahead.is_none() && next_seq == last_seq + 1 {
-                return Ok(ControlFlow::Continue(()));
-            }
-            let seq = ahead.map_or(next_seq, |ahead| ahead.min(next_seq));
-            return Err(ReadError::Sequence { instance: instance.to_owned(), first_seq, last_seq, seq });
         }
+        let mut ahead = None;
+        for file in &self.files {
+            ahead = ahead.into_iter().chain(file.next_seq()?).min();
+        }
+        if ahead.is_none() && self.next_seq == last_seq + 1 {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let seq = ahead.map_or(self.next_seq, |ahead| ahead.min(self.next_seq));
+        Err(ReadError::Sequence { instance: instance.to_owned(), first_seq, last_seq, seq })
+    }
+
+    /// Finds the file of the next event. False where there is none, once all files were looked into.
+    fn find(&mut self) -> Result<bool, ReadError> {
+        let seq = self.next_seq;
+        let holds = |file: &FileEvents| Ok::<_, ReadError>(seq <= self.range.1 && file.holds(seq)?);
+        if let Some(file) = self.files.get_mut(self.at) {
+            // Whoever had enough may have had it at the end of a batch.
+            file.go_on()?;
+            if holds(file)? {
+                return Ok(true);
+            }
+        }
+        for (at, file) in self.files.iter().enumerate() {
+            if holds(file)? {
+                self.at = at;
+                return Ok(true);
+            }
+        }
+        while let Some(file) = self.unopened.pop() {
+            let file = FileEvents::open(&self.store, &file, self.reads)?;
+            let found = holds(&file)?;
+            self.files.push(file);
+            if found {
+                self.at = self.files.len() - 1;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

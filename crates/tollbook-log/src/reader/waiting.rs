@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::ControlFlow;
 
-use tollbook_engine::{BodyRef, EventRef};
+use tollbook_engine::{Body, BodyRef, EventRef};
 
 use crate::rows::{CallReader, Done, Lists, RowsError};
 
@@ -25,6 +25,13 @@ pub(super) struct Waiting {
     earlier: Vec<Done>,
 }
 
+/// An outcome whose turn has come.
+enum Turn {
+    /// It stands in this row of the batch.
+    Row(usize),
+    Earlier(Done),
+}
+
 impl Waiting {
     /// Hands over the calls of a batch from row `taken` on, and the outcomes between them, as far as they follow one
     /// another from `next_seq` on and until `take` has enough.
@@ -39,6 +46,7 @@ impl Waiting {
         let mut call = CallReader::blank(Lists::default());
         let row_seq = |row: usize| if row < calls.rows() { calls.seq(row).map(Some) } else { Ok(None) };
         let mut row = row_seq(*taken)?;
+        let mut ended;
         while *next_seq <= last_seq {
             let seq = *next_seq;
             if row == Some(seq) {
@@ -52,10 +60,14 @@ impl Waiting {
                 if let enough @ ControlFlow::Break(_) = take(&call) {
                     return Ok(enough);
                 }
-            } else if let Some(done) = self.take(seq, calls)? {
+            } else if let Some(turn) = self.turn(seq, calls) {
+                let (ts_us, outcome) = match turn {
+                    Turn::Row(row) => calls.outcome(row)?,
+                    Turn::Earlier(done) => (done.ts_us, done.outcome),
+                };
                 *next_seq += 1;
-                let (ts_us, body) = done.body();
-                if let enough @ ControlFlow::Break(_) = take(&EventRef { seq, ts_us, body: BodyRef::Other(&body) }) {
+                ended = Body::Outcome(outcome);
+                if let enough @ ControlFlow::Break(_) = take(&EventRef { seq, ts_us, body: BodyRef::Other(&ended) }) {
                     return Ok(enough);
                 }
             } else {
@@ -78,26 +90,20 @@ impl Waiting {
         }
     }
 
-    /// The outcome of this place, if it waits here.
+    /// The outcome of this place, which waits no more, if it is here.
     #[inline]
-    fn take(&mut self, seq: u64, calls: &CallReader) -> Result<Option<Done>, RowsError> {
+    fn turn(&mut self, seq: u64, calls: &CallReader) -> Option<Turn> {
         if let Some(row) = self.near(seq, calls) {
             if let Some(near) = self.near.get_mut(place(seq)) {
                 *near = 0;
             }
-            return calls.done(row);
+            return Some(Turn::Row(row));
         }
-        if self.earlier.last().is_some_and(|done| done.seq == seq) {
-            return Ok(self.earlier.pop());
+        if let Some(done) = self.earlier.pop_if(|done| done.seq == seq) {
+            return Some(Turn::Earlier(done));
         }
-        match self.far.peek() {
-            Some(Reverse((far, row))) if *far == seq => {
-                let done = calls.done(*row);
-                self.far.pop();
-                done
-            }
-            _ => Ok(None),
-        }
+        let is_next = self.far.peek().is_some_and(|Reverse((far, _))| *far == seq);
+        if is_next { self.far.pop().map(|Reverse((_, row))| Turn::Row(row)) } else { None }
     }
 
     /// The row whose outcome has this place and is near.

@@ -129,15 +129,11 @@ impl<'a> Lists<'a> {
 /// An outcome that stands in its call's row, and has a place of its own among events.
 pub(crate) struct Done {
     pub seq: u64,
-    ts_us: Option<i64>,
-    outcome: Outcome,
+    pub ts_us: Option<i64>,
+    pub outcome: Outcome,
 }
 
 impl Done {
-    pub fn body(self) -> (Option<i64>, Body) {
-        (self.ts_us, Body::Outcome(self.outcome))
-    }
-
     pub fn event(self) -> Event {
         Event { seq: self.seq, ts_us: self.ts_us, body: Body::Outcome(self.outcome) }
     }
@@ -313,12 +309,17 @@ impl CallReader {
     }
 
     /// The call's outcome, where that stands in the same row.
-    #[inline]
     pub fn done(&self, row: usize) -> Result<Option<Done>, RowsError> {
-        let Some(done_seq) = self.done_seq(row) else { return Ok(None) };
+        let Some(seq) = self.done_seq(row) else { return Ok(None) };
+        let (ts_us, outcome) = self.outcome(row)?;
+        Ok(Some(Done { seq, ts_us, outcome }))
+    }
+
+    /// When a call ended whose outcome stands in its row, and how.
+    #[inline]
+    pub fn outcome(&self, row: usize) -> Result<(Option<i64>, Outcome), RowsError> {
         let seq = self.seqs.seq(row)?;
-        let outcome = self.ends.outcome(row, seq, seq)?;
-        Ok(Some(Done { seq: done_seq, ts_us: self.done_ts.get(row), outcome }))
+        Ok((self.done_ts.get(row), self.ends.outcome(row, seq, seq)?))
     }
 }
 
