@@ -58,6 +58,7 @@ impl Engine {
             decision,
             approval: None,
             tool_id: plan.tool_id,
+            binding: None,
             history: None,
             refusing: None,
             grows: false,
@@ -87,6 +88,8 @@ struct Judging<'a, 'b> {
     /// An approval that lets the call pass.
     approval: Option<Handle>,
     tool_id: Option<u64>,
+    /// The state's numbers of the engine's counters, where a limit asked for them.
+    binding: Option<usize>,
     /// Its session's history, where a breaker found one.
     history: Option<Handle>,
     /// The first limit that refuses.
@@ -212,7 +215,8 @@ impl<'a, 'b> Judging<'a, 'b> {
         let amount_micros = if let Amount::Micros(micros) = amount { Some(micros) } else { None };
         // An amount that cannot be told is more than any window admits.
         let micros = amount_micros.unwrap_or(i64::MAX);
-        let counter = state.counters.counter(self.engine, place);
+        let binding = *self.binding.get_or_insert_with(|| state.counters.binding(self.engine));
+        let counter = state.counters.counter(binding, place);
         let counted = (counter, limit.tool(self.call.tool), key);
         let (held, probe) = state.counters.probe(counted, &limit.measure, now_us, micros);
         let fits = probe.fits && amount_micros.is_some();

@@ -185,7 +185,9 @@ impl Queue {
     fn forget_first(&mut self) {
         while let Some(call) = self.calls.pop_front_if(|call| call.settled) {
             self.settled -= 1;
-            self.charges.drain(..call.charges);
+            for _ in 0..call.charges {
+                self.charges.pop_front();
+            }
             self.gone += call.charges;
         }
     }

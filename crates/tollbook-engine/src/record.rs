@@ -563,16 +563,12 @@ words!(End {
     Timeout = "timeout", Cancelled = "cancelled", Lost = "lost",
 });
 
-fn hex(bytes: &[u8], f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-}
-
 macro_rules! hex_text {
     ($name:ident) => {
         /// Lower-case hexadecimal.
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                hex(&self.0, f)
+                f.write_str(const_hex::Buffer::<_>::new().format(&self.0))
             }
         }
 

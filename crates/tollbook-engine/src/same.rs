@@ -55,7 +55,13 @@ pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }
-    if a.len() <= SHORT { Ends::of(a) == Ends::of(b) } else { a == b }
+    match (a.first_chunk::<8>(), b.first_chunk::<8>(), a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        (Some(a_head), Some(b_head), Some(a_tail), Some(b_tail)) if a.len() <= SHORT => {
+            a_head == b_head && a_tail == b_tail
+        }
+        (Some(_), ..) => a == b,
+        _ => Ends::of(a) == Ends::of(b),
+    }
 }
 
 #[cfg(test)]

@@ -258,26 +258,29 @@ impl Counters {
         }
     }
 
-    /// The counter of an engine's limit, which has this place among its limits.
-    pub fn counter(&mut self, engine: &Engine, limit: usize) -> u32 {
-        let known = self.bindings.iter().find(|binding| binding.engine == engine.id);
-        if let Some(counter) = known.and_then(|binding| binding.counters.get(limit)) {
-            return *counter;
-        }
-        self.bind(engine, limit)
+    /// The place of the numbers of an engine's counters.
+    pub fn binding(&mut self, engine: &Engine) -> usize {
+        let known = self.bindings.iter().position(|binding| binding.engine == engine.id);
+        known.unwrap_or_else(|| self.bind(engine))
+    }
+
+    /// The number of the counter of the limit that has this place among its engine's limits.
+    #[inline]
+    pub fn counter(&self, binding: usize, limit: usize) -> u32 {
+        let binding = self.bindings.get(binding);
+        binding.and_then(|binding| binding.counters.get(limit)).copied().unwrap_or(u32::MAX)
     }
 
     #[cold]
     #[inline(never)]
-    fn bind(&mut self, engine: &Engine, limit: usize) -> u32 {
+    fn bind(&mut self, engine: &Engine) -> usize {
         if self.bindings.len() >= BINDINGS_MAX {
             self.bindings.clear();
         }
         let limits = &engine.clauses.limits;
         let counters: Vec<u32> = limits.iter().map(|limit| self.named(&engine.server, limit)).collect();
-        let counter = counters.get(limit).copied().unwrap_or(u32::MAX);
         self.bindings.push(Binding { engine: engine.id, counters });
-        counter
+        self.bindings.len() - 1
     }
 
     fn named(&mut self, server: &str, limit: &LimitPlan) -> u32 {

@@ -135,14 +135,15 @@ impl<A> Typed<A> {
 }
 
 impl Texts {
-    #[inline]
+    /// Ten of them are asked for with each call that is replayed, and a function's way in and out is half of it.
+    #[inline(always)]
     pub fn get(&self, row: usize) -> Option<&str> {
         let place = self.place(row)?;
         item(&self.values, place).then(|| self.values.value(place))
     }
 
     /// Where the row's text stands among the values.
-    #[inline]
+    #[inline(always)]
     fn place(&self, row: usize) -> Option<usize> {
         match &self.keys {
             None => Some(row),
