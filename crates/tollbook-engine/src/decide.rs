@@ -189,7 +189,8 @@ impl<'a, 'b> Judging<'a, 'b> {
         };
         let tool = self.tool(&mut state.counters.tool_ids);
         let call_id = self.call_id(tool);
-        self.history = self.history.or_else(|| state.sessions.find((0, &self.engine.server, session)));
+        let key = (0, &*self.engine.server, session);
+        self.history = self.history.or_else(|| state.sessions.find_mut(key).map(|(history, _)| history));
         let history = self.history.and_then(|place| state.sessions.get(place));
         let Some(run) = history.and_then(|history| history.run(plan, tool, call_id, now_us)) else { return Some(()) };
         if !plan.text.shadow {
@@ -377,7 +378,7 @@ impl<'a, 'b> Judging<'a, 'b> {
     fn remember(&mut self, state: &mut State, now_us: i64) -> Option<Option<Handle>> {
         let Some(session) = self.call.session else { return Some(None) };
         let key = (0, &*self.engine.server, session);
-        let held = match self.history.or_else(|| state.sessions.find(key)) {
+        let held = match self.history.or_else(|| state.sessions.find_mut(key).map(|(history, _)| history)) {
             Some(held) => Some(held),
             None if state.has_room_for_session(now_us) => state.sessions.insert(key, History::default()),
             None => None,
@@ -415,7 +416,12 @@ impl<'a, 'b> Judging<'a, 'b> {
 
     #[inline]
     fn tool(&mut self, kept: &mut ToolIds) -> u64 {
-        *self.tool_id.get_or_insert_with(|| kept.of(self.call.tool))
+        if let Some(tool) = self.tool_id {
+            return tool;
+        }
+        let tool = kept.of(self.call.tool);
+        self.tool_id = Some(tool);
+        tool
     }
 
     #[inline]

@@ -54,8 +54,12 @@ impl Times {
 }
 
 impl Streak {
+    #[inline]
     fn clear(&mut self) {
-        self.times.0.clear();
+        // Most streaks are empty, and emptying one again is work all the same.
+        if !self.times.0.is_empty() {
+            self.times.0.clear();
+        }
     }
 
     fn push(&mut self, tool: u64, result: Option<Hash128>, at_us: i64) {

@@ -13,6 +13,8 @@ use minicbor::{Decode, Decoder, Encode, Encoder};
 
 use texts::Texts;
 
+use crate::same::Ends;
+
 mod texts;
 
 /// What an entry is looked up by: a number, and two texts of which either may be empty.
@@ -33,7 +35,13 @@ pub(crate) struct Keyed<V> {
     table: HashTable<u32>,
     slots: Vec<Slot<V>>,
     free: Vec<u32>,
+    /// Slots that were found lately, each at a place that its key tells: most calls are of few sessions, and comparing
+    /// two keys is half of a search. What stands here changes no answer.
+    recent: Box<[u32]>,
 }
+
+/// How many slots that were found lately are kept at hand.
+const RECENT: usize = 256;
 
 /// An entry, or the place of one that has gone. Small, because a million of them don't fit a cache: what
 /// a look-up reads lies side by side, and a counter in one line of it.
@@ -71,7 +79,8 @@ impl<V: Default> Keyed<V> {
     /// `seed` shuffles the table, so that nobody can choose keys that collide. It changes no answer.
     pub fn new(seed: u64) -> Self {
         let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
-        Self { hasher, table: HashTable::new(), slots: Vec::new(), free: Vec::new() }
+        let recent = vec![u32::MAX; RECENT].into();
+        Self { hasher, table: HashTable::new(), slots: Vec::new(), free: Vec::new(), recent }
     }
 
     /// Shuffles the table anew.
@@ -94,10 +103,24 @@ impl<V: Default> Keyed<V> {
     }
 
     /// The value of a key, to be changed.
+    #[inline]
     pub fn find_mut(&mut self, key: KeyRef<'_>) -> Option<(Handle, &mut V)> {
-        let slot = self.slot_of(key)?;
+        let place = place(key);
+        let slot = match self.recent.get(place) {
+            Some(&slot) if self.slot(slot).is_some_and(|held| held.is_full() && held.has(key)) => slot,
+            _ => self.search(key, place)?,
+        };
         let held = self.slots.get_mut(usize::try_from(slot).ok()?)?;
         Some((Handle { slot, generation: held.generation }, &mut held.value))
+    }
+
+    #[inline(never)]
+    fn search(&mut self, key: KeyRef<'_>, place: usize) -> Option<u32> {
+        let slot = self.slot_of(key)?;
+        if let Some(recent) = self.recent.get_mut(place) {
+            *recent = slot;
+        }
+        Some(slot)
     }
 
     fn slot_of(&self, key: KeyRef<'_>) -> Option<u32> {
@@ -236,6 +259,15 @@ impl<'b, C, V: Decode<'b, C>> Decode<'b, C> for Slot<V> {
         let Written::<&str, V> { generation, number, first, second, value } = Written::decode(from, context)?;
         Ok(Self { generation, number, texts: Texts::new(first, second), value })
     }
+}
+
+/// Where a key stands among those that were found lately. Whoever chooses keys that meet there makes others be
+/// searched for, and no more.
+#[inline]
+fn place((number, first, second): KeyRef<'_>) -> usize {
+    let first = if first.is_empty() { 0 } else { Ends::of(first.as_bytes()).hash() };
+    let texts = first.rotate_left(8) ^ Ends::of(second.as_bytes()).hash();
+    usize::try_from((texts ^ u64::from(number).wrapping_mul(0x9e37)) % RECENT as u64).unwrap_or(0)
 }
 
 #[inline(always)]

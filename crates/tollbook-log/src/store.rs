@@ -2,14 +2,15 @@
 //!
 //! Writing, sealing and recovery never go this way: they need syncs, locks and renames, which object stores don't have.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Place;
-use object_store::{Error, ObjectStore, ObjectStoreExt};
+use object_store::{Error, GetResultPayload, ObjectStore, ObjectStoreExt};
 use pollster::block_on;
 
 use crate::disk::DiskError;
@@ -60,7 +61,16 @@ impl Store {
 
     /// What a file holds; none where there is no such file.
     pub(crate) fn read(&self, within: &str) -> Result<Option<Bytes>, DiskError> {
-        let read = async { self.store.get(&self.place(within)).await?.bytes().await };
+        let read = async {
+            let found = self.store.get(&self.place(within)).await?;
+            let bytes = found.meta.size;
+            match found.payload {
+                // The library would fill the memory with zeros first, which for large files takes as long again.
+                GetResultPayload::File(file, path) => read_whole(file, bytes)
+                    .map_err(|source| Error::Generic { store: "file", source: DiskError::at("read", &path)(source).into() }),
+                GetResultPayload::Stream(_) => found.bytes().await,
+            }
+        };
         match block_on(read) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(Error::NotFound { .. }) => Ok(None),
@@ -82,4 +92,10 @@ impl Store {
         let path = self.shown.join(within);
         move |error| DiskError::at(act, &path)(io::Error::other(error))
     }
+}
+
+fn read_whole(file: File, bytes: u64) -> io::Result<Bytes> {
+    let mut all = Vec::with_capacity(usize::try_from(bytes).map_err(io::Error::other)?);
+    file.take(bytes).read_to_end(&mut all)?;
+    Ok(all.into())
 }

@@ -44,7 +44,8 @@ impl Texts {
         if first_bytes == 0 {
             return same(both, second.as_bytes());
         }
-        starts_and_ends(both, first.as_bytes(), second.as_bytes())
+        let parts = both.split_at_checked(first_bytes);
+        parts.is_some_and(|(head, rest)| same(rest, second.as_bytes()) && same(head, first.as_bytes()))
     }
 
     /// Both texts.
@@ -68,11 +69,6 @@ impl Texts {
             Self::Long { first, bytes } => (*first, bytes),
         }
     }
-}
-
-#[inline(never)]
-fn starts_and_ends(both: &[u8], first: &[u8], second: &[u8]) -> bool {
-    both.strip_prefix(first).is_some_and(|rest| rest == second)
 }
 
 #[cfg(test)]
