@@ -443,8 +443,13 @@ fn open_segments(
 /// A sealed file, its size and SHA-256 as they were written. Parquet that was damaged, even by one bit, can do
 /// worse than fail to decode.
 fn open_sealed(store: &Store, file: &SealedFile) -> Result<Bytes, ReadError> {
+    open_sealed_into(store, file, Vec::new())
+}
+
+/// The same in memory that was used before.
+fn open_sealed_into(store: &Store, file: &SealedFile, spare: Vec<u8>) -> Result<Bytes, ReadError> {
     let path = store.shown().join(&file.path);
-    let Some(bytes) = store.read(&file.path)? else { return Err(ReadError::MissingFile(path)) };
+    let Some(bytes) = store.read_into(&file.path, spare)? else { return Err(ReadError::MissingFile(path)) };
     if bytes.len() as u64 != file.bytes {
         let what = format!("it has {} bytes instead of {}", bytes.len(), file.bytes);
         return Err(ReadError::DamagedFile { path, what });

@@ -61,13 +61,20 @@ impl Store {
 
     /// What a file holds; none where there is no such file.
     pub(crate) fn read(&self, within: &str) -> Result<Option<Bytes>, DiskError> {
+        self.read_into(within, Vec::new())
+    }
+
+    /// The same in memory that was used before, since taking new memory for a large file takes as long as reading it.
+    pub(crate) fn read_into(&self, within: &str, spare: Vec<u8>) -> Result<Option<Bytes>, DiskError> {
         let read = async {
             let found = self.store.get(&self.place(within)).await?;
             let bytes = found.meta.size;
             match found.payload {
                 // The library would fill the memory with zeros first, which for large files takes as long again.
-                GetResultPayload::File(file, path) => read_whole(file, bytes)
-                    .map_err(|source| Error::Generic { store: "file", source: DiskError::at("read", &path)(source).into() }),
+                GetResultPayload::File(file, path) => read_whole(file, bytes, spare).map_err(|source| Error::Generic {
+                    store: "file",
+                    source: DiskError::at("read", &path)(source).into(),
+                }),
                 GetResultPayload::Stream(_) => found.bytes().await,
             }
         };
@@ -94,8 +101,9 @@ impl Store {
     }
 }
 
-fn read_whole(file: File, bytes: u64) -> io::Result<Bytes> {
-    let mut all = Vec::with_capacity(usize::try_from(bytes).map_err(io::Error::other)?);
-    file.take(bytes).read_to_end(&mut all)?;
-    Ok(all.into())
+fn read_whole(file: File, bytes: u64, mut spare: Vec<u8>) -> io::Result<Bytes> {
+    spare.clear();
+    spare.reserve_exact(usize::try_from(bytes).map_err(io::Error::other)?);
+    file.take(bytes).read_to_end(&mut spare)?;
+    Ok(spare.into())
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderBuilder, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
@@ -18,7 +19,7 @@ use parquet::file::metadata::ParquetMetaData;
 use tollbook_engine::{Event, EventRef, Reads};
 
 use super::waiting::Waiting;
-use super::{ReadError, open_sealed};
+use super::{ReadError, open_sealed_into};
 use crate::manifest::{Manifest, SealedFile, SealedRange};
 use crate::rows::{self, CallEvent, CallReader, RowsError};
 use crate::schema::Kind;
@@ -77,12 +78,10 @@ impl<'a> Replay<'a> {
                 if let enough @ ControlFlow::Break(_) = range.run(self.instance, take)? {
                     return Ok(enough);
                 }
-                self.range = None;
             }
-            match self.ranges.next() {
-                Some(range) => self.range = Some(RangeEvents::new(&self.store, range, self.reads)),
-                None => break,
-            }
+            let Some(range) = self.ranges.next() else { break };
+            let spare = self.range.take().map(|range| range.spare).unwrap_or_default();
+            self.range = Some(RangeEvents::new(&self.store, range, self.reads, spare));
         }
         for record in self.open.by_ref() {
             let event = Event::from_bytes(record).map_err(RowsError::Record);
@@ -132,17 +131,20 @@ pub(super) struct RangeEvents {
     files: Vec<FileEvents>,
     /// The file of the last event. The next one most often stands there too.
     at: usize,
+    /// The memory of a file that was let go.
+    spare: Vec<u8>,
 }
 
 impl RangeEvents {
-    pub fn new(store: &Store, range: &SealedRange, reads: Reads) -> Self {
+    /// The range's files are read into this memory, as far as one after the other.
+    pub fn new(store: &Store, range: &SealedRange, reads: Reads, spare: Vec<u8>) -> Self {
         let mut unopened = range.files.clone();
         // What isn't a call is little and may stand anywhere; calls stand in the order of their days.
         unopened.sort_by(|a, b| (a.kind, &a.path).cmp(&(b.kind, &b.path)).reverse());
         unopened.sort_by_key(|file| file.kind != Kind::Calls);
         let (first_seq, last_seq) = (range.first_seq, range.last_seq);
         let (store, range) = (store.clone(), (first_seq, last_seq));
-        Self { store, reads, range, next_seq: first_seq, unopened, files: Vec::new(), at: 0 }
+        Self { store, reads, range, next_seq: first_seq, unopened, files: Vec::new(), at: 0, spare }
     }
 
     /// Hands over the events that weren't yet, until `take` has enough.
@@ -158,7 +160,7 @@ impl RangeEvents {
                 return Ok(enough);
             }
             if file.next_seq()?.is_none() {
-                self.files.remove(self.at);
+                self.spare = self.files.remove(self.at).into_spare();
             }
         }
         let mut ahead = None;
@@ -190,7 +192,7 @@ impl RangeEvents {
             }
         }
         while let Some(file) = self.unopened.pop() {
-            let file = FileEvents::open(&self.store, &file, self.reads)?;
+            let file = FileEvents::open(&self.store, &file, self.reads, std::mem::take(&mut self.spare))?;
             let found = holds(&file)?;
             self.files.push(file);
             if found {
@@ -218,11 +220,18 @@ enum Rows {
 }
 
 impl FileEvents {
-    fn open(store: &Store, file: &SealedFile, reads: Reads) -> Result<Self, ReadError> {
-        let batches = Batches::open(store, file, reads)?;
+    fn open(store: &Store, file: &SealedFile, reads: Reads, spare: Vec<u8>) -> Result<Self, ReadError> {
+        let batches = Batches::open_into(store, file, reads, spare)?;
         let mut file = Self { batches, rows: Rows::Others(Vec::new()), taken: 0, waiting: Waiting::default() };
         file.go_on()?;
         Ok(file)
+    }
+
+    /// The memory that the file was read into, where nothing else refers to it.
+    fn into_spare(self) -> Vec<u8> {
+        let Self { batches: Batches { batches, bytes, .. }, rows, .. } = self;
+        drop((batches, rows));
+        if bytes.is_unique() { bytes.into() } else { Vec::new() }
     }
 
     /// Goes on to the next rows, where all of the batch were handed over. False where there are no more.
@@ -313,12 +322,20 @@ struct Batches {
     kind: Kind,
     reads: Reads,
     batches: ParquetRecordBatchReader,
+    /// All of the file.
+    bytes: Bytes,
 }
 
 impl Batches {
     fn open(store: &Store, file: &SealedFile, reads: Reads) -> Result<Self, ReadError> {
+        Self::open_into(store, file, reads, Vec::new())
+    }
+
+    /// The same in memory that was used before.
+    fn open_into(store: &Store, file: &SealedFile, reads: Reads, spare: Vec<u8>) -> Result<Self, ReadError> {
         let path = store.shown().join(&file.path);
-        let opened = open_sealed(store, file)?;
+        let bytes = open_sealed_into(store, file, spare)?;
+        let opened = bytes.clone();
         let parquet = |source| ReadError::Parquet { path: path.clone(), source };
         let batches = sound(&path, || {
             let options = ArrowReaderOptions::new();
@@ -333,7 +350,7 @@ impl Batches {
             builder.with_projection(mask).with_batch_size(batch_rows).build()
         });
         let batches = batches?.map_err(parquet)?;
-        Ok(Self { path, kind: file.kind, reads, batches })
+        Ok(Self { path, kind: file.kind, reads, batches, bytes })
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, ReadError> {

@@ -175,7 +175,7 @@ fn hash_ranges(store: &Store, instance: &str, ranges: &[SealedRange]) -> Vec<Ran
         from = to;
         ready.push(match (files, hashed) {
             (Err(error), _) | (_, Err(error)) => failed(error),
-            _ if rows > RANGE_ROWS_MAX => RangeLeaves::Streamed(RangeEvents::new(store, range, Reads::ALL)),
+            _ if rows > RANGE_ROWS_MAX => RangeLeaves::Streamed(RangeEvents::new(store, range, Reads::ALL, Vec::new())),
             (_, Ok(hashed)) => in_place(instance, range, hashed),
         });
     }
