@@ -41,7 +41,7 @@ impl Engine {
     /// The same, written over a decision that stands already, whatever it was. Decisions are large: moving
     /// one to where it is wanted takes an eighth of the time that judging does.
     pub fn decide_into<'a>(&'a self, decision: &mut Decision<'a>, state: &mut State, seq: u64, call: &Call<'a>) {
-        *decision = Decision::default();
+        decision.clear();
         let worked_out;
         let plan = match self.ready_plan(call.tool) {
             Some(plan) => plan,
@@ -323,7 +323,8 @@ impl<'a, 'b> Judging<'a, 'b> {
     /// Charges every limit over the call, or none where the state has no room.
     fn charge(&mut self, state: &mut State, seq: u64) -> Option<()> {
         let now_us = self.now_us?;
-        let shadow_too = !self.grows || self.has_room(state, now_us)?;
+        let plenty = !self.grows || state.counters.has_plenty(self.decision.limits.len(), &state.bounds);
+        let shadow_too = plenty || self.has_room(state, now_us)?;
         let session = if self.engine.look_back > 0 { self.remember(state, now_us)? } else { None };
         for (fact, micros) in self.fitting(shadow_too) {
             let (measure, instants) = (&fact.plan.measure, (fact.window_start_us, now_us));

@@ -50,6 +50,16 @@ impl Default for Decision<'_> {
 }
 
 impl Decision<'_> {
+    /// Makes it the [default](Self::default), in place.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        let Self { verdict, reason, rule, message, limits, shadow_rules, run, retry_at_us, approval } = self;
+        (*verdict, *reason, *rule, *message) = (Verdict::Allow, Reason::Allowed, None, None);
+        (*run, *retry_at_us, *approval) = (None, None, None);
+        limits.clear();
+        shadow_rules.clear();
+    }
+
     /// What the agent is told: the policy's own text, or else the reason's.
     #[must_use]
     pub fn text(&self) -> &str {

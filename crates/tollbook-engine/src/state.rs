@@ -328,6 +328,14 @@ impl Counters {
         (Some(handle), measure.probe(Some(usage), start_us, amount))
     }
 
+    /// Whether so many more keys and charges may be held that nobody needs to look closer.
+    #[inline]
+    pub fn has_plenty(&self, more: usize, bounds: &Bounds) -> bool {
+        let keys = self.usages.len() + more;
+        let (more, all) = (u64::try_from(more).unwrap_or(u64::MAX), u64::try_from(keys).unwrap_or(u64::MAX));
+        keys < self.swept && all <= bounds.keys_max && self.charges.saturating_add(more) <= bounds.rolling_charges_max
+    }
+
     /// Whether `keys` more keys and `charges` more charges of rolling windows may be held.
     pub fn has_room(&mut self, keys: usize, charges: u64, bounds: &Bounds, now_us: i64) -> bool {
         let bound = usize::try_from(bounds.keys_max).unwrap_or(usize::MAX);

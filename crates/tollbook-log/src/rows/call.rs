@@ -157,6 +157,7 @@ pub(crate) struct CallReader {
     done_seq: Wholes,
     /// None in files of before it was kept.
     category: Option<Texts>,
+    /// None there too, and where no row has one.
     continues: Option<Wholes>,
     rest: Option<RestColumns>,
 }
@@ -172,8 +173,9 @@ struct ArgsColumns {
 struct DecisionColumns {
     verdict: Words<Verdict>,
     reason: Texts,
-    rule: Texts,
-    approval: Texts,
+    /// None where no row has one.
+    rule: Option<Texts>,
+    approval: Option<Texts>,
 }
 
 /// See [`Reads::rest`].
@@ -219,7 +221,10 @@ impl CallReader {
             done_ts: table.times(&calls::DONE_TS)?,
             done_seq: table.wholes(&calls::DONE_SEQ)?,
             category: table.has(&calls::CATEGORY).then(|| table.texts(&calls::CATEGORY)).transpose()?,
-            continues: table.has(&calls::CONTINUES).then(|| table.wholes(&calls::CONTINUES)).transpose()?,
+            continues: match table.has(&calls::CONTINUES) {
+                true => Some(table.wholes(&calls::CONTINUES)?).filter(|continues| !continues.are_null()),
+                false => None,
+            },
             rest: reads.rest.then(|| RestColumns::new(table)).transpose()?,
         })
     }
@@ -296,8 +301,8 @@ impl CallReader {
         if let Some(decision) = &self.decision {
             record.verdict = decision.verdict.get(row, seq)?;
             record.reason = decision.reason.get(row);
-            record.rule = decision.rule.get(row);
-            record.approval = decision.approval.get(row);
+            record.rule = decision.rule.as_ref().and_then(|rule| rule.get(row));
+            record.approval = decision.approval.as_ref().and_then(|approval| approval.get(row));
         }
         self.rest.as_ref().map_or(Ok(()), |rest| rest.fill(row, seq, record))
     }
@@ -321,6 +326,11 @@ impl CallReader {
         let seq = self.seqs.seq(row)?;
         Ok((self.done_ts.get(row), self.ends.outcome(row, seq, seq)?))
     }
+}
+
+/// A column in which any row has a value.
+fn some(texts: Texts) -> Option<Texts> {
+    if texts.are_null() { None } else { Some(texts) }
 }
 
 impl ArgsColumns {
@@ -347,8 +357,8 @@ impl DecisionColumns {
         Ok(Self {
             verdict: table.words(&calls::DECISION, Verdict::from_word)?,
             reason: table.texts(&calls::REASON)?,
-            rule: table.texts(&calls::RULE)?,
-            approval: table.texts(&calls::APPROVAL)?,
+            rule: some(table.texts(&calls::RULE)?),
+            approval: some(table.texts(&calls::APPROVAL)?),
         })
     }
 }

@@ -135,6 +135,14 @@ impl<A> Typed<A> {
 }
 
 impl Texts {
+    /// Whether no row has a text.
+    pub fn are_null(&self) -> bool {
+        match &self.keys {
+            None => self.values.null_count() == self.values.len(),
+            Some(keys) => keys.null_count() == keys.len(),
+        }
+    }
+
     /// Ten of them are asked for with each call that is replayed, and a function's way in and out is half of it.
     #[inline(always)]
     pub fn get(&self, row: usize) -> Option<&str> {
@@ -188,6 +196,11 @@ impl<T: Copy> Words<T> {
 }
 
 impl Wholes {
+    /// Whether no row has a number.
+    pub fn are_null(&self) -> bool {
+        self.array.null_count() == self.array.len()
+    }
+
     #[inline]
     pub fn unsigned(&self, row: usize) -> Option<u64> {
         number(&self.array, row).map(i64::cast_unsigned)
