@@ -114,7 +114,8 @@ impl Candidate {
     /// the first newly refused call on it judges each call twice.
     #[must_use]
     pub fn retrying(self) -> Self {
-        Self { retries: Some(Retries::default()), ..self }
+        let reads = Reads { ended: true, ..self.reads };
+        Self { retries: Some(Retries::default()), reads, ..self }
     }
 
     /// What it reads of each call.

@@ -112,7 +112,8 @@ pub enum Inexact {
 
 impl Columns {
     /// What is read of each call.
-    pub const READS: Reads = Reads { args: false, args_hash: false, decision: false, result_hash: false, rest: false };
+    pub const READS: Reads =
+        Reads { args: false, args_hash: false, decision: false, result_hash: false, ended: false, rest: false };
 
     /// The events of another instance follow. Its counters begin empty, unless it carries others on.
     pub fn begin(&mut self, instance: &str, lineage: &Lineage) {

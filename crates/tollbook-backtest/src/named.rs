@@ -33,7 +33,7 @@ impl<V> Default for Named<V> {
 
 impl<V> Named<V> {
     /// The number of a name.
-    #[inline]
+    #[inline(always)]
     pub fn find(&mut self, name: &str) -> Option<u32> {
         let ends = Ends::of(name.as_bytes());
         let place = usize::try_from(ends.hash() % RECENT as u64).unwrap_or(0);

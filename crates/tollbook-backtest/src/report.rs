@@ -95,7 +95,8 @@ pub struct Headroom {
 const SHARE_MAX: usize = 100_000;
 
 impl Headroom {
-    pub(crate) fn add(&mut self, used_micros: i64, max_micros: i64) {
+    /// Adds calls whose windows held this much of so much.
+    pub(crate) fn add(&mut self, used_micros: i64, max_micros: i64, calls: u64) {
         let max_micros = max_micros.max(1);
         let share = match used_micros.checked_mul(10_000) {
             Some(parts) => usize::try_from(parts / max_micros),
@@ -105,10 +106,10 @@ impl Headroom {
         if share >= self.shares.len() {
             self.shares.resize(share + 1, 0);
         }
-        if let Some(calls) = self.shares.get_mut(share) {
-            *calls += 1;
+        if let Some(before) = self.shares.get_mut(share) {
+            *before += calls;
         }
-        self.calls += 1;
+        self.calls += calls;
     }
 
     /// Calls that the limit was looked at for.

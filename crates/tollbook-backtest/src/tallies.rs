@@ -80,8 +80,45 @@ impl Kinds {
 #[derive(Debug)]
 struct LimitTally {
     rule: String,
+    max_micros: i64,
+    /// Calls by the whole units that their windows held, which nearly all do: the shares that those are of the
+    /// maximum are worked out once, for the report.
+    by_units: Vec<u64>,
+    /// The rest.
     headroom: Headroom,
     busiest: Vec<Busiest>,
+}
+
+/// Windows that held more units than this are counted by share at once.
+const UNITS_MAX: usize = 100_000;
+
+impl LimitTally {
+    #[inline]
+    fn add(&mut self, used_micros: i64) {
+        let units = usize::try_from(used_micros / 1_000_000).unwrap_or(usize::MAX);
+        match self.by_units.get_mut(units) {
+            Some(calls) if used_micros % 1_000_000 == 0 => *calls += 1,
+            _ => self.add_any(used_micros, units),
+        }
+    }
+
+    #[inline(never)]
+    fn add_any(&mut self, used_micros: i64, units: usize) {
+        if used_micros % 1_000_000 != 0 || units > UNITS_MAX {
+            self.headroom.add(used_micros, self.max_micros, 1);
+            return;
+        }
+        self.by_units.resize(units + 1, 0);
+        self.add(used_micros);
+    }
+
+    fn headroom(&self) -> Headroom {
+        let mut headroom = self.headroom.clone();
+        for (units, calls) in (0_i64..).zip(&self.by_units).filter(|(_, calls)| **calls > 0) {
+            headroom.add(units * 1_000_000, self.max_micros, *calls);
+        }
+        headroom
+    }
 }
 
 impl Tallies {
@@ -142,11 +179,13 @@ impl Tallies {
         let Some(tally) = self.limits.get_mut(fact.limit()) else { return };
         let tally = tally.get_or_insert_with(|| LimitTally {
             rule: fact.rule().to_owned(),
+            max_micros: fact.max_micros(),
+            by_units: Vec::new(),
             headroom: Headroom::default(),
             busiest: Vec::new(),
         });
         let used_micros = fact.used_before_micros.saturating_add(fact.amount_micros.unwrap_or(0));
-        tally.headroom.add(used_micros, fact.max_micros());
+        tally.add(used_micros);
         busier(&mut tally.busiest, fact, used_micros);
     }
 
@@ -162,7 +201,7 @@ impl Tallies {
             by_grant: by_name(&self.by_grant),
             by_agent: by_name(&self.by_agent),
             by_session: self.by_session.iter().map(|(name, tally)| (name.to_owned(), *tally)).collect(),
-            headroom: limits().map(|limit| (limit.rule.clone(), limit.headroom.clone())).collect(),
+            headroom: limits().map(|limit| (limit.rule.clone(), limit.headroom())).collect(),
             busiest: limits().map(|limit| (limit.rule.clone(), limit.busiest.clone())).collect(),
             waits: Waits::default(),
             by_gateway: self.by_gateway,

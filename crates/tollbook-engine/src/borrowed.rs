@@ -40,13 +40,16 @@ pub struct Reads {
     pub decision: bool,
     /// The hash of an outcome's result.
     pub result_hash: bool,
+    /// When a call ended.
+    pub ended: bool,
     /// The rest of a record, which no judgement depends on, and of an outcome.
     pub rest: bool,
 }
 
 impl Reads {
     /// All there is.
-    pub const ALL: Self = Self { args: true, args_hash: true, decision: true, result_hash: true, rest: true };
+    pub const ALL: Self =
+        Self { args: true, args_hash: true, decision: true, result_hash: true, ended: true, rest: true };
 
     /// What either reads.
     #[must_use]
@@ -56,6 +59,7 @@ impl Reads {
             args_hash: self.args_hash || other.args_hash,
             decision: self.decision || other.decision,
             result_hash: self.result_hash || other.result_hash,
+            ended: self.ended || other.ended,
             rest: self.rest || other.rest,
         }
     }

@@ -326,6 +326,9 @@ impl Engine {
     }
 
     fn named(&self, tool: &str) -> Option<&Plan> {
+        if self.named.is_empty() {
+            return None;
+        }
         let ends = Ends::of(tool.as_bytes());
         // Short names are told by their ends, which calls nothing.
         let named = match ends.are_all() {

@@ -22,6 +22,7 @@ use crate::canonical::hash128;
 use crate::compile::{ApprovePlan, Engine, LimitPlan, Plan, Step, Text};
 use crate::condition::{Truth, any};
 use crate::decision::{Decision, Fact, Reason};
+use crate::flight::{Charges, InFlight};
 use crate::history::History;
 use crate::keyed::Handle;
 use crate::record::{Hash128, Verdict};
@@ -326,6 +327,7 @@ impl<'a, 'b> Judging<'a, 'b> {
         let plenty = !self.grows || state.counters.has_plenty(self.decision.limits.len(), &state.bounds);
         let shadow_too = plenty || self.has_room(state, now_us)?;
         let session = if self.engine.look_back > 0 { self.remember(state, now_us)? } else { None };
+        let mut charges = Charges::new();
         for (fact, micros) in self.fitting(shadow_too) {
             let (measure, instants) = (&fact.plan.measure, (fact.window_start_us, now_us));
             let charge = match fact.held.and_then(|held| state.counters.charge(held, measure, instants, micros)) {
@@ -336,14 +338,15 @@ impl<'a, 'b> Judging<'a, 'b> {
                 }
             };
             if let Some(charge) = charge {
-                state.flight.charge(charge);
+                charges.push(charge);
             }
         }
         if self.decision.approval.is_some() {
             self.spend_approvals(state, now_us);
         }
         let tool = if session.is_some() { self.tool(&mut state.counters.tool_ids) } else { 0 };
-        state.flight.put(seq, now_us, session, tool, state.bounds.in_flight_max);
+        let call = InFlight::new(seq, now_us, session, tool, charges);
+        state.flight.put(call, state.bounds.in_flight_max);
         Some(())
     }
 

@@ -1,13 +1,14 @@
 //! Calls that were let through and haven't ended, and what each would give back.
 //!
-//! A call is put here at each decision and taken out soon after, so both are a few stores: calls and their
-//! charges stand in two queues of small entries. A call that ended stays until it comes to the front. One that
-//! doesn't end, while those after it do, is moved out of their way once.
+//! A call is put here at each decision and taken out soon after, so both are a few stores: calls stand in a queue,
+//! with their charges. A call that ended stays until it comes to the front. One that doesn't end, while those after it
+//! do, is moved out of their way once.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 use minicbor::{Decode, Encode};
+use smallvec::SmallVec;
 
 use crate::keyed::Handle;
 
@@ -19,14 +20,10 @@ pub(crate) struct Flight {
     old: Queue,
 }
 
-/// Calls by growing sequence number, with their charges.
+/// Calls by growing sequence number.
 #[derive(Debug, Default)]
 struct Queue {
     calls: VecDeque<InFlight>,
-    /// The charges of all calls, in the order of the calls.
-    charges: VecDeque<Charged>,
-    /// Charges that have left the queue at its front.
-    gone: usize,
     /// Calls that ended and aren't forgotten yet.
     settled: usize,
 }
@@ -34,19 +31,18 @@ struct Queue {
 /// So many calls that ended may stand behind one that hasn't.
 const BEHIND_MAX: usize = 64;
 
+/// What a call was charged; few calls are under more than three limits.
+pub(crate) type Charges = SmallVec<[Charged; 3]>;
+
 /// A call that was let through.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct InFlight {
     pub seq: u64,
     pub at_us: i64,
     pub session: Option<Handle>,
     pub tool: u64,
+    pub charges: Charges,
     settled: bool,
-    /// Whether it stands among the old ones.
-    is_old: bool,
-    /// Number of its first charge, counted from the first that its queue ever had, and how many it has.
-    first: usize,
-    charges: usize,
 }
 
 /// A charge that may be given back.
@@ -60,6 +56,12 @@ pub(crate) struct Charged {
     pub micros: i64,
 }
 
+impl InFlight {
+    pub fn new(seq: u64, at_us: i64, session: Option<Handle>, tool: u64, charges: Charges) -> Self {
+        Self { seq, at_us, session, tool, charges, settled: false }
+    }
+}
+
 impl Flight {
     /// Calls that haven't ended.
     pub fn len(&self) -> usize {
@@ -71,25 +73,16 @@ impl Flight {
         self.recent.settled + self.old.settled
     }
 
-    /// Adds a charge of the call that is put next.
-    pub fn charge(&mut self, charge: Charged) {
-        self.recent.charges.push_back(charge);
-    }
-
     /// Puts a call in flight, if it has charges or a session. Beyond `calls_max` the oldest is given up.
-    pub fn put(&mut self, seq: u64, at_us: i64, session: Option<Handle>, tool: u64, calls_max: u64) {
-        let first = self.recent.next_charge();
-        let charges = self.recent.gone + self.recent.charges.len() - first;
-        if charges == 0 && session.is_none() {
+    pub fn put(&mut self, call: InFlight, calls_max: u64) {
+        if call.charges.is_empty() && call.session.is_none() {
             return;
         }
         // Sequence numbers only grow; one that doesn't would be lost to the search.
         let newest = self.recent.calls.back().or_else(|| self.old.calls.back());
-        if newest.is_some_and(|newest| newest.seq >= seq) {
-            self.recent.charges.truncate(first - self.recent.gone);
+        if newest.is_some_and(|newest| newest.seq >= call.seq) {
             return;
         }
-        let call = InFlight { seq, at_us, session, tool, settled: false, is_old: false, first, charges };
         self.recent.calls.push_back(call);
         if u64::try_from(self.len()).unwrap_or(u64::MAX) > calls_max {
             self.give_up_oldest(calls_max);
@@ -109,53 +102,32 @@ impl Flight {
     }
 
     /// The call of this number, which ends now. None where it isn't in flight, or ended before.
-    pub fn settle(&mut self, seq: u64) -> Option<InFlight> {
+    pub fn settle(&mut self, seq: u64) -> Option<&InFlight> {
         let is_recent = self.recent.calls.front().is_some_and(|oldest| oldest.seq <= seq);
         let queue = if is_recent { &mut self.recent } else { &mut self.old };
         let place = queue.place(seq)?;
         let call = queue.calls.get_mut(place).filter(|call| !call.settled)?;
         call.settled = true;
         queue.settled += 1;
-        Some(*call)
-    }
-
-    /// The charges of a call that [`Self::forget_settled`] hasn't forgotten.
-    pub fn charges(&self, call: &InFlight) -> impl Iterator<Item = Charged> {
-        let queue = if call.is_old { &self.old } else { &self.recent };
-        queue.charges.range(call.first - queue.gone..).take(call.charges).copied()
+        Some(call)
     }
 
     /// Forgets calls that ended.
     pub fn forget_settled(&mut self) {
         self.recent.forget_first();
         while self.recent.settled > BEHIND_MAX {
-            self.move_first();
+            self.old.calls.extend(self.recent.calls.pop_front());
             self.recent.forget_first();
         }
         if self.old.settled > 0 {
             self.old.forget();
         }
     }
-
-    /// Moves the first of the recent calls, which hasn't ended, to the old ones.
-    #[inline(never)]
-    fn move_first(&mut self) {
-        let Some(call) = self.recent.calls.pop_front() else { return };
-        let first = self.old.next_charge();
-        self.old.calls.push_back(InFlight { is_old: true, first, ..call });
-        self.old.charges.extend(self.recent.charges.drain(..call.charges));
-        self.recent.gone += call.charges;
-    }
 }
 
 impl Queue {
     fn len(&self) -> usize {
         self.calls.len() - self.settled
-    }
-
-    /// The number of the first charge of the call that comes next.
-    fn next_charge(&self) -> usize {
-        self.calls.back().map_or(self.gone, |newest| newest.first + newest.charges)
     }
 
     /// The place of a call. What ends most often began lately, so the search steps back from the newest, twice as
@@ -183,12 +155,9 @@ impl Queue {
 
     /// Forgets the calls at the front that ended.
     fn forget_first(&mut self) {
-        while let Some(call) = self.calls.pop_front_if(|call| call.settled) {
+        while self.calls.front().is_some_and(|call| call.settled) {
+            self.calls.pop_front();
             self.settled -= 1;
-            for _ in 0..call.charges {
-                self.charges.pop_front();
-            }
-            self.gone += call.charges;
         }
     }
 
@@ -196,23 +165,10 @@ impl Queue {
     #[inline(never)]
     fn forget(&mut self) {
         self.forget_first();
-        if self.settled <= BEHIND_MAX || self.settled <= self.calls.len() / 2 {
-            return;
+        if self.settled > BEHIND_MAX && self.settled > self.calls.len() / 2 {
+            self.calls.retain(|call| !call.settled);
+            self.settled = 0;
         }
-        let (calls, charges) = (std::mem::take(&mut self.calls), std::mem::take(&mut self.charges));
-        let mut left = Self::default();
-        let mut charges = charges.into_iter();
-        for call in calls {
-            let its = charges.by_ref().take(call.charges);
-            if call.settled {
-                its.for_each(drop);
-                continue;
-            }
-            let first = left.charges.len();
-            left.charges.extend(its);
-            left.calls.push_back(InFlight { first, ..call });
-        }
-        *self = left;
     }
 }
 
@@ -241,7 +197,7 @@ impl Flight {
         let written = |call: &InFlight| Written {
             seq: call.seq,
             at_us: call.at_us,
-            charged: self.charges(call).collect(),
+            charged: call.charges.to_vec(),
             session: call.session,
             tool: call.tool,
             settled: false,
@@ -253,10 +209,8 @@ impl Flight {
     pub fn read(calls: Vec<Written>) -> Self {
         let mut recent = Queue::default();
         for Written { seq, at_us, charged, session, tool, settled } in calls {
-            let (first, charges) = (recent.charges.len(), charged.len());
-            recent.charges.extend(charged);
             recent.settled += usize::from(settled);
-            recent.calls.push_back(InFlight { seq, at_us, session, tool, settled, is_old: false, first, charges });
+            recent.calls.push_back(InFlight { settled, ..InFlight::new(seq, at_us, session, tool, charged.into()) });
         }
         Self { recent, old: Queue::default() }
     }

@@ -147,7 +147,7 @@ impl State {
     pub fn settle(&mut self, call_seq: u64, end: End, result: Option<Hash128>) {
         let Some(call) = self.flight.settle(call_seq) else { return };
         if matches!(end, End::RpcError | End::Unreachable) {
-            self.flight.charges(&call).for_each(|charge| self.counters.give_back(charge, call.at_us));
+            call.charges.iter().for_each(|charge| self.counters.give_back(*charge, call.at_us));
         }
         if let Some(history) = call.session.and_then(|session| self.sessions.get_mut(session)) {
             history.settled(call.tool, call.at_us, end, result);

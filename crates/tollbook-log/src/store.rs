@@ -103,7 +103,11 @@ impl Store {
 
 fn read_whole(file: File, bytes: u64, mut spare: Vec<u8>) -> io::Result<Bytes> {
     spare.clear();
-    spare.reserve_exact(usize::try_from(bytes).map_err(io::Error::other)?);
+    let needed = usize::try_from(bytes).map_err(io::Error::other)?;
+    if spare.capacity() < needed {
+        // Some more, since files of a log are about as large; and not by growing, which would copy what isn't needed.
+        spare = Vec::with_capacity(needed.saturating_add(needed / 8));
+    }
     file.take(bytes).read_to_end(&mut spare)?;
     Ok(spare.into())
 }

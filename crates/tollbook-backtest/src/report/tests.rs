@@ -5,14 +5,14 @@ fn headroom_is_the_smallest_share_that_enough_calls_stay_within() {
     let mut headroom = Headroom::default();
     assert_eq!(headroom.within(500), None);
     for used in 1..=100 {
-        headroom.add(used, 200);
+        headroom.add(used, 200, 1);
     }
     assert_eq!(headroom.calls(), 100);
     assert_eq!(
         [500, 950, 990, 999, 1_000].map(|share| headroom.within(share)),
         [Some(2_500), Some(4_750), Some(4_950), Some(5_000), Some(5_000)]
     );
-    headroom.add(i64::MAX, 1);
+    headroom.add(i64::MAX, 1, 1);
     assert_eq!(
         headroom.within(1_000),
         u32::try_from(SHARE_MAX).ok(),

@@ -34,8 +34,8 @@ impl Texts {
         Self::Long { first: first.len(), bytes: [first, second].concat().into_bytes().into() }
     }
 
-    /// Whether these are they. Not inlined, so that the look-up around it is, all the way up to the decision.
-    #[inline(never)]
+    /// Whether these are they.
+    #[inline]
     pub fn are(&self, first: &str, second: &str) -> bool {
         let (first_bytes, both) = self.both();
         if first_bytes != first.len() {

@@ -160,7 +160,10 @@ impl RangeEvents {
                 return Ok(enough);
             }
             if file.next_seq()?.is_none() {
-                self.spare = self.files.remove(self.at).into_spare();
+                let spare = self.files.remove(self.at).into_spare();
+                if spare.capacity() > self.spare.capacity() {
+                    self.spare = spare;
+                }
             }
         }
         let mut ahead = None;
@@ -192,7 +195,10 @@ impl RangeEvents {
             }
         }
         while let Some(file) = self.unopened.pop() {
-            let file = FileEvents::open(&self.store, &file, self.reads, std::mem::take(&mut self.spare))?;
+            // A small file isn't given what a large one can use.
+            let fits = self.spare.capacity() as u64 / 4 <= file.bytes;
+            let spare = if fits { std::mem::take(&mut self.spare) } else { Vec::new() };
+            let file = FileEvents::open(&self.store, &file, self.reads, spare)?;
             let found = holds(&file)?;
             self.files.push(file);
             if found {

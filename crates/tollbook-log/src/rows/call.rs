@@ -28,6 +28,7 @@ pub(crate) fn reads(kind: Kind, reads: Reads, column: &str) -> bool {
                 && (reads.args_hash || !is_one_of(&[calls::ARGS_HASH]))
                 && (reads.decision || !is_one_of(&[calls::DECISION, calls::REASON, calls::RULE, calls::APPROVAL]))
                 && (reads.result_hash || !is_one_of(&[calls::RESULT_HASH]))
+                && (reads.ended || !is_one_of(&[calls::DONE_TS]))
                 && (reads.rest || !is_one_of(&REST)))
 }
 
@@ -153,7 +154,8 @@ pub(crate) struct CallReader {
     args_hash: Option<Texts>,
     decision: Option<DecisionColumns>,
     ends: Ends,
-    done_ts: Times,
+    /// See [`Reads::ended`].
+    done_ts: Option<Times>,
     done_seq: Wholes,
     /// None in files of before it was kept.
     category: Option<Texts>,
@@ -218,7 +220,7 @@ impl CallReader {
                     false => None,
                 },
             },
-            done_ts: table.times(&calls::DONE_TS)?,
+            done_ts: reads.ended.then(|| table.times(&calls::DONE_TS)).transpose()?,
             done_seq: table.wholes(&calls::DONE_SEQ)?,
             category: table.has(&calls::CATEGORY).then(|| table.texts(&calls::CATEGORY)).transpose()?,
             continues: match table.has(&calls::CONTINUES) {
@@ -324,7 +326,8 @@ impl CallReader {
     #[inline]
     pub fn outcome(&self, row: usize) -> Result<(Option<i64>, Outcome), RowsError> {
         let seq = self.seqs.seq(row)?;
-        Ok((self.done_ts.get(row), self.ends.outcome(row, seq, seq)?))
+        let ts_us = self.done_ts.as_ref().and_then(|done_ts| done_ts.get(row));
+        Ok((ts_us, self.ends.outcome(row, seq, seq)?))
     }
 }
 
