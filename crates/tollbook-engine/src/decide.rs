@@ -22,7 +22,7 @@ use crate::canonical::hash128;
 use crate::compile::{ApprovePlan, Engine, LimitPlan, Plan, Step, Text};
 use crate::condition::{Truth, any};
 use crate::decision::{Decision, Fact, Reason};
-use crate::flight::{Charges, InFlight};
+use crate::flight::Charged;
 use crate::history::History;
 use crate::keyed::Handle;
 use crate::record::{Hash128, Verdict};
@@ -327,26 +327,29 @@ impl<'a, 'b> Judging<'a, 'b> {
         let plenty = !self.grows || state.counters.has_plenty(self.decision.limits.len(), &state.bounds);
         let shadow_too = plenty || self.has_room(state, now_us)?;
         let session = if self.engine.look_back > 0 { self.remember(state, now_us)? } else { None };
-        let mut charges = Charges::new();
+        let tool = if session.is_some() { self.tool(&mut state.counters.tool_ids) } else { 0 };
+        let mut charges = state.flight.put(seq, now_us, session, tool);
         for (fact, micros) in self.fitting(shadow_too) {
-            let (measure, instants) = (&fact.plan.measure, (fact.window_start_us, now_us));
-            let charge = match fact.held.and_then(|held| state.counters.charge(held, measure, instants, micros)) {
-                Some(charge) => Some(charge),
-                None => {
+            let measure = &fact.plan.measure;
+            let counter = match fact.held {
+                Some(held) if state.counters.charge(held, measure, now_us, micros) => held,
+                _ => {
                     let key = (fact.counter, fact.plan.tool(self.call.tool), fact.key);
-                    state.counters.charge_new(key, measure, instants, micros)
+                    let new = state.counters.charge_new(key, measure, (fact.window_start_us, now_us), micros);
+                    let Some(new) = new else { continue };
+                    new
                 }
             };
-            if let Some(charge) = charge {
-                charges.push(charge);
+            if let Some(charges) = &mut charges {
+                charges.push(Charged { counter, start_us: fact.window_start_us, micros });
             }
+        }
+        if charges.is_some() {
+            state.flight.keep(state.bounds.in_flight_max);
         }
         if self.decision.approval.is_some() {
             self.spend_approvals(state, now_us);
         }
-        let tool = if session.is_some() { self.tool(&mut state.counters.tool_ids) } else { 0 };
-        let call = InFlight::new(seq, now_us, session, tool, charges);
-        state.flight.put(call, state.bounds.in_flight_max);
         Some(())
     }
 

@@ -56,12 +56,6 @@ pub(crate) struct Charged {
     pub micros: i64,
 }
 
-impl InFlight {
-    pub fn new(seq: u64, at_us: i64, session: Option<Handle>, tool: u64, charges: Charges) -> Self {
-        Self { seq, at_us, session, tool, charges, settled: false }
-    }
-}
-
 impl Flight {
     /// Calls that haven't ended.
     pub fn len(&self) -> usize {
@@ -73,17 +67,24 @@ impl Flight {
         self.recent.settled + self.old.settled
     }
 
-    /// Puts a call in flight, if it has charges or a session. Beyond `calls_max` the oldest is given up.
-    pub fn put(&mut self, call: InFlight, calls_max: u64) {
-        if call.charges.is_empty() && call.session.is_none() {
-            return;
-        }
-        // Sequence numbers only grow; one that doesn't would be lost to the search.
+    /// Puts a call in flight and returns its charges, to be filled where they stand: a call is large, and moving it
+    /// just after it was written stalls. None where its number doesn't grow: the search would lose it.
+    #[inline]
+    pub fn put(&mut self, seq: u64, at_us: i64, session: Option<Handle>, tool: u64) -> Option<&mut Charges> {
         let newest = self.recent.calls.back().or_else(|| self.old.calls.back());
-        if newest.is_some_and(|newest| newest.seq >= call.seq) {
-            return;
+        if newest.is_some_and(|newest| newest.seq >= seq) {
+            return None;
         }
-        self.recent.calls.push_back(call);
+        let charges = Charges::new();
+        self.recent.calls.push_back(InFlight { seq, at_us, session, tool, charges, settled: false });
+        self.recent.calls.back_mut().map(|call| &mut call.charges)
+    }
+
+    /// Once the charges of the last call are filled. A call without any and without a session is no matter any more.
+    /// Beyond `calls_max` the oldest is given up.
+    #[inline]
+    pub fn keep(&mut self, calls_max: u64) {
+        self.recent.calls.pop_back_if(|call| call.charges.is_empty() && call.session.is_none());
         if u64::try_from(self.len()).unwrap_or(u64::MAX) > calls_max {
             self.give_up_oldest(calls_max);
         }
@@ -210,7 +211,7 @@ impl Flight {
         let mut recent = Queue::default();
         for Written { seq, at_us, charged, session, tool, settled } in calls {
             recent.settled += usize::from(settled);
-            recent.calls.push_back(InFlight { settled, ..InFlight::new(seq, at_us, session, tool, charged.into()) });
+            recent.calls.push_back(InFlight { seq, at_us, session, tool, charges: charged.into(), settled });
         }
         Self { recent, old: Queue::default() }
     }

@@ -33,10 +33,8 @@ impl Runs {
         for (matches, before) in self.matches.iter_mut().zip(self.recent) {
             *matches = if call.is_some() && call == before { matches.saturating_add(1) } else { 0 };
         }
-        self.recent.rotate_right(1);
-        if let Some(newest) = self.recent.first_mut() {
-            *newest = call;
-        }
+        let [a, b, c, d, e, f, g, _] = self.recent;
+        self.recent = [call, a, b, c, d, e, f, g];
     }
 
     /// Whether the newest call equals one of those that are compared with it.

@@ -369,21 +369,17 @@ impl Counters {
         next_end_us
     }
 
-    /// Adds a charge that was probed and fits to the key's usage. None where the key has gone: it was idle, and
-    /// made room for another.
-    pub fn charge(
-        &mut self,
-        held: Handle,
-        measure: &Measure,
-        (start_us, now_us): (i64, i64),
-        micros: i64,
-    ) -> Option<Charged> {
-        self.usages.get_mut(held)?.charge(now_us, micros);
+    /// Adds a charge that was probed and fits to the key's usage. False where the key has gone: it was idle, and made
+    /// room for another.
+    #[inline]
+    pub fn charge(&mut self, held: Handle, measure: &Measure, now_us: i64, micros: i64) -> bool {
+        let Some(usage) = self.usages.get_mut(held) else { return false };
+        usage.charge(now_us, micros);
         self.charges += u64::from(measure.rolling);
-        Some(Charged { counter: held, start_us, micros })
+        true
     }
 
-    /// Adds such a charge to a new key.
+    /// Adds such a charge to a new key, and names that.
     #[inline(never)]
     pub fn charge_new(
         &mut self,
@@ -391,9 +387,9 @@ impl Counters {
         measure: &Measure,
         (start_us, now_us): (i64, i64),
         micros: i64,
-    ) -> Option<Charged> {
-        let counter = self.usages.insert(key, measure.usage(start_us))?;
-        self.charge(counter, measure, (start_us, now_us), micros)
+    ) -> Option<Handle> {
+        let held = self.usages.insert(key, measure.usage(start_us))?;
+        self.charge(held, measure, now_us, micros).then_some(held)
     }
 
     fn give_back(&mut self, charge: Charged, at_us: i64) {

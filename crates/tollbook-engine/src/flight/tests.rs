@@ -8,8 +8,10 @@ fn charge(micros: i64) -> Charged {
 fn put(flight: &mut Flight, calls: impl Iterator<Item = u64>) {
     for seq in calls {
         let number = i64::try_from(seq).unwrap();
-        let charges = Charges::from_iter([charge(number), charge(-number)]);
-        flight.put(InFlight::new(seq, 0, None, 0, charges), 10_000);
+        if let Some(charges) = flight.put(seq, 0, None, 0) {
+            charges.extend([charge(number), charge(-number)]);
+            flight.keep(10_000);
+        }
     }
 }
 

@@ -57,8 +57,9 @@ impl Waiting {
                 *taken += 1;
                 row = row_seq(*taken)?;
                 *next_seq += 1;
-                if let enough @ ControlFlow::Break(_) = take(&call) {
-                    return Ok(enough);
+                match take(&call) {
+                    ControlFlow::Continue(()) => {}
+                    ControlFlow::Break(enough) => return Ok(ControlFlow::Break(enough)),
                 }
             } else if let Some(turn) = self.turn(seq, calls) {
                 let (ts_us, outcome) = match turn {
@@ -67,8 +68,9 @@ impl Waiting {
                 };
                 *next_seq += 1;
                 ended = Body::Outcome(outcome);
-                if let enough @ ControlFlow::Break(_) = take(&EventRef { seq, ts_us, body: BodyRef::Other(&ended) }) {
-                    return Ok(enough);
+                match take(&EventRef { seq, ts_us, body: BodyRef::Other(&ended) }) {
+                    ControlFlow::Continue(()) => {}
+                    ControlFlow::Break(enough) => return Ok(ControlFlow::Break(enough)),
                 }
             } else {
                 break;
