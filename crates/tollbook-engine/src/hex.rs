@@ -5,8 +5,14 @@
 #[inline]
 pub fn from_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     let mut bytes = [0; N];
+    read_hex(text, &mut bytes).then_some(bytes)
+}
+
+/// Reads them where they are to stay. False where the text isn't so many digits: then the bytes are anything.
+#[inline]
+pub fn read_hex(text: &[u8], bytes: &mut [u8]) -> bool {
     // The library would take `0x` before the digits, too.
-    (text.len() == 2 * N && const_hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(bytes)
+    text.len() == 2 * bytes.len() && const_hex::decode_to_slice(text, bytes).is_ok()
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub use call::Call;
 pub use canonical::{canonical, hash128, policy_hash};
 pub use compile::{CompileError, Engine, LOOK_BACK_MAX};
 pub use decision::{Decision, Fact, Reason};
-pub use hex::from_hex;
+pub use hex::{from_hex, read_hex};
 pub use record::{
     Activated, Answered, Body, Bounds, Carried, ClockBack, End, Event, Frozen, Gap, Hash128, Judge, Kept, LimitFact,
     Mode, Opened, Outcome, PolicyHash, Pruned, Record, RecordedArgs, Reset, Verdict,

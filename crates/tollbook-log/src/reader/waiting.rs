@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use tollbook_engine::{Body, BodyRef, EventRef};
 
-use crate::rows::{CallReader, Done, Lists, RowsError};
+use crate::rows::{self, CallReader, Done, Lists, RowsError};
 
 /// Outcomes that come within as many events as this are found by their place.
 const NEAR: usize = 1024;
@@ -46,7 +46,7 @@ impl Waiting {
         let mut call = CallReader::blank(Lists::default());
         let row_seq = |row: usize| if row < calls.rows() { calls.seq(row).map(Some) } else { Ok(None) };
         let mut row = row_seq(*taken)?;
-        let mut ended;
+        let mut ended = Body::Outcome(rows::UNREAD);
         while *next_seq <= last_seq {
             let seq = *next_seq;
             if row == Some(seq) {
@@ -62,12 +62,15 @@ impl Waiting {
                     ControlFlow::Break(enough) => return Ok(ControlFlow::Break(enough)),
                 }
             } else if let Some(turn) = self.turn(seq, calls) {
-                let (ts_us, outcome) = match turn {
-                    Turn::Row(row) => calls.outcome(row)?,
-                    Turn::Earlier(done) => (done.ts_us, done.outcome),
+                let Body::Outcome(outcome) = &mut ended else { break };
+                let ts_us = match turn {
+                    Turn::Row(row) => calls.fill_outcome(row, outcome)?,
+                    Turn::Earlier(done) => {
+                        *outcome = done.outcome;
+                        done.ts_us
+                    }
                 };
                 *next_seq += 1;
-                ended = Body::Outcome(outcome);
                 match take(&EventRef { seq, ts_us, body: BodyRef::Other(&ended) }) {
                     ControlFlow::Continue(()) => {}
                     ControlFlow::Break(enough) => return Ok(ControlFlow::Break(enough)),

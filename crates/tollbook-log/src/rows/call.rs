@@ -15,7 +15,7 @@ use tollbook_engine::{
 
 use super::RowsError;
 use super::columns::{Table, Texts, Times, Typed, Wholes, Words, item};
-use super::read::{Ends, Seqs, hash128};
+use super::read::{Ends, Seqs, UNREAD, fill_hash};
 use crate::schema::{Column, Kind, calls, limit};
 
 /// Whether a column is read by a replay that reads this.
@@ -294,7 +294,7 @@ impl CallReader {
         record.category = self.category.as_ref().and_then(|category| category.get(row));
         record.continues = self.continues.as_ref().and_then(|continues| continues.unsigned(row));
         if let Some(hash) = &self.args_hash {
-            record.args.hash = hash.parsed(row, seq, hash128)?;
+            fill_hash(hash, row, seq, &mut record.args.hash)?;
         }
         match &self.args {
             Some(args) => args.fill(row, seq, &mut record.args)?,
@@ -318,16 +318,18 @@ impl CallReader {
     /// The call's outcome, where that stands in the same row.
     pub fn done(&self, row: usize) -> Result<Option<Done>, RowsError> {
         let Some(seq) = self.done_seq(row) else { return Ok(None) };
-        let (ts_us, outcome) = self.outcome(row)?;
+        let mut outcome = UNREAD;
+        let ts_us = self.fill_outcome(row, &mut outcome)?;
         Ok(Some(Done { seq, ts_us, outcome }))
     }
 
-    /// When a call ended whose outcome stands in its row, and how.
+    /// Writes how a call ended whose outcome stands in its row over [`UNREAD`], or one that was read before, and tells
+    /// when.
     #[inline]
-    pub fn outcome(&self, row: usize) -> Result<(Option<i64>, Outcome), RowsError> {
+    pub fn fill_outcome(&self, row: usize, outcome: &mut Outcome) -> Result<Option<i64>, RowsError> {
         let seq = self.seqs.seq(row)?;
-        let ts_us = self.done_ts.as_ref().and_then(|done_ts| done_ts.get(row));
-        Ok((ts_us, self.ends.outcome(row, seq, seq)?))
+        self.ends.fill(row, seq, seq, outcome)?;
+        Ok(self.done_ts.as_ref().and_then(|done_ts| done_ts.get(row)))
     }
 }
 

@@ -3,7 +3,7 @@
 use arrow::array::RecordBatch;
 use tollbook_engine::{
     Activated, Answered, Body, Bounds, Carried, ClockBack, End, Event, Frozen, Gap, Hash128, Opened, Outcome,
-    PolicyHash, Pruned, Reads, Reset, from_hex,
+    PolicyHash, Pruned, Reads, Reset, from_hex, read_hex,
 };
 
 use super::call::{self, CallReader, Done, Lists};
@@ -157,17 +157,35 @@ pub(super) struct Ends {
 impl Ends {
     #[inline]
     pub fn outcome(&self, row: usize, seq: u64, call_seq: u64) -> Result<Outcome, RowsError> {
-        let rest = self.rest.as_ref();
-        Ok(Outcome {
-            call_seq,
-            end: self.word.required(row, seq)?,
-            upstream_us: rest.and_then(|(upstream_us, _)| upstream_us.unsigned(row)),
-            result_bytes: rest.and_then(|(_, result_bytes)| result_bytes.unsigned(row)),
-            result_hash: self.result_hash.as_ref().map_or(Ok(None), |hash| hash.parsed(row, seq, hash128))?,
-        })
+        let mut outcome = UNREAD;
+        self.fill(row, seq, call_seq, &mut outcome)?;
+        Ok(outcome)
+    }
+
+    /// Writes how a call ended over [`UNREAD`], or what was read of these columns before.
+    #[inline]
+    pub fn fill(&self, row: usize, seq: u64, call_seq: u64, outcome: &mut Outcome) -> Result<(), RowsError> {
+        outcome.call_seq = call_seq;
+        outcome.end = self.word.required(row, seq)?;
+        if let Some((upstream_us, result_bytes)) = &self.rest {
+            outcome.upstream_us = upstream_us.unsigned(row);
+            outcome.result_bytes = result_bytes.unsigned(row);
+        }
+        self.result_hash.as_ref().map_or(Ok(()), |hash| fill_hash(hash, row, seq, &mut outcome.result_hash))
     }
 }
 
-pub(super) fn hash128(text: &str) -> Option<Hash128> {
-    from_hex(text.as_bytes()).map(Hash128)
+/// An outcome of which nothing was read.
+pub(crate) const UNREAD: Outcome =
+    Outcome { call_seq: 0, end: End::Lost, upstream_us: None, result_bytes: None, result_hash: None };
+
+/// Reads a hash where it is to stay: there are two in a row, and moving one just after it was written stalls.
+#[inline]
+pub(super) fn fill_hash(texts: &Texts, row: usize, seq: u64, to: &mut Option<Hash128>) -> Result<(), RowsError> {
+    let Some(text) = texts.get(row) else {
+        *to = None;
+        return Ok(());
+    };
+    let Hash128(bytes) = to.get_or_insert(Hash128([0; 16]));
+    if read_hex(text.as_bytes(), bytes) { Ok(()) } else { Err(texts.wrong(seq, text)) }
 }
