@@ -20,13 +20,52 @@ mod texts;
 /// What an entry is looked up by: a number, and two texts of which either may be empty.
 pub(crate) type KeyRef<'a> = (u32, &'a str, &'a str);
 
-/// Names an entry for as long as it lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
-pub(crate) struct Handle {
+/// Names an entry for as long as it lives: its slot, and the slot's generation above. One word, because a handle is
+/// handed on just after it was made, and two halves that were written apart are slow to read as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Handle(u64);
+
+impl Handle {
+    #[inline]
+    fn new(slot: u32, generation: u32) -> Self {
+        Self((u64::from(generation) << 32) | u64::from(slot))
+    }
+
+    #[inline]
+    fn slot(self) -> u32 {
+        u32::try_from(self.0 & u64::from(u32::MAX)).unwrap_or(u32::MAX)
+    }
+
+    #[inline]
+    fn generation(self) -> u32 {
+        u32::try_from(self.0 >> 32).unwrap_or(u32::MAX)
+    }
+}
+
+/// A handle as a snapshot has it.
+#[derive(Encode, Decode)]
+struct WrittenHandle {
     #[n(0)]
     slot: u32,
     #[n(1)]
     generation: u32,
+}
+
+impl<C> Encode<C> for Handle {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        to: &mut Encoder<W>,
+        context: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        WrittenHandle { slot: self.slot(), generation: self.generation() }.encode(to, context)
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Handle {
+    fn decode(from: &mut Decoder<'b>, context: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let WrittenHandle { slot, generation } = WrittenHandle::decode(from, context)?;
+        Ok(Self::new(slot, generation))
+    }
 }
 
 #[derive(Debug)]
@@ -99,7 +138,7 @@ impl<V: Default> Keyed<V> {
 
     pub fn find(&self, key: KeyRef<'_>) -> Option<Handle> {
         let slot = self.slot_of(key)?;
-        Some(Handle { slot, generation: self.slot(slot)?.generation })
+        Some(Handle::new(slot, self.slot(slot)?.generation))
     }
 
     /// The value of a key, to be changed.
@@ -111,7 +150,7 @@ impl<V: Default> Keyed<V> {
             _ => self.search(key, place)?,
         };
         let held = self.slots.get_mut(usize::try_from(slot).ok()?)?;
-        Some((Handle { slot, generation: held.generation }, &mut held.value))
+        Some((Handle::new(slot, held.generation), &mut held.value))
     }
 
     #[inline(never)]
@@ -129,12 +168,12 @@ impl<V: Default> Keyed<V> {
     }
 
     pub fn get(&self, handle: Handle) -> Option<&V> {
-        self.slot(handle.slot).filter(|slot| slot.generation == handle.generation).map(|slot| &slot.value)
+        self.slot(handle.slot()).filter(|slot| slot.generation == handle.generation()).map(|slot| &slot.value)
     }
 
     pub fn get_mut(&mut self, handle: Handle) -> Option<&mut V> {
-        let slot = self.slots.get_mut(usize::try_from(handle.slot).ok()?)?;
-        (slot.generation == handle.generation).then_some(&mut slot.value)
+        let slot = self.slots.get_mut(usize::try_from(handle.slot()).ok()?)?;
+        (slot.generation == handle.generation()).then_some(&mut slot.value)
     }
 
     /// Adds a key that isn't there. None once 2^32 entries are held.
@@ -157,21 +196,23 @@ impl<V: Default> Keyed<V> {
         };
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.table.insert_unique(hash, slot, |&slot| slot_hash(slots, hasher, slot));
-        Some(Handle { slot, generation })
+        Some(Handle::new(slot, generation))
     }
 
     pub fn remove(&mut self, handle: Handle) {
-        let Some(slot) = usize::try_from(handle.slot).ok().and_then(|index| self.slots.get_mut(index)) else { return };
-        if slot.generation != handle.generation || !slot.is_full() {
+        let Some(slot) = usize::try_from(handle.slot()).ok().and_then(|index| self.slots.get_mut(index)) else {
+            return;
+        };
+        if slot.generation != handle.generation() || !slot.is_full() {
             return;
         }
         let hash = slot.hash(&self.hasher);
         let generation = slot.generation.wrapping_add(1);
         *slot = Slot { generation, number: 0, texts: Texts::default(), value: V::default() };
-        if let Ok(found) = self.table.find_entry(hash, |&held| held == handle.slot) {
+        if let Ok(found) = self.table.find_entry(hash, |&held| held == handle.slot()) {
             found.remove();
         }
-        self.free.push(handle.slot);
+        self.free.push(handle.slot());
     }
 
     /// Visits every entry, in the order of their slots.
@@ -194,7 +235,7 @@ impl<V: Default> Keyed<V> {
             let (first, second) = texts.texts();
             let gone = generation % 2 == 1 && !keep((*number, first, second), value);
             if let (true, Ok(slot)) = (gone, u32::try_from(index)) {
-                self.remove(Handle { slot, generation });
+                self.remove(Handle::new(slot, generation));
             }
         }
     }
