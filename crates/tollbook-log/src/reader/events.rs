@@ -29,8 +29,8 @@ use crate::store::Store;
 /// column at most, and a record is at most 16 MiB.
 const LARGE_FILE_BYTES: i64 = 1 << 30;
 const LARGE_FILE_BATCH_ROWS: usize = 64;
-/// Few enough that a batch's columns stay in the processor's cache.
-const BATCH_ROWS: usize = 2048;
+/// Few enough that a batch's columns stay in the processor's first cache.
+const BATCH_ROWS: usize = 1024;
 
 /// The events of an instance in order of sequence, borrowed from where they stand.
 pub struct Replay<'a> {
