@@ -159,11 +159,13 @@ impl RangeEvents {
             if let enough @ ControlFlow::Break(_) = file.run(&mut self.next_seq, last_seq, take)? {
                 return Ok(enough);
             }
+            // It is let go once its rows are read, though outcomes of them may still be to come.
+            let spare = file.batches.let_go();
+            if spare.capacity() > self.spare.capacity() {
+                self.spare = spare;
+            }
             if file.next_seq()?.is_none() {
-                let spare = self.files.remove(self.at).into_spare();
-                if spare.capacity() > self.spare.capacity() {
-                    self.spare = spare;
-                }
+                self.files.remove(self.at);
             }
         }
         let mut ahead = None;
@@ -231,13 +233,6 @@ impl FileEvents {
         let mut file = Self { batches, rows: Rows::Others(Vec::new()), taken: 0, waiting: Waiting::default() };
         file.go_on()?;
         Ok(file)
-    }
-
-    /// The memory that the file was read into, where nothing else refers to it.
-    fn into_spare(self) -> Vec<u8> {
-        let Self { batches: Batches { batches, bytes, .. }, rows, .. } = self;
-        drop((batches, rows));
-        if bytes.is_unique() { bytes.into() } else { Vec::new() }
     }
 
     /// Goes on to the next rows, where all of the batch were handed over. False where there are no more.
@@ -327,7 +322,8 @@ struct Batches {
     path: PathBuf,
     kind: Kind,
     reads: Reads,
-    batches: ParquetRecordBatchReader,
+    /// None after the last one.
+    batches: Option<ParquetRecordBatchReader>,
     /// All of the file.
     bytes: Bytes,
 }
@@ -356,11 +352,15 @@ impl Batches {
             builder.with_projection(mask).with_batch_size(batch_rows).build()
         });
         let batches = batches?.map_err(parquet)?;
-        Ok(Self { path, kind: file.kind, reads, batches, bytes })
+        Ok(Self { path, kind: file.kind, reads, batches: Some(batches), bytes })
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, ReadError> {
-        let Some(batch) = sound(&self.path, || self.batches.next())? else { return Ok(None) };
+        let Some(batches) = &mut self.batches else { return Ok(None) };
+        let Some(batch) = sound(&self.path, || batches.next())? else {
+            self.batches = None;
+            return Ok(None);
+        };
         batch.map(Some).map_err(RowsError::Arrow).map_err(|source| self.rows_error(source))
     }
 
@@ -372,6 +372,14 @@ impl Batches {
             Kind::Events => rows::other_events(&batch).map(Rows::Others),
         };
         rows.map(Some).map_err(|source| self.rows_error(source))
+    }
+
+    /// The memory that the file was read into, after the last batch and where nothing refers to it any more.
+    fn let_go(&mut self) -> Vec<u8> {
+        if self.batches.is_some() || !self.bytes.is_unique() {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.bytes).into()
     }
 
     fn rows_error(&self, source: RowsError) -> ReadError {
