@@ -328,3 +328,6 @@ fn slot_hash<V>(slots: &[Slot<V>], hasher: &SeedableRandomState, slot: u32) -> u
     let held = usize::try_from(slot).ok().and_then(|index| slots.get(index));
     held.map_or(0, |held| held.hash(hasher))
 }
+
+#[cfg(test)]
+mod tests;

@@ -155,3 +155,6 @@ impl Waiting {
 fn place(seq: u64) -> usize {
     usize::try_from(seq % NEAR as u64).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;
