@@ -28,7 +28,8 @@ mod tests {
                 let expect: Option<Vec<u8>> = digits
                     .chunks(2)
                     .map(|pair| {
-                        let nibble = |digit: u8| char::from(digit).to_digit(16).map(|value| value as u8);
+                        let nibble =
+                            |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
                         Some(nibble(pair[0])? << 4 | nibble(pair[1])?)
                     })
                     .collect();

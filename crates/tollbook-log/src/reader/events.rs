@@ -74,10 +74,10 @@ impl<'a> Replay<'a> {
     /// Hands over the events that weren't yet, until `take` has enough.
     fn run<T>(&mut self, take: &mut impl FnMut(&EventRef<'_>) -> ControlFlow<T>) -> Result<ControlFlow<T>, ReadError> {
         loop {
-            if let Some(range) = &mut self.range {
-                if let enough @ ControlFlow::Break(_) = range.run(self.instance, take)? {
-                    return Ok(enough);
-                }
+            if let Some(range) = &mut self.range
+                && let enough @ ControlFlow::Break(_) = range.run(self.instance, take)?
+            {
+                return Ok(enough);
             }
             let Some(range) = self.ranges.next() else { break };
             let spare = self.range.take().map(|range| range.spare).unwrap_or_default();
