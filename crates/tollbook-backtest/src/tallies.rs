@@ -248,3 +248,6 @@ fn take_in(busiest: &mut Vec<Busiest>, fact: &Fact<'_>, used_micros: i64) {
         place = before;
     }
 }
+
+#[cfg(test)]
+mod tests;

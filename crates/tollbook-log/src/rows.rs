@@ -25,7 +25,7 @@ use tollbook_engine::{
 use crate::disk;
 use crate::schema::{self, Kind};
 
-pub(crate) use call::{CallReader, Done, Lists, read_schema, reads};
+pub(crate) use call::{CallReader, Done, read_schema, reads};
 pub(crate) use read::{CallEvent, UNREAD, call_bytes, call_events, other_events, outcome_events};
 
 /// Why events can't be made of rows, or rows of events.

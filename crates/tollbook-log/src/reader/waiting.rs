@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use tollbook_engine::{Body, BodyRef, EventRef};
 
-use crate::rows::{self, CallReader, Done, Lists, RowsError};
+use crate::rows::{self, CallReader, Done, RowsError};
 
 /// Outcomes that come within as many events as this are found by their place.
 const NEAR: usize = 1024;
@@ -43,7 +43,7 @@ impl Waiting {
         take: &mut impl FnMut(&EventRef<'_>) -> ControlFlow<T>,
     ) -> Result<ControlFlow<T>, RowsError> {
         // Written over from call to call: what a replay doesn't read stays as it is.
-        let mut call = CallReader::blank(Lists::default());
+        let mut call = CallReader::blank();
         let row_seq = |row: usize| if row < calls.rows() { calls.seq(row).map(Some) } else { Ok(None) };
         let mut row = row_seq(*taken)?;
         let mut ended = Body::Outcome(rows::UNREAD);

@@ -107,26 +107,6 @@ pub(super) fn encode(event: &EventRef<'_>, bytes: &mut Vec<u8>) {
     debug_assert!(written.is_ok(), "encoding to memory failed");
 }
 
-/// The lists of a record, empty, to be filled and taken back, so that their memory is used again.
-#[derive(Default)]
-pub(crate) struct Lists<'a> {
-    facts: Vec<FactRef<'a>>,
-    keys: Vec<&'a str>,
-    shadow_rules: Vec<&'a str>,
-}
-
-impl<'a> Lists<'a> {
-    /// Takes the lists of a record that isn't needed any more.
-    pub fn of(event: EventRef<'a>) -> Self {
-        let BodyRef::Decision(mut record) = event.body else { return Self::default() };
-        record.limits.clear();
-        record.shadow_rules.clear();
-        let mut keys = record.args.keys.unwrap_or_default();
-        keys.clear();
-        Self { facts: record.limits, keys, shadow_rules: record.shadow_rules }
-    }
-}
-
 /// An outcome that stands in its call's row, and has a place of its own among events.
 pub(crate) struct Done {
     pub seq: u64,
@@ -240,16 +220,15 @@ impl CallReader {
         self.seqs.seq(row)
     }
 
-    /// The call's event, its lists in these.
-    pub fn event<'a>(&'a self, row: usize, lists: Lists<'a>) -> Result<EventRef<'a>, RowsError> {
-        let mut event = Self::blank(lists);
+    /// The call's event.
+    pub fn event(&self, row: usize) -> Result<EventRef<'_>, RowsError> {
+        let mut event = Self::blank();
         self.fill(row, self.seqs.seq(row)?, &mut event)?;
         Ok(event)
     }
 
     /// The event of a call of which nothing is known, to be [filled](Self::fill).
-    pub fn blank(lists: Lists<'_>) -> EventRef<'_> {
-        let Lists { facts, keys, shadow_rules } = lists;
+    pub fn blank<'a>() -> EventRef<'a> {
         let record = RecordRef {
             judged_by: Judge::Import,
             server: "",
@@ -258,18 +237,18 @@ impl CallReader {
             agent: None,
             request_id: None,
             tool: None,
-            args: ArgsRef { keys: Some(keys), ..ArgsRef::default() },
+            args: ArgsRef::default(),
             policy: None,
             mode: Mode::Enforce,
             verdict: None,
             reason: None,
             rule: None,
             message: None,
-            limits: facts,
+            limits: Vec::new(),
             decide_ns: None,
             trace_id: None,
             label: None,
-            shadow_rules,
+            shadow_rules: Vec::new(),
             loop_period: None,
             loop_repeats: None,
             approval: None,

@@ -6,7 +6,7 @@ use tollbook_engine::{
     PolicyHash, Pruned, Reads, Reset, from_hex, read_hex,
 };
 
-use super::call::{self, CallReader, Done, Lists};
+use super::call::{self, CallReader, Done};
 use super::columns::{Table, Texts, Times, Wholes, Words};
 use super::{
     AnsweredDetail, CarriedDetail, ClockBackDetail, FrozenDetail, GapDetail, OpenedDetail, PrunedDetail, ResetDetail,
@@ -20,20 +20,19 @@ pub(crate) type CallEvent = (Event, Option<Event>);
 /// The events of rows of `calls`.
 pub(crate) fn call_events(batch: &RecordBatch) -> Result<Vec<CallEvent>, RowsError> {
     let reader = CallReader::new(batch, Reads::ALL)?;
-    let event = |row| Ok((reader.event(row, Lists::default())?.to_event(), reader.done(row)?.map(Done::event)));
+    let event = |row| Ok((reader.event(row)?.to_event(), reader.done(row)?.map(Done::event)));
     (0..batch.num_rows()).map(event).collect()
 }
 
 /// The canonical bytes of the events of rows of `calls`, each with its sequence number.
 pub(crate) fn call_bytes(batch: &RecordBatch, mut take: impl FnMut(u64, &[u8])) -> Result<(), RowsError> {
     let reader = CallReader::new(batch, Reads::ALL)?;
-    let (mut lists, mut bytes) = (Lists::default(), Vec::new());
+    let (mut event, mut bytes) = (CallReader::blank(), Vec::new());
     for row in 0..batch.num_rows() {
         bytes.clear();
-        let event = reader.event(row, lists)?;
+        reader.fill(row, reader.seq(row)?, &mut event)?;
         call::encode(&event, &mut bytes);
         take(event.seq, &bytes);
-        lists = Lists::of(event);
         if let Some(done) = reader.done(row)?.map(Done::event) {
             take(done.seq, &done.to_bytes());
         }
