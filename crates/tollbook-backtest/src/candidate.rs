@@ -16,7 +16,7 @@ use tollbook_policy::policy::Scope;
 use tollbook_policy::{Category, Policy};
 
 use crate::lineage::{Left, Lineage};
-use crate::named::{Named, index};
+use crate::named::{Code, Named, index};
 use crate::report::{Change, Report};
 use crate::retries::{Retries, Tried};
 use crate::tallies::{Numbers, Tallies};
@@ -131,6 +131,8 @@ impl Candidate {
         self.end();
         self.left.begin(instance, lineage, (state, std::mem::take(&mut self.diverged)));
         self.approvals.clear();
+        self.engines.forget_codes();
+        self.tallies.forget_codes();
     }
 
     /// The events of the instance are over: calls that wait are made again until they pass. Another instance that
@@ -198,10 +200,11 @@ impl Candidate {
     fn call(&mut self, event: &EventRef<'_>, record: &RecordRef<'_>) -> Option<Judged> {
         let parsed = parsed_args(record);
         let mut call = recorded_call(event, record, parsed.as_ref())?;
-        let server = match self.engines.find(record.server) {
+        let code = Code::of(event.codes.as_ref(), |codes| codes.server);
+        let server = match self.engines.find(record.server, code) {
             Some(server) => server,
             // It compiled before, and a server's name changes nothing in that.
-            None => self.engines.add(record.server, Engine::compile(&self.policy, record.server).ok()?),
+            None => self.engines.add(record.server, code, Engine::compile(&self.policy, record.server).ok()?),
         };
         let engine = self.engines.get(server)?;
         if engine.judges_by_category() && call.category.is_none() {
@@ -213,7 +216,7 @@ impl Candidate {
         if let (Some(recorded), Some(own)) = (record.approval, &decision.approval) {
             self.approvals.insert(recorded.to_owned(), own.clone());
         }
-        let numbers = self.tallies.numbers(call.tool, record);
+        let numbers = self.tallies.numbers(call.tool, record, event.codes.as_ref());
         let certainty = match decision.verdict {
             Verdict::Unknown => Certainty::Unknown,
             _ if self.diverged.concern(server, numbers, &decision) => Certainty::Diverged,
@@ -319,3 +322,6 @@ fn scope_number(of: Numbers, fact: &Fact<'_>) -> Option<u32> {
         Scope::Server | Scope::Everyone => Some(0),
     }
 }
+
+#[cfg(test)]
+mod tests;

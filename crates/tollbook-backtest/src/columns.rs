@@ -17,12 +17,12 @@ use std::hash::Hash;
 
 use foldhash::fast::{FixedState, RandomState};
 use hashbrown::{Equivalent, HashMap};
-use tollbook_engine::{Body, BodyRef, Bounds, Carried, End, EventRef, Judge, Reads, RecordRef};
+use tollbook_engine::{Body, BodyRef, Bounds, Carried, Codes, End, EventRef, Judge, Reads, RecordRef};
 use tollbook_policy::Category;
 use tollbook_policy::policy::{Scope, Selector};
 
 use crate::lineage::{Left, Lineage};
-use crate::named::{Named, index};
+use crate::named::{Code, Named, index};
 use crate::sweep::Label;
 
 pub use counts::{Counts, Refused};
@@ -233,9 +233,13 @@ impl Columns {
         self.seqs.push(event.seq);
         self.at_us.push(event.ts_us.unwrap_or(NO_TIME));
         self.kind.push(kind);
-        self.grant.push(record.grant.map_or(NONE, |grant| self.grants.number(grant)));
-        self.session.push(record.session.map_or(NONE, |session| self.sessions.number(session)));
-        self.agent.push(record.agent.map_or(NONE, |agent| self.agents.number(agent)));
+        let code = |name: fn(&Codes) -> u32| Code::of(event.codes.as_ref(), name);
+        let grant = record.grant.map(|grant| self.grants.number(grant, code(|codes| codes.grant)));
+        let session = record.session.map(|session| self.sessions.number(session, code(|codes| codes.session)));
+        let agent = record.agent.map(|agent| self.agents.number(agent, code(|codes| codes.agent)));
+        self.grant.push(grant.unwrap_or(NONE));
+        self.session.push(session.unwrap_or(NONE));
+        self.agent.push(agent.unwrap_or(NONE));
         self.instance.push(self.current.counters);
         self.label.push(label);
     }

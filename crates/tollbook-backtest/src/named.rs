@@ -4,82 +4,104 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use tollbook_engine::Ends;
+use tollbook_engine::Codes;
 
 /// The numbers of names.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Numbers(HashTable<(Ends, u32)>);
+pub(crate) struct Numbers(HashTable<u32>);
 
 /// Values by name, each with a number, from 0 in the order in which they came.
 #[derive(Debug)]
 pub(crate) struct Named<V> {
     /// Shuffled, since sessions are named by clients.
     hasher: RandomState,
-    numbers: HashTable<(Ends, u32)>,
+    numbers: HashTable<u32>,
     entries: Vec<(Box<str>, V)>,
-    /// Names that came lately, each at the place that its ends tell: most calls are of those, and that is all the
-    /// search there is for them.
-    recent: Vec<Option<(Ends, u32)>>,
+    /// Numbers by the codes that names have since this event, and [`UNSEEN`] where none came: a name that has one is
+    /// found without a look at it.
+    coded: (u64, Vec<u32>),
 }
 
-/// How many names that came lately are kept at hand.
-const RECENT: usize = 256;
+/// What no name is numbered.
+const UNSEEN: u32 = u32::MAX;
+
+/// What a name is called in the file that it was read from; see [`Codes`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Code {
+    since_seq: u64,
+    code: u32,
+}
+
+impl Code {
+    /// The code of one of a call's names.
+    #[inline(always)]
+    pub fn of(codes: Option<&Codes>, name: impl FnOnce(&Codes) -> u32) -> Option<Self> {
+        codes.map(|codes| Self { since_seq: codes.since_seq, code: name(codes) })
+    }
+}
 
 impl<V> Default for Named<V> {
     fn default() -> Self {
-        Self { hasher: RandomState::default(), numbers: HashTable::new(), entries: Vec::new(), recent: Vec::new() }
+        Self { hasher: RandomState::default(), numbers: HashTable::new(), entries: Vec::new(), coded: (0, Vec::new()) }
     }
 }
 
 impl<V> Named<V> {
-    /// The number of a name.
+    /// The number of a name, with the code that it came with.
     #[inline(always)]
-    pub fn find(&mut self, name: &str) -> Option<u32> {
-        let ends = Ends::of(name.as_bytes());
-        let place = usize::try_from(ends.hash() % RECENT as u64).unwrap_or(0);
-        match self.recent.get(place) {
-            Some(Some(recent)) if self.is(*recent, ends, name) => Some(recent.1),
-            _ => self.find_any(name, ends, place),
+    pub fn find(&mut self, name: &str, code: Option<Code>) -> Option<u32> {
+        match code {
+            Some(code) if code.since_seq == self.coded.0 => match self.coded.1.get(index(code.code)) {
+                Some(&number) if number != UNSEEN => Some(number),
+                _ => self.find_any(name, Some(code)),
+            },
+            _ => self.find_any(name, code),
         }
     }
 
     #[inline(never)]
-    fn find_any(&mut self, name: &str, ends: Ends, place: usize) -> Option<u32> {
-        let is_it = |known: &(Ends, u32)| self.is(*known, ends, name);
-        let found = *self.numbers.find(self.hasher.hash_one(name), is_it)?;
-        if self.recent.is_empty() {
-            self.recent.resize(RECENT, None);
-        }
-        if let Some(recent) = self.recent.get_mut(place) {
-            *recent = Some(found);
-        }
-        Some(found.1)
+    fn find_any(&mut self, name: &str, code: Option<Code>) -> Option<u32> {
+        let is_it = |number: &u32| self.name(*number) == Some(name);
+        let number = *self.numbers.find(self.hasher.hash_one(name), is_it)?;
+        self.keep(code, number);
+        Some(number)
     }
 
-    #[inline]
-    fn is(&self, (known, number): (Ends, u32), ends: Ends, name: &str) -> bool {
-        known == ends && (ends.are_all() || self.name(number).is_some_and(|known| known == name))
+    /// Keeps a number at hand.
+    fn keep(&mut self, code: Option<Code>, number: u32) {
+        let Some(Code { since_seq, code }) = code else { return };
+        let (since, numbers) = &mut self.coded;
+        if *since != since_seq {
+            *since = since_seq;
+            numbers.clear();
+        }
+        if index(code) >= numbers.len() {
+            numbers.resize(index(code) + 1, UNSEEN);
+        }
+        if let Some(kept) = numbers.get_mut(index(code)) {
+            *kept = number;
+        }
     }
 
     /// Adds a name that isn't there, and returns its number.
     #[inline(never)]
-    pub fn add(&mut self, name: &str, value: V) -> u32 {
-        let number = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+    pub fn add(&mut self, name: &str, code: Option<Code>, value: V) -> u32 {
+        let number = u32::try_from(self.entries.len()).unwrap_or(UNSEEN);
         self.entries.push((name.into(), value));
         let (hasher, entries) = (&self.hasher, &self.entries);
-        let hash =
-            |(_, number): &(Ends, u32)| entries.get(index(*number)).map_or(0, |(name, _)| hasher.hash_one(&**name));
-        self.numbers.insert_unique(hasher.hash_one(name), (Ends::of(name.as_bytes()), number), hash);
+        let hash = |number: &u32| entries.get(index(*number)).map_or(0, |(name, _)| hasher.hash_one(&**name));
+        self.numbers.insert_unique(hasher.hash_one(name), number, hash);
+        self.keep(code, number);
         number
     }
 
     /// The number of a name, which is added where it isn't there.
-    #[inline]
-    pub fn number(&mut self, name: &str) -> u32
+    #[inline(always)]
+    pub fn number(&mut self, name: &str, code: Option<Code>) -> u32
     where
         V: Default,
     {
-        self.find(name).unwrap_or_else(|| self.add(name, V::default()))
+        self.find(name, code).unwrap_or_else(|| self.add(name, code, V::default()))
     }
 
     pub fn get(&self, number: u32) -> Option<&V> {
@@ -104,16 +126,21 @@ impl<V> Named<V> {
         self.entries.iter().map(|(name, value)| (&**name, value))
     }
 
+    /// Names come with the codes of another instance from here on.
+    pub fn forget_codes(&mut self) {
+        self.coded.1.clear();
+    }
+
     /// From here on every name is new. What has a number keeps it, and goes on being found by it where the numbers
     /// that are returned are [taken up](Self::go_on) again.
     pub fn begin(&mut self) -> Numbers {
-        self.recent.clear();
+        self.forget_codes();
         Numbers(std::mem::take(&mut self.numbers))
     }
 
     /// From here on names have these numbers again.
     pub fn go_on(&mut self, numbers: &Numbers) {
-        self.recent.clear();
+        self.forget_codes();
         self.numbers.clone_from(&numbers.0);
     }
 }

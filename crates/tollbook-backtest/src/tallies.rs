@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use tollbook_engine::{Decision, EventRef, Fact, RecordRef, Verdict};
+use tollbook_engine::{Codes, Decision, EventRef, Fact, RecordRef, Verdict};
 use tollbook_policy::Category;
 
 use crate::candidate::{Certainty, Judged, refuses};
-use crate::named::{Named, index};
+use crate::named::{Code, Named, index};
 use crate::report::{Busiest, Change, Headroom, Report, SessionTally, Tally, Waits, rule};
 
 /// The numbers of what a call is counted by, where it is known.
@@ -123,19 +123,30 @@ impl LimitTally {
 
 impl Tallies {
     /// The numbers of a call of this tool.
-    pub fn numbers(&mut self, tool: &str, record: &RecordRef<'_>) -> Numbers {
-        let number = self.by_tool.number(tool);
+    pub fn numbers(&mut self, tool: &str, record: &RecordRef<'_>, codes: Option<&Codes>) -> Numbers {
+        let number = self.by_tool.number(tool, Code::of(codes, |codes| codes.tool));
         if index(number) >= self.categories.len() {
             self.categories.push(Category::by_name(tool).name());
         }
-        let by_name = || self.categories.get(index(number)).copied();
+        let category = match record.category {
+            Some(category) => Some(self.by_category.number(category, Code::of(codes, |codes| codes.category))),
+            None => self.categories.get(index(number)).map(|category| self.by_category.number(category, None)),
+        };
+        let code = |name: fn(&Codes) -> u32| Code::of(codes, name);
         Numbers {
             tool: number,
-            category: record.category.or_else(by_name).map(|category| self.by_category.number(category)),
-            grant: record.grant.map(|grant| self.by_grant.number(grant)),
-            agent: record.agent.map(|agent| self.by_agent.number(agent)),
-            session: record.session.map(|session| self.by_session.number(session)),
+            category,
+            grant: record.grant.map(|grant| self.by_grant.number(grant, code(|codes| codes.grant))),
+            agent: record.agent.map(|agent| self.by_agent.number(agent, code(|codes| codes.agent))),
+            session: record.session.map(|session| self.by_session.number(session, code(|codes| codes.session))),
         }
+    }
+
+    /// See [`Named::forget_codes`].
+    pub fn forget_codes(&mut self) {
+        let Self { by_tool, by_category, by_grant, by_agent, by_session, .. } = self;
+        [by_tool, by_category, by_grant, by_agent].into_iter().for_each(Named::forget_codes);
+        by_session.forget_codes();
     }
 
     /// Adds a call, counted by these numbers.

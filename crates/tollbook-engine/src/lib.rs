@@ -33,7 +33,7 @@ mod state;
 mod tool_id;
 
 pub use argument::{Args, Found, KEPT_BYTES_MAX, KEYS_BYTES_MAX, follow};
-pub use borrowed::{ArgsRef, BodyRef, EventRef, FactRef, Reads, RecordRef, encode_event};
+pub use borrowed::{ArgsRef, BodyRef, Codes, EventRef, FactRef, Reads, RecordRef, encode_event};
 pub use call::Call;
 pub use canonical::{canonical, hash128, policy_hash};
 pub use compile::{CompileError, Engine, LOOK_BACK_MAX};
@@ -43,7 +43,6 @@ pub use record::{
     Activated, Answered, Body, Bounds, Carried, ClockBack, End, Event, Frozen, Gap, Hash128, Judge, Kept, LimitFact,
     Mode, Opened, Outcome, PolicyHash, Pruned, Record, RecordedArgs, Reset, Verdict,
 };
-pub use same::Ends;
 pub use snapshot::SnapshotError;
 pub use state::{Level, State};
 

@@ -9,7 +9,7 @@ pub(crate) const SHORT: usize = 16;
 
 /// The two ends of a text, which overlap where it is shorter than both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ends {
+pub(crate) struct Ends {
     bytes: usize,
     head: u64,
     tail: u64,
@@ -18,7 +18,6 @@ pub struct Ends {
 impl Ends {
     /// The ends of a text.
     #[inline]
-    #[must_use]
     pub fn of(text: &[u8]) -> Self {
         let eight = |chunk: Option<&[u8; 8]>| chunk.map_or(0, |chunk| u64::from_le_bytes(*chunk));
         let four = |chunk: Option<&[u8; 4]>| chunk.map_or(0, |chunk| u64::from(u32::from_le_bytes(*chunk)));
@@ -33,14 +32,12 @@ impl Ends {
 
     /// Whether they are all of the text.
     #[inline]
-    #[must_use]
     pub fn are_all(self) -> bool {
         self.bytes <= SHORT
     }
 
     /// A hash for tables whose keys nobody outside chooses.
     #[inline]
-    #[must_use]
     pub fn hash(self) -> u64 {
         const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
         let bytes = u64::try_from(self.bytes).unwrap_or(u64::MAX);

@@ -35,7 +35,7 @@ impl Texts {
     }
 
     /// Whether these are they.
-    #[inline]
+    #[inline(always)]
     pub fn are(&self, first: &str, second: &str) -> bool {
         let (first_bytes, both) = self.both();
         if first_bytes != first.len() {

@@ -245,9 +245,12 @@ impl FileEvents {
             if self.taken < rows {
                 return Ok(true);
             }
-            let Some(next) = self.batches.next_rows()? else { return Ok(false) };
+            let Some(mut next) = self.batches.next_rows()? else { return Ok(false) };
             if let Rows::Calls(calls) = &self.rows {
                 self.waiting.leave(calls).map_err(|source| self.batches.rows_error(source))?;
+                if let Rows::Calls(next) = &mut next {
+                    next.follow(calls);
+                }
             }
             (self.rows, self.taken) = (next, 0);
         }

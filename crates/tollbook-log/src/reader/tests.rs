@@ -1,3 +1,4 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::ControlFlow;
 
@@ -229,4 +230,52 @@ proptest! {
             prop_assert_eq!(back.iter().map(Event::to_bytes).collect::<Vec<_>>(), records);
         }
     }
+}
+
+/// The codes of names are theirs alone since the event that they tell, and go on from batch to batch of a file.
+#[test]
+fn equal_codes_are_equal_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = Log::open(dir.path(), Options { seal_events_max: 5_000, ..Options::default() }).expect("a log");
+    for n in 0..12_000_u64 {
+        let name = |kind: &str, of: u64| format!("{kind}{}", (n * n + n / 7) % of);
+        let some = |kind: &str, of: u64| (n % 5 > 0).then(|| name(kind, of));
+        let record = Record {
+            server: name("files", 3),
+            session: some("s", 700),
+            grant: some("g", 20),
+            agent: some("a", 2),
+            tool: some("t", 50),
+            category: some("c", 4),
+            ..testing::record("t")
+        };
+        log.append(1_763_880_412_000_000, Body::Decision(Box::new(record))).unwrap();
+    }
+    log.close().unwrap();
+    let reader = Reader::open(&[dir.path()]).unwrap();
+    let instance = reader.instances().next().unwrap();
+    let (mut names, mut coded, mut since) = (BTreeMap::new(), 0, BTreeSet::new());
+    let replay = reader.replay(instance, Reads::default()).unwrap().each(|event| {
+        let (Some(record), Some(codes)) = (event.record(), event.codes) else { return Ok(ControlFlow::Continue(())) };
+        coded += 1;
+        since.insert(codes.since_seq);
+        let columns = [
+            (codes.server, Some(record.server)),
+            (codes.session, record.session),
+            (codes.grant, record.grant),
+            (codes.agent, record.agent),
+            (codes.tool, record.tool),
+            (codes.category, record.category),
+        ];
+        for (column, (code, name)) in columns.into_iter().enumerate() {
+            let Some(name) = name else { continue };
+            let known = names.entry((codes.since_seq, column, code)).or_insert_with(|| name.to_owned());
+            assert_eq!(known, name, "{} {column} {code}", event.seq);
+        }
+        Ok::<_, ReadError>(ControlFlow::Continue(()))
+    });
+    replay.unwrap();
+    let files = reader.sealed_files(Kind::Calls).len();
+    assert!(files > 1 && since.len() == files, "{since:?} of {files} files");
+    assert_eq!(coded, 12_000);
 }

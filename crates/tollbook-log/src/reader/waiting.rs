@@ -71,7 +71,7 @@ impl Waiting {
                     }
                 };
                 *next_seq += 1;
-                match take(&EventRef { seq, ts_us, body: BodyRef::Other(&ended) }) {
+                match take(&EventRef { seq, ts_us, body: BodyRef::Other(&ended), codes: None }) {
                     ControlFlow::Continue(()) => {}
                     ControlFlow::Break(enough) => return Ok(ControlFlow::Break(enough)),
                 }

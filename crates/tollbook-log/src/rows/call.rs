@@ -9,8 +9,8 @@ use arrow::array::{AsArray, BooleanArray, Decimal128Array, ListArray, RecordBatc
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use minicbor::Encode;
 use tollbook_engine::{
-    ArgsRef, Body, BodyRef, End, Event, EventRef, FactRef, Judge, Kept, Mode, Outcome, PolicyHash, Reads, RecordRef,
-    Verdict, from_hex,
+    ArgsRef, Body, BodyRef, Codes, End, Event, EventRef, FactRef, Judge, Kept, Mode, Outcome, PolicyHash, Reads,
+    RecordRef, Verdict, from_hex,
 };
 
 use super::RowsError;
@@ -124,6 +124,8 @@ impl Done {
 pub(crate) struct CallReader {
     rows: usize,
     seqs: Seqs,
+    /// See [`Codes`]. None where the names aren't numbered.
+    coded_since_seq: Option<u64>,
     judged_by: Words<Judge>,
     server: Texts,
     session: Texts,
@@ -180,9 +182,10 @@ struct RestColumns {
 impl CallReader {
     pub fn new(batch: &RecordBatch, reads: Reads) -> Result<Self, RowsError> {
         let table = &Table::Batch(batch);
-        Ok(Self {
+        let mut read = Self {
             rows: batch.num_rows(),
             seqs: Seqs { seq: table.wholes(&calls::SEQ)?, ts: table.times(&calls::TS)? },
+            coded_since_seq: None,
             judged_by: table.words(&calls::JUDGED_BY, Judge::from_word)?,
             server: table.texts(&calls::SERVER)?,
             session: table.texts(&calls::SESSION)?,
@@ -208,7 +211,23 @@ impl CallReader {
                 false => None,
             },
             rest: reads.rest.then(|| RestColumns::new(table)).transpose()?,
-        })
+        };
+        if read.rows > 0 && read.names().all(Texts::are_coded) {
+            read.coded_since_seq = Some(read.seq(0)?);
+        }
+        Ok(read)
+    }
+
+    /// The rows follow those of another batch of the same file.
+    pub fn follow(&mut self, before: &Self) {
+        if self.names().zip(before.names()).all(|(names, before)| names.are_coded_as(before)) {
+            self.coded_since_seq = before.coded_since_seq;
+        }
+    }
+
+    /// The columns that [`Codes`] number.
+    fn names(&self) -> impl Iterator<Item = &Texts> {
+        [&self.server, &self.session, &self.grant, &self.agent, &self.tool].into_iter().chain(&self.category)
     }
 
     pub fn rows(&self) -> usize {
@@ -255,7 +274,7 @@ impl CallReader {
             category: None,
             continues: None,
         };
-        EventRef { seq: 0, ts_us: None, body: BodyRef::Decision(record) }
+        EventRef { seq: 0, ts_us: None, body: BodyRef::Decision(record), codes: None }
     }
 
     /// Writes a row's call, whose place is `seq`, over an event of these columns, or a [blank](Self::blank) one.
@@ -265,12 +284,17 @@ impl CallReader {
         event.ts_us = self.seqs.ts.get(row);
         let BodyRef::Decision(record) = &mut event.body else { return Ok(()) };
         record.judged_by = self.judged_by.required(row, seq)?;
-        record.server = self.server.required(row, seq)?;
-        record.session = self.session.get(row);
-        record.grant = self.grant.get(row);
-        record.agent = self.agent.get(row);
-        record.tool = self.tool.get(row);
-        record.category = self.category.as_ref().and_then(|category| category.get(row));
+        let since_seq = self.coded_since_seq.unwrap_or_default();
+        let mut codes = Codes { since_seq, server: 0, session: 0, grant: 0, agent: 0, tool: 0, category: 0 };
+        let server;
+        (server, codes.server) = self.server.coded(row);
+        record.server = server.ok_or_else(|| self.server.null(seq))?;
+        (record.session, codes.session) = self.session.coded(row);
+        (record.grant, codes.grant) = self.grant.coded(row);
+        (record.agent, codes.agent) = self.agent.coded(row);
+        (record.tool, codes.tool) = self.tool.coded(row);
+        (record.category, codes.category) = self.category.as_ref().map_or((None, 0), |category| category.coded(row));
+        event.codes = self.coded_since_seq.map(|_| codes);
         record.continues = self.continues.as_ref().and_then(|continues| continues.unsigned(row));
         if let Some(hash) = &self.args_hash {
             fill_hash(hash, row, seq, &mut record.args.hash)?;

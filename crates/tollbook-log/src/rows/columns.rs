@@ -146,8 +146,7 @@ impl Texts {
     /// Ten of them are asked for with each call that is replayed, and a function's way in and out is half of it.
     #[inline(always)]
     pub fn get(&self, row: usize) -> Option<&str> {
-        let place = self.place(row)?;
-        item(&self.values, place).then(|| self.values.value(place))
+        self.coded(row).0
     }
 
     /// Where the row's text stands among the values.
@@ -157,6 +156,26 @@ impl Texts {
             None => Some(row),
             Some(keys) => number(keys, row).and_then(|key| usize::try_from(key).ok()),
         }
+    }
+
+    /// The row's text, and which of the values it is where they are numbered.
+    #[inline(always)]
+    pub fn coded(&self, row: usize) -> (Option<&str>, u32) {
+        let Some(place) = self.place(row) else { return (None, 0) };
+        let text = item(&self.values, place).then(|| self.values.value(place));
+        (text, u32::try_from(place).unwrap_or(0))
+    }
+
+    /// Whether the values are numbered.
+    pub fn are_coded(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    /// Whether equal numbers are equal texts, here and there: the values are the same memory.
+    pub fn are_coded_as(&self, other: &Self) -> bool {
+        let (values, others) = (&self.values, &other.values);
+        values.values().ptr_eq(others.values())
+            && values.offsets().inner().inner().ptr_eq(others.offsets().inner().inner())
     }
 
     pub fn wrong(&self, seq: u64, found: &str) -> RowsError {
