@@ -47,7 +47,7 @@ impl Ends {
 }
 
 /// Whether two texts are equal.
-#[inline]
+#[inline(always)]
 pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;

@@ -14,8 +14,8 @@ use tollbook_engine::{
 };
 
 use super::RowsError;
-use super::columns::{Table, Texts, Times, Typed, Wholes, Words, item};
-use super::read::{Ends, Seqs, UNREAD, fill_hash};
+use super::columns::{Hashes, Table, Texts, Times, Typed, Wholes, Words, item};
+use super::read::{Ends, Seqs, UNREAD};
 use crate::schema::{Column, Kind, calls, limit};
 
 /// Whether a column is read by a replay that reads this.
@@ -133,7 +133,7 @@ pub(crate) struct CallReader {
     agent: Texts,
     tool: Texts,
     args: Option<ArgsColumns>,
-    args_hash: Option<Texts>,
+    args_hash: Option<Hashes>,
     decision: Option<DecisionColumns>,
     ends: Ends,
     /// See [`Reads::ended`].
@@ -193,11 +193,11 @@ impl CallReader {
             agent: table.texts(&calls::AGENT)?,
             tool: table.texts(&calls::TOOL)?,
             args: reads.args.then(|| ArgsColumns::new(table)).transpose()?,
-            args_hash: reads.args_hash.then(|| table.texts(&calls::ARGS_HASH)).transpose()?,
+            args_hash: reads.args_hash.then(|| table.hashes(&calls::ARGS_HASH)).transpose()?,
             decision: reads.decision.then(|| DecisionColumns::new(table)).transpose()?,
             ends: Ends {
                 word: table.words(&calls::OUTCOME, End::from_word)?,
-                result_hash: reads.result_hash.then(|| table.texts(&calls::RESULT_HASH)).transpose()?,
+                result_hash: reads.result_hash.then(|| table.hashes(&calls::RESULT_HASH)).transpose()?,
                 rest: match reads.rest {
                     true => Some((table.wholes(&calls::UPSTREAM_US)?, table.wholes(&calls::RESULT_BYTES)?)),
                     false => None,
@@ -296,8 +296,8 @@ impl CallReader {
         (record.category, codes.category) = self.category.as_ref().map_or((None, 0), |category| category.coded(row));
         event.codes = self.coded_since_seq.map(|_| codes);
         record.continues = self.continues.as_ref().and_then(|continues| continues.unsigned(row));
-        if let Some(hash) = &self.args_hash {
-            fill_hash(hash, row, seq, &mut record.args.hash)?;
+        if let Some(hashes) = &self.args_hash {
+            hashes.fill(row, seq, &mut record.args.hash)?;
         }
         match &self.args {
             Some(args) => args.fill(row, seq, &mut record.args)?,

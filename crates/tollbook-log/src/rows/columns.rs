@@ -8,6 +8,8 @@ use arrow::array::{
 };
 use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
 
+use tollbook_engine::{Hash128, from_hex, read_hex};
+
 use super::RowsError;
 use crate::schema::Column;
 
@@ -68,6 +70,10 @@ impl<'a> Table<'a> {
         Ok(Words { texts, means })
     }
 
+    pub fn hashes(&self, column: &Column) -> Result<Hashes, RowsError> {
+        self.texts(column).map(Hashes::new)
+    }
+
     pub fn wholes(&self, column: &Column) -> Result<Wholes, RowsError> {
         self.typed(column, |array| array.as_primitive_opt::<Int64Type>())
     }
@@ -115,6 +121,15 @@ pub(super) struct Texts {
 pub(super) struct Words<T> {
     texts: Texts,
     means: Vec<Option<T>>,
+}
+
+/// A column of hashes in hexadecimal digits.
+pub(super) struct Hashes {
+    texts: Texts,
+    /// What all digits of all rows are, one text after the other. Empty where any isn't a digit.
+    read: Vec<u8>,
+    /// Where the first digit stands.
+    first: i32,
 }
 
 pub(super) type Wholes = Typed<Int64Array>;
@@ -194,6 +209,46 @@ impl Texts {
     #[inline]
     pub fn parsed<T>(&self, row: usize, seq: u64, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, RowsError> {
         self.get(row).map(|text| parse(text).ok_or_else(|| self.wrong(seq, text))).transpose()
+    }
+}
+
+impl Hashes {
+    /// The digits are read at once: a call for the few of each row takes longer than they do.
+    fn new(texts: Texts) -> Self {
+        let offsets = texts.values.value_offsets();
+        let (first, end) = (offsets.first().copied().unwrap_or(0), offsets.last().copied().unwrap_or(0));
+        let place = |offset: i32| usize::try_from(offset).unwrap_or(0);
+        let digits = texts.values.value_data().get(place(first)..place(end)).unwrap_or_default();
+        let mut read = vec![0; digits.len() / 2];
+        if texts.keys.is_some() || !read_hex(digits, &mut read) {
+            read.clear();
+        }
+        Self { texts, read, first }
+    }
+
+    /// Reads a row's hash where it is to stay: moving one just after it was written stalls.
+    #[inline]
+    pub fn fill(&self, row: usize, seq: u64, to: &mut Option<Hash128>) -> Result<(), RowsError> {
+        if let (Some(bytes), true) = (self.of_all(row), item(&self.texts.values, row)) {
+            *to = Some(Hash128(*bytes));
+            return Ok(());
+        }
+        let Some(text) = self.texts.get(row) else {
+            *to = None;
+            return Ok(());
+        };
+        *to = from_hex(text.as_bytes()).map(Hash128);
+        if to.is_some() { Ok(()) } else { Err(self.texts.wrong(seq, text)) }
+    }
+
+    /// What was read of a row's digits with those of all, where they are as many as a hash has.
+    #[inline]
+    fn of_all(&self, row: usize) -> Option<&[u8; 16]> {
+        let offsets = self.texts.values.value_offsets();
+        let digits = offsets.get(row)?..offsets.get(row + 1)?;
+        let before = usize::try_from(digits.start - self.first).ok()?;
+        let is_whole = digits.end - digits.start == 32 && before.is_multiple_of(2);
+        self.read.get(before / 2..).filter(|_| is_whole)?.first_chunk()
     }
 }
 
@@ -285,3 +340,6 @@ impl Typed<Decimal128Array> {
         self.micros(row, seq)?.ok_or_else(|| self.null(seq))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,12 +2,12 @@
 
 use arrow::array::RecordBatch;
 use tollbook_engine::{
-    Activated, Answered, Body, Bounds, Carried, ClockBack, End, Event, Frozen, Gap, Hash128, Opened, Outcome,
-    PolicyHash, Pruned, Reads, Reset, from_hex, read_hex,
+    Activated, Answered, Body, Bounds, Carried, ClockBack, End, Event, Frozen, Gap, Opened, Outcome, PolicyHash,
+    Pruned, Reads, Reset, from_hex,
 };
 
 use super::call::{self, CallReader, Done};
-use super::columns::{Table, Texts, Times, Wholes, Words};
+use super::columns::{Hashes, Table, Texts, Times, Wholes, Words};
 use super::{
     AnsweredDetail, CarriedDetail, ClockBackDetail, FrozenDetail, GapDetail, OpenedDetail, PrunedDetail, ResetDetail,
     RowsError,
@@ -47,7 +47,7 @@ pub(crate) fn outcome_events(batch: &RecordBatch) -> Result<Vec<Event>, RowsErro
     let call_seq = table.wholes(&outcomes::CALL_SEQ)?;
     let ends = Ends {
         word: table.words(&outcomes::OUTCOME, End::from_word)?,
-        result_hash: Some(table.texts(&outcomes::RESULT_HASH)?),
+        result_hash: Some(table.hashes(&outcomes::RESULT_HASH)?),
         rest: Some((table.wholes(&outcomes::UPSTREAM_US)?, table.wholes(&outcomes::RESULT_BYTES)?)),
     };
     (0..batch.num_rows())
@@ -148,7 +148,7 @@ impl Seqs {
 /// How a call ended.
 pub(super) struct Ends {
     pub word: Words<End>,
-    pub result_hash: Option<Texts>,
+    pub result_hash: Option<Hashes>,
     /// What no replay depends on: how long it took, and how much came back.
     pub rest: Option<(Wholes, Wholes)>,
 }
@@ -170,21 +170,10 @@ impl Ends {
             outcome.upstream_us = upstream_us.unsigned(row);
             outcome.result_bytes = result_bytes.unsigned(row);
         }
-        self.result_hash.as_ref().map_or(Ok(()), |hash| fill_hash(hash, row, seq, &mut outcome.result_hash))
+        self.result_hash.as_ref().map_or(Ok(()), |hashes| hashes.fill(row, seq, &mut outcome.result_hash))
     }
 }
 
 /// An outcome of which nothing was read.
 pub(crate) const UNREAD: Outcome =
     Outcome { call_seq: 0, end: End::Lost, upstream_us: None, result_bytes: None, result_hash: None };
-
-/// Reads a hash where it is to stay: there are two in a row, and moving one just after it was written stalls.
-#[inline]
-pub(super) fn fill_hash(texts: &Texts, row: usize, seq: u64, to: &mut Option<Hash128>) -> Result<(), RowsError> {
-    let Some(text) = texts.get(row) else {
-        *to = None;
-        return Ok(());
-    };
-    let Hash128(bytes) = to.get_or_insert(Hash128([0; 16]));
-    if read_hex(text.as_bytes(), bytes) { Ok(()) } else { Err(texts.wrong(seq, text)) }
-}
