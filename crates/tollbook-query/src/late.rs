@@ -11,6 +11,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{concat_batches, interleave};
 use arrow::datatypes::{DataType, Int64Type};
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result, exec_err};
 use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlan, ScalarUDF, Volatility, create_udf};
@@ -36,7 +37,10 @@ impl Late {
     /// Reads them. Of several outcomes of one call the first counts.
     pub async fn read(log: &LogSource) -> Result<Self> {
         let files: Vec<Sealed> = log.files(Kind::Outcomes).cloned().collect();
-        let read = futures::stream::iter(files).map(|file| whole(log.store.clone(), file)).buffered(AT_ONCE);
+        // There is one for each sealed range, and opening it is most of the work.
+        let read = |file| SpawnedTask::spawn(whole(log.store.clone(), file)).join_unwind();
+        let read = futures::stream::iter(files).map(read).buffered(AT_ONCE);
+        let read = read.map(|read| read.map_err(|gone| DataFusionError::ExecutionJoin(Box::new(gone)))?);
         let mut batches: Vec<RecordBatch> = read.try_collect::<Vec<_>>().await?.concat();
         for rows in log.open(Kind::Outcomes) {
             batches.push(source::as_seen(&rows, Kind::Outcomes)?);

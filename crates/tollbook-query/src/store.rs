@@ -3,6 +3,8 @@
 //! DataFusion, `loops()` and the late outcomes all read through [`Store`], and the log's own reader through the store
 //! within, so a log that lies elsewhere needs a store of its own and nothing more.
 
+mod in_place;
+
 use std::ops::Range;
 use std::path::Path as FilePath;
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use sha2::{Digest, Sha256};
 use tollbook_log::DiskError;
 
 use crate::source::Sealed;
+use in_place::InPlace;
 
 /// Bytes at a file's end that are read at once: most footers fit.
 pub(crate) const FOOTER_BYTES: usize = 64 << 10;
@@ -34,13 +37,14 @@ pub(crate) const FOOTER_BYTES: usize = 64 << 10;
 pub struct Store {
     log: tollbook_log::Store,
     url: ObjectStoreUrl,
+    store: Arc<dyn ObjectStore>,
 }
 
 impl Store {
     /// A log in a store that is known by a URL such as `s3://bucket`.
     #[must_use]
     pub fn new(log: tollbook_log::Store, url: ObjectStoreUrl) -> Self {
-        Self { log, url }
+        Self { store: Arc::clone(log.store()), log, url }
     }
 
     /// A directory of this machine.
@@ -48,7 +52,8 @@ impl Store {
     /// # Errors
     /// Where its path can't be told from the root.
     pub fn local(dir: &FilePath) -> std::result::Result<Self, DiskError> {
-        Ok(Self { log: tollbook_log::Store::local(dir)?, url: ObjectStoreUrl::local_filesystem() })
+        let log = tollbook_log::Store::local(dir)?;
+        Ok(Self { log, url: ObjectStoreUrl::local_filesystem(), store: Arc::new(InPlace::default()) })
     }
 
     /// The log, as its own reader has it.
@@ -62,7 +67,7 @@ impl Store {
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
-        self.log.store()
+        &self.store
     }
 
     /// Where a file lies whose path within the log is this.
