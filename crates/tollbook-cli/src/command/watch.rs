@@ -61,11 +61,11 @@ impl Standing {
 }
 
 /// Calls `reload` whenever one of the files has changed, and whenever something is sent. It returns the files
-/// to look at from then on.
+/// to look at from then on. The first time it is called in any case: a file can have changed since its caller read it.
 pub fn watch(files: Vec<PathBuf>, mut reload: impl FnMut() -> Vec<PathBuf> + Send + 'static) -> Sender<()> {
     let (sender, asked) = channel();
     std::thread::spawn(move || {
-        let mut last = stamps(files);
+        let mut last: BTreeMap<PathBuf, Stamp> = files.into_iter().map(|file| (file, None)).collect();
         loop {
             let asked = match asked.recv_timeout(LOOK_EVERY) {
                 Ok(()) => true,
@@ -110,3 +110,6 @@ fn stamps(files: Vec<PathBuf>) -> BTreeMap<PathBuf, Stamp> {
 
 /// A desk that its caller shares with a gateway.
 pub type SharedDesk = Arc<Mutex<Desk>>;
+
+#[cfg(test)]
+mod tests;
