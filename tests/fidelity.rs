@@ -99,6 +99,7 @@ impl Play {
         let dir = log.dir().to_owned();
         let mut desk = Desk::open(log, manner, Box::new(move || wall.load(Ordering::Relaxed))).unwrap();
         carry_on(&dir, &mut desk, random.bool());
+        desk.knows_grants((0..3).map(|number| format!("grant{number}")).collect());
         let connect = |number: u64| {
             let server = format!("server{}", number % 2);
             Connection::new(&server, &format!("grant{}", number % 3), &format!("session{number}"))
@@ -150,8 +151,11 @@ impl Play {
                 assert!(!matches!(self.desk.operate(request), Response::Refused(_)));
             }
             2 => {
-                let request = Request::Freeze { grant: "grant2".into(), frozen: self.random.bool(), by: None };
-                assert!(!matches!(self.desk.operate(request), Response::Refused(_)));
+                let frozen = self.random.bool();
+                let request = Request::Freeze { grant: "grant2".into(), frozen, by: None };
+                // Nothing is thawed that isn't frozen.
+                let refused = matches!(self.desk.operate(request), Response::Refused(_));
+                assert!(!refused || !frozen);
             }
             3..8 => self.answer_a_held_call(),
             _ => self.call(),

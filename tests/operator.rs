@@ -70,6 +70,9 @@ fn counters_are_reset_and_a_grant_is_frozen_at_once() {
     assert!(!client.call(4, "update_invoice", cheap).contains("[POLICY DENIED]"));
 
     let grant = query(&log, "SELECT DISTINCT \"grant\" FROM calls").remove(0);
+    tollbook(&["freeze", "mistyped", "--log", &log])
+        .cannot(&format!("there is no grant `mistyped`; there is `{grant}`"));
+    tollbook(&["thaw", &grant, "--log", &log]).cannot("isn't frozen");
     tollbook(&["freeze", &grant, "--log", &log]).ok();
     assert!(client.call(5, "list_customers", "{}").contains("frozen"));
     tollbook(&["thaw", &grant, "--log", &log]).ok();

@@ -64,6 +64,8 @@ pub struct Desk {
     /// How many of them there may be until those that no longer wait are forgotten.
     held_swept: usize,
     questions: Questions,
+    /// The grants that there are.
+    grants: BTreeSet<String>,
     /// Grants whose calls an operator has stopped.
     frozen: BTreeSet<String>,
     /// What is known of the log's failure.
@@ -167,6 +169,7 @@ impl Desk {
             held: BTreeMap::new(),
             held_swept: 0,
             questions: Questions::default(),
+            grants: BTreeSet::new(),
             frozen: BTreeSet::new(),
             gap: Gap::default(),
             metrics: None,
@@ -248,6 +251,12 @@ impl Desk {
             self.append(now_us, Body::Frozen(Frozen { grant, frozen: true, by: None }))?;
         }
         Ok(())
+    }
+
+    /// From here on, these are the grants that there are: an operator who stops another has mistyped its name, and
+    /// would think that it is stopped.
+    pub fn knows_grants(&mut self, grants: BTreeSet<String>) {
+        self.grants = grants;
     }
 
     /// Hash of the policy in force for exactly this server and grant.

@@ -159,13 +159,19 @@ fn answer(answer: &Answer, approved: bool) -> anyhow::Result<ExitCode> {
 
 /// Tells every running gateway of the log.
 fn everywhere(log: &Path, request: &Request) -> anyhow::Result<ExitCode> {
+    let (mut done, mut refused) = (false, Vec::new());
     for (instance, response) in put(log, request)? {
         match response {
-            Response::Done { seq } => crate::print(&format!("event {seq} of {instance}\n"))?,
-            Response::Refused(why) => anyhow::bail!("{instance}: {why}"),
+            Response::Done { seq } => {
+                done = true;
+                crate::print(&format!("event {seq} of {instance}\n"))?;
+            }
+            // What concerns one of several gateways is nothing to the others.
+            Response::Refused(why) => refused.push(format!("{instance}: {why}")),
             Response::Approvals(_) | Response::Counters(_) => anyhow::bail!("{instance} answered something else"),
         }
     }
+    anyhow::ensure!(done, "{}", refused.join("; "));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -42,6 +42,7 @@ pub fn run(arguments: &Run) -> anyhow::Result<ExitCode> {
     let mut desk = Desk::open(log, manner(arguments)?, clock).context("cannot write the log")?;
     carry_on(&arguments.log, &mut desk, &[&standing.server])?;
     desk.activate(engine, None, &policy).context("cannot write the log")?;
+    desk.knows_grants([arguments.grant.clone()].into());
     let desk = Arc::new(Mutex::new(desk));
     let listening = operator::listen(&arguments.log, &session, Arc::clone(&desk));
     let _retention = retention::start(arguments.retention_days, &arguments.log, signer, &desk);

@@ -45,6 +45,7 @@ pub fn run(arguments: &Serve) -> anyhow::Result<ExitCode> {
     let mut key = [0; 32];
     getrandom::fill(&mut key).context("cannot get a random number from the system")?;
     let hosts = Hosts(config.hosts.clone());
+    lock(&desk).knows_grants(grants.grants.keys().cloned().collect());
     let gateway = Gateway::new(Arc::clone(&desk), places, grants.tokens(), hosts, config.bounds, key);
     let gateway = Arc::new(gateway);
     let listening = operator::listen(&config.log, &instance, Arc::clone(&desk));
@@ -140,6 +141,7 @@ impl Reload {
             lock(&self.desk).deactivate(&server, &grant).context("cannot write the log")?;
             changed.insert(server);
         }
+        lock(&self.desk).knows_grants(grants.grants.keys().cloned().collect());
         self.gateway.set_tokens(grants.tokens());
         self.standing = standing;
         changed.iter().for_each(|server| self.gateway.tools_changed(server));

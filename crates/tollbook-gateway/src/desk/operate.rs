@@ -113,6 +113,14 @@ impl Desk {
                 Body::Answered(Answered { approval, approved, by })
             }
             Request::Reset { counter, key, by } => Body::Reset(Reset { counter, key, by }),
+            Request::Freeze { grant, frozen: true, .. } if !self.grants.contains(&grant) => {
+                let known: Vec<String> = self.grants.iter().map(|known| format!("`{known}`")).collect();
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                return Response::Refused(format!("there is no grant `{grant}`; there is {known}"));
+            }
+            Request::Freeze { grant, frozen: false, .. } if !self.frozen.contains(&grant) => {
+                return Response::Refused(format!("the grant `{grant}` isn't frozen"));
+            }
             Request::Freeze { grant, frozen, by } => Body::Frozen(Frozen { grant, frozen, by }),
         };
         let seq = match self.append(now_us, body.clone()) {
