@@ -1,31 +1,45 @@
 //! What a supervisor and Prometheus ask: `/healthz`, `/readyz` and `/metrics`, on a listener of their own.
 
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
+
+use std::pin::pin;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use super::Gateway;
 use super::answer::{plain, text};
+use super::listen::{accepted, connection};
 use crate::desk::lock;
 use crate::metrics::Levels;
 
+/// Connections that are open at once. One more waits for its turn.
+const CONNECTIONS_MAX: usize = 64;
+
 /// Answers until `end` is there.
-///
-/// # Errors
-/// Where the listener fails.
-pub async fn serve(
-    gateway: Arc<Gateway>,
-    listener: TcpListener,
-    end: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
+pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, end: impl Future<Output = ()> + Send + 'static) {
+    let head_within = Duration::from_secs(gateway.bounds.head_within_s);
     let router = Router::new().fallback(handle).with_state(gateway);
-    axum::serve(listener, router).with_graceful_shutdown(end).await
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let accept = async {
+        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+            let (stream, router) = (accepted(&listener).await, router.clone());
+            tokio::spawn(async move {
+                connection(stream, router, head_within, std::future::pending()).await;
+                drop(place);
+            });
+        }
+    };
+    tokio::select! {
+        () = pin!(accept) => {}
+        () = end => {}
+    }
 }
 
 async fn handle(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {

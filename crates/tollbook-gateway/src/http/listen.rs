@@ -104,7 +104,12 @@ async fn run(lane: Lane, mut handed: mpsc::Receiver<Accepted>, phases: watch::Re
 
 /// Serves one connection until either side has had enough. One on which no request comes is not for ever: whoever has no
 /// token could otherwise take all the places that there are.
-async fn connection(stream: TcpStream, router: Router, head_within: Duration, ending: impl Future<Output = ()>) {
+pub(super) async fn connection(
+    stream: TcpStream,
+    router: Router,
+    head_within: Duration,
+    ending: impl Future<Output = ()>,
+) {
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(head_within);
     let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
@@ -124,19 +129,32 @@ async fn accept(listener: TcpListener, lanes: &[mpsc::Sender<Accepted>], connect
     let places = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
     for lane in lanes.iter().cycle() {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let stream = loop {
-            match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
-                Ok(accepted) => break accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "a connection was not taken");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+        let stream = match accepted(&listener).await.into_std() {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection was not taken");
+                continue;
             }
         };
-        // An answer shouldn't wait for the next one.
-        let _ = stream.set_nodelay(true);
         if lane.send((stream, place)).await.is_err() {
             return;
+        }
+    }
+}
+
+/// The next connection. What can't be accepted now, as where there are too many files, may be later.
+pub(super) async fn accepted(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // An answer shouldn't wait for the next one.
+                let _ = stream.set_nodelay(true);
+                return stream;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection was not taken");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
         }
     }
 }
