@@ -301,6 +301,21 @@ fn a_program_that_reads_nothing_is_ended_too() {
     assert_eq!(query(&log, "SELECT outcome FROM calls"), ["timeout"]);
 }
 
+/// Whoever answers too late is told that nobody waits any more, as a client would tell it.
+#[test]
+fn a_program_that_takes_too_long_is_told() {
+    let dir = Dir::new();
+    dir.file("p.toll", "default allow\n");
+    let heard = dir.path("heard");
+    let server = format!("command = \"sh\"\nargs = [\"-c\", \"cat > {heard}\"]\npolicy = \"p.toll\"\n");
+    let serving = Serving::start(&dir, &[("srv", &server)], "[bounds]\nanswer_within_s = 1\n");
+    let token = serving.grant("ada", &["srv"], &[]);
+    assert!(serving.call("srv", &token, "t", "{}").contains("did not answer in time"));
+    let told = r#""method":"notifications/cancelled","params":{"requestId":1,"reason":"the answer took too long"}"#;
+    serving.until(|| std::fs::read_to_string(&heard).is_ok_and(|heard| heard.contains(told)));
+    serving.end();
+}
+
 /// A client of such a program doesn't wait for ever either.
 #[test]
 fn a_call_that_cannot_be_queued_for_a_program_is_told() {

@@ -20,7 +20,7 @@ use super::Bounds;
 use super::SESSION_ID;
 use super::child::as_line;
 use super::exchange::Exchange;
-use super::post::not_safely_recorded;
+use super::post::{cancelling, not_safely_recorded};
 use super::queue::{self, queue};
 use super::relay::{Patience, whole};
 use super::session::SharedConnection;
@@ -204,6 +204,9 @@ impl Bridge {
             Ok(Err(end)) => end,
             Err(_) => End::Timeout,
         };
+        if headers.contains_key(&SESSION_ID) && !glance.initialize {
+            exchange.tells_server(cancelling(&self.upstream, &headers));
+        }
         if let Some(answer) = exchange.unanswered(end) {
             self.tell_client(&answer);
         }

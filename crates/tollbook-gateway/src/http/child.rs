@@ -14,11 +14,11 @@ use tokio::process::{Child as Process, ChildStdin, ChildStdout, Command};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use super::exchange::cancellation;
+use super::exchange::{Reason, cancellation};
 use super::queue::{self, LINES_MAX, queue};
 use super::session::SharedConnection;
 use crate::desk::{Desk, End, lock};
-use crate::frame::RequestId;
+use crate::frame::{Glance, RequestId};
 use crate::stdio::{LIST_CHANGED, SharedDesk, is_half};
 
 /// Bytes of what a process said to nobody. Beyond it, and beyond [`LINES_MAX`], the oldest is dropped.
@@ -240,16 +240,11 @@ impl Child {
     }
 
     /// What is said to a request from now on.
-    pub fn await_answer(
-        self: &Arc<Self>,
-        request: RequestId,
-        takes_more: bool,
-        listens: bool,
-        tools_changed: Option<Vec<u8>>,
-    ) -> Awaited {
+    pub fn await_answer(self: &Arc<Self>, request: RequestId, takes_more: bool, glance: &Glance) -> Awaited {
         let (ear, said) = queue();
+        let (listens, tools_changed) = (glance.listen, glance.tools_changed.clone());
         lock(&self.ears).posts.push(Post { request: request.clone(), ear, listens, takes_more, tools_changed });
-        Awaited { child: Arc::clone(self), request, said, listens }
+        Awaited { child: Arc::clone(self), request, said, listens, may_be_cancelled: !glance.initialize }
     }
 
     /// What the process says by itself from now on, and what it has said before to nobody.
@@ -350,7 +345,12 @@ impl Child {
     /// A client went away before its answer: the server is told, as the client would have.
     fn cancelled(&self, request: &RequestId) {
         lock(&self.desk).cancelled(&mut lock(&self.connection), request);
-        let _ = self.input.try_send(as_line(&cancellation(request)));
+        self.tell_cancelled(request, Reason::ClientGone);
+    }
+
+    fn tell_cancelled(&self, request: &RequestId, reason: Reason) {
+        // A process that reads nothing hears of nothing.
+        let _ = self.input.try_send(as_line(&cancellation(request, reason)));
     }
 }
 
@@ -360,6 +360,8 @@ pub(crate) struct Awaited {
     request: RequestId,
     said: queue::Receiver<Said>,
     listens: bool,
+    /// The protocol lets a client cancel whatever it asked for but `initialize`.
+    may_be_cancelled: bool,
 }
 
 impl Awaited {
@@ -376,6 +378,9 @@ impl Awaited {
     /// The answer won't be waited for any longer. Returns what the client is to be told.
     pub fn give_up(&mut self, end: End) -> Vec<u8> {
         self.child.take_post(&self.request);
+        if end == End::Timeout && self.may_be_cancelled {
+            self.child.tell_cancelled(&self.request, Reason::TooLong);
+        }
         lock(&self.child.desk).unanswered(&mut lock(&self.child.connection), &self.request, end)
     }
 }

@@ -7,7 +7,16 @@ use crate::frame::RequestId;
 use crate::http::session::SharedConnection;
 use crate::stdio::SharedDesk;
 
-type TellServer = Box<dyn FnOnce(&RequestId) + Send>;
+type TellServer = Box<dyn FnOnce(&RequestId, Reason) + Send>;
+
+/// Why a request isn't waited for any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// Its client has gone.
+    ClientGone,
+    /// The answer took too long.
+    TooLong,
+}
 
 /// A request whose answer is awaited. Dropped before, its client has gone, and the call is recorded as
 /// cancelled.
@@ -16,7 +25,7 @@ pub(crate) struct Exchange {
     connection: SharedConnection,
     /// None where no answer is awaited, or none any more.
     request: Option<RequestId>,
-    /// Tells the server that the client has gone.
+    /// Tells the server that nobody waits any more.
     tell_server: Option<TellServer>,
 }
 
@@ -25,8 +34,8 @@ impl Exchange {
         Self { desk, connection, request, tell_server: None }
     }
 
-    /// What tells the server, where going away doesn't by itself.
-    pub fn tells_server(&mut self, by: impl FnOnce(&RequestId) + Send + 'static) {
+    /// What tells the server that nobody waits any more, where the end of a connection doesn't by itself.
+    pub fn tells_server(&mut self, by: impl FnOnce(&RequestId, Reason) + Send + 'static) {
         self.tell_server = Some(Box::new(by));
     }
 
@@ -54,6 +63,9 @@ impl Exchange {
     /// The answer won't come. What the client is to be told, if it still waits.
     pub fn unanswered(&mut self, end: End) -> Option<Vec<u8>> {
         let request = self.request.take()?;
+        if let (End::Timeout, Some(tell)) = (end, self.tell_server.take()) {
+            tell(&request, Reason::TooLong);
+        }
         Some(lock(&self.desk).unanswered(&mut lock(&self.connection), &request, end))
     }
 
@@ -72,14 +84,18 @@ impl Drop for Exchange {
         if let Some(request) = self.request.take() {
             lock(&self.desk).cancelled(&mut lock(&self.connection), &request);
             if let Some(tell) = self.tell_server.take() {
-                tell(&request);
+                tell(&request, Reason::ClientGone);
             }
         }
     }
 }
 
 /// What tells a server that a request isn't waited for any more.
-pub(crate) fn cancellation(request: &RequestId) -> Vec<u8> {
-    let params = format!(r#"{{"requestId":{},"reason":"the client went away"}}"#, request.text);
+pub(crate) fn cancellation(request: &RequestId, reason: Reason) -> Vec<u8> {
+    let reason = match reason {
+        Reason::ClientGone => "the client went away",
+        Reason::TooLong => "the answer took too long",
+    };
+    let params = format!(r#"{{"requestId":{},"reason":"{reason}"}}"#, request.text);
     format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{params}}}"#).into_bytes()
 }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::answer::{accepted, json, plain, stream};
 use super::child::{Awaited, Child, Children, Said};
-use super::exchange::{Exchange, cancellation};
+use super::exchange::{Exchange, Reason, cancellation};
 use super::guard::only;
 use super::queue;
 use super::relay::{self, Hears, Held, Patience};
@@ -152,7 +152,7 @@ impl From<'_> {
             };
         };
         let takes_more = self.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(accepts_stream);
-        let mut awaited = child.await_answer(request, takes_more, glance.listen, glance.tools_changed.clone());
+        let mut awaited = child.await_answer(request, takes_more, glance);
         exchange.goes_on_elsewhere();
         let answer_within = self.patience().answer_within;
         // What a process that reads nothing hasn't even queued for it will never come to it.
@@ -322,17 +322,17 @@ impl Gateway {
     }
 }
 
-/// Tells a server over HTTP that a client has gone. In a session the end of a connection says nothing; since
+/// Tells a server over HTTP that nobody waits for a request any more. In a session the end of a connection says nothing; since
 /// 2026-07-28, where there are none, it says it all.
-fn cancelling(upstream: &Upstream, headers: &HeaderMap) -> impl FnOnce(&RequestId) + Send + use<> {
+pub(super) fn cancelling(upstream: &Upstream, headers: &HeaderMap) -> impl FnOnce(&RequestId, Reason) + Send + use<> {
     let upstream = upstream.clone();
     let mut kept = HeaderMap::new();
     for name in [SESSION_ID, HeaderName::from_static("mcp-protocol-version")] {
         kept.extend(headers.get(&name).cloned().map(|value| (name, value)));
     }
-    move |request| {
+    move |request, reason| {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let frame = Bytes::from(cancellation(request));
+        let frame = Bytes::from(cancellation(request, reason));
         // Nobody is left who could be told of a failure.
         runtime.spawn(async move { drop(upstream.send(Method::POST, &kept, Some(frame)).await) });
     }

@@ -310,6 +310,24 @@ async fn a_client_that_goes_away_has_cancelled() {
     assert_eq!(case.rows(), ["hang allowed cancelled"; 2]);
 }
 
+/// In a session the end of a connection says nothing, so a server that takes too long is told.
+#[tokio::test]
+async fn a_server_that_takes_too_long_is_told_in_its_session() {
+    let case = Case::with(Bounds { answer_within_s: 1, ..Bounds::default() }, None).await;
+    let (_, body) = told(case.post(&call("hang")).header("mcp-session-id", "s-1")).await;
+    assert!(body.contains("did not answer in time"), "{body}");
+    let cancelled = async {
+        while case.bodies().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), cancelled).await.unwrap();
+    let (_, headers, body) = lock(&case.sent)[1].clone();
+    assert!(body.contains(r#""requestId":1,"reason":"the answer took too long""#), "{body}");
+    assert_eq!(headers["mcp-session-id"], "s-1");
+    assert_eq!(case.rows(), ["hang allowed timeout"]);
+}
+
 /// An answer to something else is none.
 #[tokio::test]
 async fn an_answer_with_another_id_is_passed_on_and_ends_the_call_as_lost() {
