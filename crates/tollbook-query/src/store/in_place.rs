@@ -114,3 +114,6 @@ impl ObjectStore for InPlace {
         self.0.copy_opts(from, to, options).await
     }
 }
+
+#[cfg(test)]
+mod tests;
