@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::program::{Client, Dir, query, tollbook};
+use crate::program::{Client, Dir, TOLLBOOK, query, tollbook};
 
 const POLICY: &str = "default deny\nallow list_customers\n\
     tool update_invoice { approve by \"ops\" when args.amount >= 100 limit 2 per day per session }\n";
@@ -99,6 +99,33 @@ fn only_the_owner_may_and_somebody_must_listen() {
     assert!(!socket.exists(), "it goes with the gateway");
     tollbook(&["approvals", "list", "--log", &log]).cannot("no gateway is running");
     tollbook(&["freeze", "me", "--log", &dir.path("nowhere")]).cannot("no gateway is running");
+}
+
+/// What one of them refuses, because it has no such grant, is done by the other all the same.
+#[test]
+fn of_several_gateways_that_write_one_log_the_one_concerned_acts() {
+    let dir = Dir::new();
+    let (policy, log) = (dir.file("p.toll", POLICY), dir.path("log"));
+    let mut clients = ["ada", "bob"].map(|grant| {
+        let args = ["run", "--policy", &policy, "--log", &log, "--grant", grant, "--", TOLLBOOK, "demo-server"];
+        let mut client = Client::start(TOLLBOOK, &args);
+        assert!(client.call(1, "list_customers", "{}").contains("cus_ada"));
+        client
+    });
+    for grant in ["ada", "bob"] {
+        let frozen = tollbook(&["freeze", grant, "--log", &log]).ok();
+        assert_eq!(frozen.lines().count(), 1, "{frozen}");
+    }
+    for client in &mut clients {
+        assert!(client.call(2, "list_customers", "{}").contains("frozen"));
+    }
+    tollbook(&["freeze", "carol", "--log", &log]).cannot("there is `ada`");
+    tollbook(&["thaw", "bob", "--log", &log]).ok();
+    let [mut ada, mut bob] = clients;
+    assert!(ada.call(3, "list_customers", "{}").contains("frozen"));
+    assert!(bob.call(3, "list_customers", "{}").contains("cus_ada"));
+    ada.end();
+    bob.end();
 }
 
 /// A changed policy judges the next call, with the counters that it shares; one with errors doesn't.
