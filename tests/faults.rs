@@ -212,6 +212,25 @@ fn connections_that_say_nothing_do_not_hold_up_others_for_long() {
     serving.end();
 }
 
+/// More of them than may be open don't keep a supervisor out either.
+#[test]
+fn supervisors_that_say_nothing_are_let_go() {
+    use std::io::Read;
+    let dir = Dir::new();
+    dir.file("p.toll", "default allow\n");
+    let server = format!("command = \"{TOLLBOOK}\"\nargs = [\"demo-server\"]\npolicy = \"p.toll\"\n");
+    let more = "admin = \"127.0.0.1:0\"\n[bounds]\nhead_within_s = 1\n";
+    let serving = Serving::start(&dir, &[("srv", &server)], more);
+    let silent = |_| std::net::TcpStream::connect(serving.admin_at()).unwrap();
+    let mut silent: Vec<_> = (0..80).map(silent).collect();
+    assert_eq!(serving.admin("/healthz").status, 200);
+    silent[0].set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    let mut told = Vec::new();
+    silent[0].read_to_end(&mut told).expect("it ends by itself");
+    drop(silent);
+    serving.end();
+}
+
 /// Nobody knows how large the rest would have been, so that isn't held against it.
 #[test]
 fn a_frame_that_breaks_off_is_not_called_too_large() {

@@ -72,6 +72,11 @@ impl Serving {
         &self.at
     }
 
+    /// Where a supervisor finds it.
+    pub fn admin_at(&self) -> &str {
+        self.admin.as_ref().unwrap()
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -79,7 +84,7 @@ impl Serving {
     /// What it answers to a supervisor.
     pub fn admin(&self, path: &str) -> Answer {
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        asked(self.admin.as_ref().unwrap(), request.as_bytes())
+        asked(self.admin_at(), request.as_bytes())
     }
 
     /// Where a server is.

@@ -67,8 +67,9 @@ fn names_few(filter: &Expr) -> bool {
     })
 }
 
-/// Whether a filter can leave out pages of a file. Calls stand in the order of `seq`, so other columns have about the
-/// same bounds in all pages, and reading the bounds of all columns takes a while.
+/// Whether a filter can leave out pages of a file: by their bounds, as calls stand in the order of `seq`, or because it
+/// [names few](names_few) calls, whose pages are found by the same index. Other columns have about the same bounds in
+/// all pages, and reading those of all columns takes a while.
 fn names_pages(filter: &Expr) -> bool {
     let known = [calls::SEQ, calls::TS, calls::SESSION, calls::ARGS_HASH];
     filter.column_refs().iter().any(|column| known.iter().any(|known| known.name == column.name))

@@ -2,8 +2,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-
-use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
@@ -37,7 +35,7 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, end: impl Futur
         }
     };
     tokio::select! {
-        () = pin!(accept) => {}
+        () = accept => {}
         () = end => {}
     }
 }

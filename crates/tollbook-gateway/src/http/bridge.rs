@@ -204,7 +204,7 @@ impl Bridge {
             Ok(Err(end)) => end,
             Err(_) => End::Timeout,
         };
-        if headers.contains_key(&SESSION_ID) && !glance.initialize {
+        if end == End::Timeout && headers.contains_key(&SESSION_ID) && !glance.initialize {
             exchange.tells_server(cancelling(&self.upstream, &headers));
         }
         if let Some(answer) = exchange.unanswered(end) {

@@ -7,7 +7,6 @@ use arrow::array::{
     PrimitiveArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
-
 use tollbook_engine::{Hash128, from_hex, read_hex};
 
 use super::RowsError;
