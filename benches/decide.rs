@@ -57,6 +57,7 @@ fn call<'a>(session: &'a str, args: Args<'a>) -> Call<'a> {
         category: None,
         args,
         continues: false,
+        codes: None,
     }
 }
 

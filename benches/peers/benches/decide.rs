@@ -45,6 +45,7 @@ fn tollbook(criterion: &mut Criterion) {
             category: None,
             args: Args::whole(Some(&node), Hash128([7; 16])),
             continues: false,
+            codes: None,
         };
         let mut seq = 0;
         for session in &sessions {

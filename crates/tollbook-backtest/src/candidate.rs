@@ -9,14 +9,14 @@
 use std::collections::BTreeMap;
 
 use tollbook_engine::{
-    Body, BodyRef, Bounds, CompileError, Decision, Engine, EventRef, Fact, Judge, Reads, Reason, RecordRef, State,
-    Verdict,
+    Body, BodyRef, Bounds, Code, CompileError, Decision, Engine, EventRef, Fact, Judge, Reads, Reason, RecordRef,
+    State, Verdict,
 };
 use tollbook_policy::policy::Scope;
 use tollbook_policy::{Category, Policy};
 
 use crate::lineage::{Left, Lineage};
-use crate::named::{Code, Named, index};
+use crate::named::{Named, index};
 use crate::report::{Change, Report};
 use crate::retries::{Retries, Tried};
 use crate::tallies::{Numbers, Tallies};

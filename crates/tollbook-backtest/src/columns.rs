@@ -17,12 +17,12 @@ use std::hash::Hash;
 
 use foldhash::fast::{FixedState, RandomState};
 use hashbrown::{Equivalent, HashMap};
-use tollbook_engine::{Body, BodyRef, Bounds, Carried, Codes, End, EventRef, Judge, Reads, RecordRef};
+use tollbook_engine::{Body, BodyRef, Bounds, Carried, Code, Codes, End, EventRef, Judge, Reads, RecordRef};
 use tollbook_policy::Category;
 use tollbook_policy::policy::{Scope, Selector};
 
 use crate::lineage::{Left, Lineage};
-use crate::named::{Code, Named, index};
+use crate::named::{Named, index};
 use crate::sweep::Label;
 
 pub use counts::{Counts, Refused};

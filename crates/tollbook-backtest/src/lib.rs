@@ -40,7 +40,11 @@ fn parsed_args<'a>(record: &RecordRef<'a>) -> Option<Node<'a>> {
 }
 
 /// A recorded call as the engine sees it. None for a frame that was too broken to name a tool.
-fn recorded_call<'a>(event: &EventRef<'_>, record: &'a RecordRef<'a>, args: Option<&'a Node<'a>>) -> Option<Call<'a>> {
+fn recorded_call<'a>(
+    event: &'a EventRef<'_>,
+    record: &'a RecordRef<'a>,
+    args: Option<&'a Node<'a>>,
+) -> Option<Call<'a>> {
     Some(Call {
         at_us: event.ts_us,
         session: record.session,
@@ -50,5 +54,6 @@ fn recorded_call<'a>(event: &EventRef<'_>, record: &'a RecordRef<'a>, args: Opti
         category: record.category,
         args: Args::recorded(&record.args, args),
         continues: record.continues.is_some(),
+        codes: event.codes.as_ref(),
     })
 }

@@ -4,7 +4,7 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use tollbook_engine::Codes;
+use tollbook_engine::{Code, Coded};
 
 /// The numbers of names.
 #[derive(Debug, Clone, Default)]
@@ -17,32 +17,17 @@ pub(crate) struct Named<V> {
     hasher: RandomState,
     numbers: HashTable<u32>,
     entries: Vec<(Box<str>, V)>,
-    /// Numbers by the codes that names have since this event, and [`UNSEEN`] where none came: a name that has one is
-    /// found without a look at it.
-    coded: (u64, Vec<u32>),
+    /// Numbers by the codes of names, or else [`UNSEEN`]: a name that has one is found without a look at it.
+    coded: Coded<u32>,
 }
 
 /// What no name is numbered.
 const UNSEEN: u32 = u32::MAX;
 
-/// What a name is called in the file that it was read from; see [`Codes`].
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Code {
-    since_seq: u64,
-    code: u32,
-}
-
-impl Code {
-    /// The code of one of a call's names.
-    #[inline(always)]
-    pub fn of(codes: Option<&Codes>, name: impl FnOnce(&Codes) -> u32) -> Option<Self> {
-        codes.map(|codes| Self { since_seq: codes.since_seq, code: name(codes) })
-    }
-}
-
 impl<V> Default for Named<V> {
     fn default() -> Self {
-        Self { hasher: RandomState::default(), numbers: HashTable::new(), entries: Vec::new(), coded: (0, Vec::new()) }
+        let (hasher, numbers) = (RandomState::default(), HashTable::new());
+        Self { hasher, numbers, entries: Vec::new(), coded: Coded::new(UNSEEN) }
     }
 }
 
@@ -50,12 +35,9 @@ impl<V> Named<V> {
     /// The number of a name, with the code that it came with.
     #[inline(always)]
     pub fn find(&mut self, name: &str, code: Option<Code>) -> Option<u32> {
-        match code {
-            Some(code) if code.since_seq == self.coded.0 => match self.coded.1.get(index(code.code)) {
-                Some(&number) if number != UNSEEN => Some(number),
-                _ => self.find_any(name, Some(code)),
-            },
-            _ => self.find_any(name, code),
+        match code.map_or(UNSEEN, |code| self.coded.get(code)) {
+            UNSEEN => self.find_any(name, code),
+            number => Some(number),
         }
     }
 
@@ -69,17 +51,8 @@ impl<V> Named<V> {
 
     /// Keeps a number at hand.
     fn keep(&mut self, code: Option<Code>, number: u32) {
-        let Some(Code { since_seq, code }) = code else { return };
-        let (since, numbers) = &mut self.coded;
-        if *since != since_seq {
-            *since = since_seq;
-            numbers.clear();
-        }
-        if index(code) >= numbers.len() {
-            numbers.resize(index(code) + 1, UNSEEN);
-        }
-        if let Some(kept) = numbers.get_mut(index(code)) {
-            *kept = number;
+        if let Some(code) = code {
+            self.coded.keep(code, number);
         }
     }
 
@@ -128,7 +101,7 @@ impl<V> Named<V> {
 
     /// Names come with the codes of another instance from here on.
     pub fn forget_codes(&mut self) {
-        self.coded.1.clear();
+        self.coded.forget();
     }
 
     /// From here on every name is new. What has a number keeps it, and goes on being found by it where the numbers

@@ -172,6 +172,7 @@ impl<'p> Stage<'p> {
             category: Some(Category::by_name(tool).name()),
             args: Args::whole(Some(&args), hash),
             continues: false,
+            codes: None,
         };
         let decision = engine.decide(&mut self.state, self.seq, &asked);
         let rules = decision.rule.iter().chain(&decision.shadow_rules);

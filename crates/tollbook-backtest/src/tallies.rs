@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use tollbook_engine::{Codes, Decision, EventRef, Fact, RecordRef, Verdict};
+use tollbook_engine::{Code, Codes, Decision, EventRef, Fact, RecordRef, Verdict};
 use tollbook_policy::Category;
 
 use crate::candidate::{Certainty, Judged, refuses};
-use crate::named::{Code, Named, index};
+use crate::named::{Named, index};
 use crate::report::{Busiest, Change, Headroom, Report, SessionTally, Tally, Waits, rule};
 
 /// The numbers of what a call is counted by, where it is known.

@@ -5,6 +5,7 @@
 
 use minicbor::Encode;
 
+use crate::codes::Codes;
 use crate::record::{Body, Event, Hash128, Judge, Kept, LimitFact, Mode, PolicyHash, Record, RecordedArgs, Verdict};
 
 /// An event, borrowed.
@@ -18,27 +19,6 @@ pub struct EventRef<'a> {
     pub body: BodyRef<'a>,
     /// Of a call that is read from a file.
     pub codes: Option<Codes>,
-}
-
-/// The numbers that the names of a call have in the file that it is read from. Equal numbers are equal names, so
-/// whoever keeps something by name needs to look at each name but once. That of a name which the call hasn't got
-/// means nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Codes {
-    /// The first event whose names are numbered so. Numbers since another event, or of another instance, are others.
-    pub since_seq: u64,
-    /// Of [`RecordRef::server`].
-    pub server: u32,
-    /// Of [`RecordRef::session`].
-    pub session: u32,
-    /// Of [`RecordRef::grant`].
-    pub grant: u32,
-    /// Of [`RecordRef::agent`].
-    pub agent: u32,
-    /// Of [`RecordRef::tool`].
-    pub tool: u32,
-    /// Of [`RecordRef::category`].
-    pub category: u32,
 }
 
 /// What happened, borrowed.

@@ -3,6 +3,7 @@
 use tollbook_policy::policy::Scope;
 
 use crate::argument::Args;
+use crate::codes::{Code, Codes};
 
 /// One tool call, as the engine sees it.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,9 @@ pub struct Call<'a> {
     /// with a question. It is judged again by what it asks for and when, and charged no second time: limits,
     /// breakers and approvals had their say when it began.
     pub continues: bool,
+    /// The numbers of its names, where it is read from a log. What they are changes no decision. One state takes those
+    /// of one instance alone.
+    pub codes: Option<&'a Codes>,
 }
 
 impl<'a> Call<'a> {
@@ -37,6 +41,18 @@ impl<'a> Call<'a> {
             Scope::Agent => self.agent,
             Scope::Server => Some(server),
             Scope::Everyone => Some(""),
+        }
+    }
+
+    /// The number of that value, where it has one.
+    #[inline]
+    pub(crate) fn scope_code(&self, scope: Scope) -> Option<Code> {
+        let code = |name: fn(&Codes) -> u32| Code::of(self.codes, name);
+        match scope {
+            Scope::Grant => code(|codes| codes.grant),
+            Scope::Session => code(|codes| codes.session),
+            Scope::Agent => code(|codes| codes.agent),
+            Scope::Server | Scope::Everyone => None,
         }
     }
 }

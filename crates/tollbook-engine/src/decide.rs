@@ -13,12 +13,13 @@
 
 use tollbook_policy::Decimal;
 use tollbook_policy::json::Value;
-use tollbook_policy::policy::{Default, Path};
+use tollbook_policy::policy::{Default, Path, Scope};
 
 use crate::approval::Answer;
 use crate::argument::{Args, Found};
 use crate::call::Call;
 use crate::canonical::hash128;
+use crate::codes::Code;
 use crate::compile::{ApprovePlan, Engine, LimitPlan, Plan, Step, Text};
 use crate::condition::{Truth, any};
 use crate::decision::{Decision, Fact, Reason};
@@ -190,8 +191,7 @@ impl<'a, 'b> Judging<'a, 'b> {
         };
         let tool = self.tool(&mut state.counters.tool_ids);
         let call_id = self.call_id(tool);
-        let key = (0, &*self.engine.server, session);
-        self.history = self.history.or_else(|| state.sessions.find_mut(key).map(|(history, _)| history));
+        self.history = self.history.or_else(|| self.find_history(state, session));
         let history = self.history.and_then(|place| state.sessions.get(place));
         let Some(run) = history.and_then(|history| history.run(plan, tool, call_id, now_us)) else { return Some(()) };
         if !plan.text.shadow {
@@ -219,8 +219,10 @@ impl<'a, 'b> Judging<'a, 'b> {
         let micros = amount_micros.unwrap_or(i64::MAX);
         let binding = *self.binding.get_or_insert_with(|| state.counters.binding(self.engine));
         let counter = state.counters.counter(binding, place);
-        let counted = (counter, limit.tool(self.call.tool), key);
-        let (held, probe) = state.counters.probe(counted, &limit.measure, now_us, micros);
+        let tool = limit.tool(self.call.tool);
+        // Where tools are counted apart the scope's value isn't all of the key.
+        let code = if tool.is_empty() { self.call.scope_code(limit.scope) } else { None };
+        let (held, probe) = state.counters.probe(((counter, tool, key), code), &limit.measure, now_us, micros);
         let fits = probe.fits && amount_micros.is_some();
         self.grows |= fits && (held.is_none() || limit.measure.rolling);
         self.decision.limits.push(Fact {
@@ -385,7 +387,7 @@ impl<'a, 'b> Judging<'a, 'b> {
     fn remember(&mut self, state: &mut State, now_us: i64) -> Option<Option<Handle>> {
         let Some(session) = self.call.session else { return Some(None) };
         let key = (0, &*self.engine.server, session);
-        let held = match self.history.or_else(|| state.sessions.find_mut(key).map(|(history, _)| history)) {
+        let held = match self.history.or_else(|| self.find_history(state, session)) {
             Some(held) => Some(held),
             None if state.has_room_for_session(now_us) => state.sessions.insert(key, History::default()),
             None => None,
@@ -400,6 +402,14 @@ impl<'a, 'b> Judging<'a, 'b> {
             history.allowed(self.engine, tool, call_id, now_us);
         }
         Some(Some(held))
+    }
+
+    #[inline]
+    fn find_history(&self, state: &mut State, session: &str) -> Option<Handle> {
+        // Sessions of one name may be of several servers, so each server has a list of its own.
+        let list = self.call.codes.map_or(0, |codes| codes.server);
+        let code = self.call.scope_code(Scope::Session);
+        state.sessions.find_mut((0, &*self.engine.server, session), (list, code)).map(|(history, _)| history)
     }
 
     #[inline(never)]
@@ -426,7 +436,7 @@ impl<'a, 'b> Judging<'a, 'b> {
         if let Some(tool) = self.tool_id {
             return tool;
         }
-        let tool = kept.of(self.call.tool);
+        let tool = kept.of(self.call.tool, Code::of(self.call.codes, |codes| codes.tool));
         self.tool_id = Some(tool);
         tool
     }

@@ -13,6 +13,7 @@ use minicbor::{Decode, Decoder, Encode, Encoder};
 
 use texts::Texts;
 
+use crate::codes::{Code, Coded};
 use crate::same::Ends;
 
 mod texts;
@@ -77,7 +78,19 @@ pub(crate) struct Keyed<V> {
     /// Slots that were found lately, each at a place that its key tells: most calls are of few sessions, and comparing
     /// two keys is half of a search. What stands here changes no answer.
     recent: Box<[u32]>,
+    /// By list, which entries have gone by which number in the file that a log is read from. Those that have gone since
+    /// are told by their generation. It changes no answer either.
+    coded: Vec<Coded<Handle>>,
 }
+
+/// A number of a key's, in one of several lists: the same number in the same list is the same key.
+pub(crate) type ListedCode = (u32, Option<Code>);
+
+/// A key that nobody has numbered.
+pub(crate) const UNCODED: ListedCode = (0, None);
+
+/// Lists that aren't among the first so many aren't kept.
+const LISTS_MAX: usize = 256;
 
 /// How many slots that were found lately are kept at hand.
 const RECENT: usize = 256;
@@ -119,7 +132,7 @@ impl<V: Default> Keyed<V> {
     pub fn new(seed: u64) -> Self {
         let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
         let recent = vec![u32::MAX; RECENT].into();
-        Self { hasher, table: HashTable::new(), slots: Vec::new(), free: Vec::new(), recent }
+        Self { hasher, table: HashTable::new(), slots: Vec::new(), free: Vec::new(), recent, coded: Vec::new() }
     }
 
     /// Shuffles the table anew.
@@ -143,14 +156,45 @@ impl<V: Default> Keyed<V> {
 
     /// The value of a key, to be changed.
     #[inline]
-    pub fn find_mut(&mut self, key: KeyRef<'_>) -> Option<(Handle, &mut V)> {
+    pub fn find_mut(&mut self, key: KeyRef<'_>, code: ListedCode) -> Option<(Handle, &mut V)> {
+        let handle = match self.coded(code) {
+            Some(handle) => handle,
+            None => self.find_by_key(key, code)?,
+        };
+        let held = self.slots.get_mut(usize::try_from(handle.slot()).ok()?)?;
+        Some((handle, &mut held.value))
+    }
+
+    /// The entry that went by this number, if it is still there.
+    #[inline]
+    fn coded(&self, (list, code): ListedCode) -> Option<Handle> {
+        let handle = self.coded.get(usize::try_from(list).ok()?)?.get(code?);
+        let held = self.slot(handle.slot())?;
+        (held.is_full() && held.generation == handle.generation()).then_some(handle)
+    }
+
+    #[inline(never)]
+    fn find_by_key(&mut self, key: KeyRef<'_>, code: ListedCode) -> Option<Handle> {
         let place = place(key);
         let slot = match self.recent.get(place) {
             Some(&slot) if self.slot(slot).is_some_and(|held| held.is_full() && held.has(key)) => slot,
             _ => self.search(key, place)?,
         };
-        let held = self.slots.get_mut(usize::try_from(slot).ok()?)?;
-        Some((Handle::new(slot, held.generation), &mut held.value))
+        let handle = Handle::new(slot, self.slot(slot)?.generation);
+        if let (list, Some(code)) = code {
+            self.keep(list, code, handle);
+        }
+        Some(handle)
+    }
+
+    fn keep(&mut self, list: u32, code: Code, handle: Handle) {
+        let Some(list) = usize::try_from(list).ok().filter(|list| *list < LISTS_MAX) else { return };
+        if list >= self.coded.len() {
+            self.coded.resize_with(list + 1, || Coded::new(Handle::default()));
+        }
+        if let Some(coded) = self.coded.get_mut(list) {
+            coded.keep(code, handle);
+        }
     }
 
     #[inline(never)]

@@ -15,6 +15,7 @@ use minicbor::{Decode, Encode};
 use tollbook_policy::policy::Scope;
 
 use crate::approval::{Answer, Approvals};
+use crate::codes::Code;
 use crate::compile::{Engine, LimitPlan, Owner};
 use crate::flight::{Charged, Flight};
 use crate::history::History;
@@ -313,8 +314,14 @@ impl Counters {
     }
 
     /// Whether `amount` more fits into a key's window; what has left that is forgotten.
-    pub fn probe(&mut self, key: KeyRef<'_>, measure: &Measure, now_us: i64, amount: i64) -> (Option<Handle>, Probe) {
-        let Some((handle, usage)) = self.usages.find_mut(key) else {
+    pub fn probe(
+        &mut self,
+        (key, code): (KeyRef<'_>, Option<Code>),
+        measure: &Measure,
+        now_us: i64,
+        amount: i64,
+    ) -> (Option<Handle>, Probe) {
+        let Some((handle, usage)) = self.usages.find_mut(key, (key.0, code)) else {
             return (None, measure.probe(None, measure.start_us(now_us), amount));
         };
         let start_us = match measure.current_us(usage, now_us) {

@@ -34,6 +34,7 @@ fn an_allowed_call_with_known_keys_allocates_nothing() {
             category: None,
             args: Args::whole(Some(&parsed[which]), hashes[which]),
             continues: false,
+            codes: None,
         };
         let verdict = engine.decide(&mut state, seq, &call).verdict;
         state.settle(seq, End::Ok, Some(hashes[which]));
@@ -65,6 +66,7 @@ fn a_live_session_takes_less_than_this() {
                 category: None,
                 args: Args::whole(Some(&node), hash),
                 continues: false,
+                codes: None,
             };
             engine.decide(&mut state, seq, &call);
             state.settle(seq, End::Ok, None);

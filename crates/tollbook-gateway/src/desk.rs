@@ -414,6 +414,7 @@ impl Desk {
             category: Some(category),
             args: Args::whole(frame.args, args.hash.unwrap_or(Hash128([0; 16]))),
             continues: continues.is_some(),
+            codes: None,
         };
         let began = Instant::now();
         let mut decision = Decision::default();

@@ -76,6 +76,7 @@ fn dogwood_counts_as_many_calls_in_a_rolling_window() {
                 category: None,
                 args: Args::whole(None, Hash128([0; 16])),
                 continues: false,
+                codes: None,
             };
             let decision = engine.decide(&mut state, seq, &call);
             let used = decision.limits[0].used_before_micros / 1_000_000;

@@ -1,4 +1,4 @@
-use tollbook_engine::{Codes, Event, Record};
+use tollbook_engine::{Codes, End, Event, Hash128, Outcome, Record, RecordedArgs};
 use tollbook_policy::Target;
 
 use super::*;
@@ -17,6 +17,7 @@ fn call(seq: u64, n: usize) -> Event {
         tool: Some(name("read_", 3, 4)),
         category: some("Read", 4, 2),
         verdict: Some(Verdict::Allow),
+        args: RecordedArgs { hash: Some(Hash128([u8::from(n.is_multiple_of(5)); 16])), ..RecordedArgs::default() },
         ..Record::new(Judge::Engine, SERVERS[n % 2])
     };
     Event { seq, ts_us: Some(i64::try_from(seq).unwrap() * 100_000), body: Body::Decision(Box::new(record)) }
@@ -36,7 +37,15 @@ fn code(names: &mut Vec<String>, name: Option<&str>) -> u32 {
 /// found is what is found by the names.
 #[test]
 fn codes_change_nothing() {
-    let policy = "default allow\nall tools {\n limit 3 per minute per session\n limit 9 per minute per agent\n}\n";
+    let policy = "default allow
+        group reads of read_1, read_2 { limit each 1 per minute per session }
+        all tools {
+            limit 3 per minute per session
+            limit 9 per minute per agent
+            limit 9 per rolling minute per grant
+            break after 3 identical calls within 10m
+            break after 2 repeats of a cycle up to 3 calls within 10m
+        }";
     let policy = tollbook_policy::read("p.toll", policy, Target::Native).unwrap().policy;
     let mut by_name = (Candidate::new(policy.clone()).unwrap(), Columns::default());
     let mut by_code = (Candidate::new(policy).unwrap(), Columns::default());
@@ -68,12 +77,22 @@ fn codes_change_nothing() {
             // Open records have none.
             let coded = EventRef { codes: (seq % 50 != 49).then_some(codes), ..event.clone() };
             assert_eq!(by_name.0.event(&event), by_code.0.event(&coded), "{instance} {seq}");
+            // Some never reached their tool: counters that hold nothing go, and others take their place.
+            let (call_seq, end) = (seq, if seq % 3 == 0 { End::Unreachable } else { End::Ok });
+            let outcome = Outcome { call_seq, end, upstream_us: None, result_bytes: None, result_hash: None };
+            let ended = Event { seq, ts_us: event.ts_us, body: Body::Outcome(outcome) };
+            for (candidate, _) in [&mut by_name, &mut by_code] {
+                assert_eq!(candidate.event(&EventRef::from(&ended)), None);
+            }
             by_name.1.event(&event, Label::Clean);
             by_code.1.event(&coded, Label::Clean);
         }
     }
     let (report, found) = (by_name.0.report(), by_code.0.report());
-    assert!(report.all.change.newly_refused > 100 && report.by_session.len() == 5, "{report:?}");
+    assert!(
+        report.all.change.newly_refused > 100 && report.by_rule.len() > 3 && report.by_session.len() == 5,
+        "{report:?}"
+    );
     assert_eq!(report, found);
     for scope in [Scope::Session, Scope::Grant, Scope::Agent] {
         let counts = |columns: &Columns| {

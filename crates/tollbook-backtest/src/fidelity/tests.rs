@@ -37,6 +37,7 @@ fn log(text: &str, kept: Kept) -> (BTreeMap<PolicyHash, Policy>, Vec<Event>) {
             category: None,
             args: Args::whole(Some(&node), args.hash.unwrap()),
             continues: false,
+            codes: None,
         };
         let decision = engine.decide(&mut state, seq, &call);
         bodies.push((at_us, Body::Decision(Box::new(decision.to_record(&engine, &call, args)))));
@@ -172,6 +173,7 @@ impl Live {
             category: Some(category),
             args: Args::whole(Some(&node), kept.hash.unwrap()),
             continues: self.continues.is_some(),
+            codes: None,
         };
         let decision = self.engine.decide(&mut self.state, seq, &call);
         let told = (decision.verdict, decision.approval.clone());
@@ -297,6 +299,7 @@ fn restarted() -> (BTreeMap<PolicyHash, Policy>, [Vec<Event>; 2], State) {
                 category: None,
                 args: Args::recorded(&borrowed, None),
                 continues: false,
+                codes: None,
             };
             let decision = engine.decide(state, seq, &call);
             bodies.push(Body::Decision(Box::new(decision.to_record(&engine, &call, args.clone()))));

@@ -159,6 +159,7 @@ fn every_clause_that_was_looked_at_is_told() {
             category: None,
             args,
             continues: false,
+            codes: None,
         };
         let all = examine(&policy, "s", &call).unwrap();
         all.into_iter().map(|one| (one.rule, one.looked)).collect::<Vec<_>>()

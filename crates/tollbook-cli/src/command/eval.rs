@@ -32,6 +32,7 @@ pub fn run(arguments: &Eval) -> anyhow::Result<ExitCode> {
         category: Some(Category::by_name(&arguments.tool).name()),
         args: Args::whole(Some(&args), hash128(canonical(&args).as_bytes())),
         continues: false,
+        codes: None,
     };
     let mut state = State::new(Bounds::default(), 0);
     let decision = engine.decide(&mut state, 1, &call);

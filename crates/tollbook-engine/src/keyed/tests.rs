@@ -7,16 +7,16 @@ fn what_was_found_lately_is_forgotten_with_its_key() {
     // An empty slot looks like the key of nothing.
     for key in [second, first] {
         let held = keyed.insert(key, 1).unwrap();
-        assert_eq!(keyed.find_mut(key).map(|(found, _)| found), Some(held));
+        assert_eq!(keyed.find_mut(key, UNCODED).map(|(found, _)| found), Some(held));
         keyed.remove(held);
-        assert!(keyed.find_mut(key).is_none());
-        assert!(keyed.find_mut(first).is_none());
+        assert!(keyed.find_mut(key, UNCODED).is_none());
+        assert!(keyed.find_mut(first, UNCODED).is_none());
     }
     // The same slot, of another key.
     let other = keyed.insert((0, "srv", "other"), 2).unwrap();
     assert_eq!(other.slot(), 0);
-    assert!(keyed.find_mut(second).is_none());
-    assert_eq!(keyed.find_mut((0, "srv", "other")).map(|(found, value)| (found, *value)), Some((other, 2)));
+    assert!(keyed.find_mut(second, UNCODED).is_none());
+    assert_eq!(keyed.find_mut((0, "srv", "other"), UNCODED).map(|(found, value)| (found, *value)), Some((other, 2)));
 }
 
 #[test]
@@ -28,8 +28,8 @@ fn keys_that_meet_among_those_found_lately_are_all_found() {
     }
     for _ in 0..2 {
         for (number, name) in names.iter().enumerate() {
-            assert_eq!(keyed.find_mut((7, "", name)).map(|(_, value)| *value), Some(number));
-            assert!(keyed.find_mut((8, "", name)).is_none());
+            assert_eq!(keyed.find_mut((7, "", name), UNCODED).map(|(_, value)| *value), Some(number));
+            assert!(keyed.find_mut((8, "", name), UNCODED).is_none());
         }
     }
 }

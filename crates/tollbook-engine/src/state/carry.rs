@@ -5,7 +5,7 @@
 //! agent that asks again is held again.
 
 use super::{CounterName, Counters, State};
-use crate::keyed::KeyRef;
+use crate::keyed::{KeyRef, UNCODED};
 use crate::limit::Usage;
 use crate::record::Bounds;
 
@@ -43,7 +43,7 @@ impl State {
             if server.is_some_and(|server| server != of) || history.matters_until_us() <= now_us {
                 continue;
             }
-            match self.sessions.find_mut(key) {
+            match self.sessions.find_mut(key, UNCODED) {
                 Some((_, held)) => *held = history.clone(),
                 None => drop(self.sessions.insert(key, history.clone())),
             }
@@ -82,7 +82,7 @@ impl Counters {
             return;
         }
         self.charges += carried.charges();
-        let Some((_, held)) = self.usages.find_mut(key) else {
+        let Some((_, held)) = self.usages.find_mut(key, UNCODED) else {
             self.usages.insert(key, carried);
             return;
         };

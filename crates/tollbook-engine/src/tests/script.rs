@@ -136,6 +136,7 @@ impl Driver {
             category: Some(tollbook_policy::Category::by_name(&made.tool).name()),
             args: Args::whole(Some(&node), args_hash(&made.args)),
             continues: made.continues,
+            codes: None,
         };
         let decision = self.engine.decide(&mut self.state, seq, &call);
         (told(&decision), decision.approval)

@@ -123,6 +123,7 @@ fn a_limit_whose_scope_value_is_unknown_is_unknown_on_that_call() {
             category: None,
             args,
             continues: false,
+            codes: None,
         };
         let mut state = State::new(Bounds::default(), 0);
         let decision = engine.decide(&mut state, 1, &call);
@@ -397,6 +398,7 @@ fn a_category_is_matched_at_decision_time() {
             category,
             args,
             continues: false,
+            codes: None,
         };
         let decision = engine.decide(&mut state, seq, &call);
         format!("{} {}", decision.verdict, decision.reason.code())

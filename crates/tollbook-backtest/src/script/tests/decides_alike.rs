@@ -153,6 +153,7 @@ fn decides(policy: &Policy, args: &str) -> Verdict {
         category: None,
         args,
         continues: false,
+        codes: None,
     };
     let engine = Engine::compile(policy, "s").unwrap();
     engine.decide(&mut State::new(Bounds::default(), 0), 1, &call).verdict
