@@ -74,7 +74,7 @@ pub use manifest::{Imported, Manifest, ManifestError, PrunedRange, RetiredFile, 
 pub use policies::PolicyError;
 pub use reader::{Events, ReadError, Reader, Replay};
 pub use recovery::{RecoveredSegment, Recovery, RecoveryError, SetAside};
-pub use rows::RowsError;
+pub use rows::{HexColumn, RowsError};
 pub use seal::SealError;
 pub use store::Store;
 pub use writer::{

@@ -7,6 +7,7 @@
 
 mod call;
 mod columns;
+mod hex;
 mod read;
 
 use std::sync::Arc;
@@ -24,6 +25,8 @@ use tollbook_engine::{
 
 use crate::disk;
 use crate::schema::{self, Kind};
+
+pub use hex::HexColumn;
 
 pub(crate) use call::{CallReader, Done, read_schema, reads};
 pub(crate) use read::{CallEvent, UNREAD, call_bytes, call_events, other_events, outcome_events};

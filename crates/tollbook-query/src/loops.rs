@@ -25,12 +25,13 @@ use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::PartitionStream;
+use tokio::sync::mpsc;
 use tollbook_engine::from_hex;
 
 use crate::schema::{Doc, LOG};
 use crate::source::LogSource;
 use calls::{InOrder, Reading};
-use detector::{Detector, LooksLike, Loop, Results};
+use detector::{Detector, Kept, LooksLike, Loop, Results, Went};
 
 /// What the columns mean.
 pub const COLUMNS: &[Doc] = &[
@@ -171,7 +172,7 @@ impl PartitionStream for Loops {
         let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&self.schema), 2);
         let (to, this) = (builder.tx(), self.clone());
         builder.spawn(async move {
-            let LoopsFunction { logs, found: remembered } = &this.function;
+            let remembered = &this.function.found;
             if let Some(found) = remembered.get() {
                 for rows in found {
                     if to.send(Ok(rows.clone())).await.is_err() {
@@ -180,36 +181,12 @@ impl PartitionStream for Loops {
                 }
                 return Ok(());
             }
-            let memory = MemoryConsumer::new("loops()").register(context.memory_pool());
-            let mut found = Vec::new();
-            for log in logs.iter() {
-                let late = if this.wanted.ends { Some(Arc::new(LateEnds::of(log).await?)) } else { None };
-                let how = Reading { wanted: this.wanted, tools: Arc::default(), late };
-                let mut detector = Detector::new(Arc::clone(&how.tools));
-                let mut calls = InOrder::of(log, how);
-                while let Some(calls) = calls.next().await? {
-                    let instance = detector.instance(&calls.instance);
-                    for (name, place) in &calls.sessions {
-                        let session = detector.session(instance, name);
-                        detector.push(session, calls.steps.get(place.clone()).unwrap_or_default());
-                    }
-                    memory.try_resize(detector.bytes())?;
-                    if detector.found() >= ROWS {
-                        let rows = rows(&this.schema, &log.name, &detector.take())?;
-                        remember(&mut found, &rows);
-                        if to.send(Ok(rows)).await.is_err() {
-                            return Ok(());
-                        }
-                    }
-                }
-                let rows = rows(&this.schema, &log.name, &detector.finish())?;
-                remember(&mut found, &rows);
-                // Whoever no longer listens has seen enough.
-                if to.send(Ok(rows)).await.is_err() {
-                    return Ok(());
-                }
-            }
-            if this.wanted == Wanted::ALL && found.iter().map(RecordBatch::num_rows).sum::<usize>() <= REMEMBERED_MAX {
+            // How calls went is most of what is remembered of a session.
+            let found = match this.wanted {
+                Wanted { times: false, ends: false } => this.find::<()>(&context, &to).await?,
+                _ => this.find::<Went>(&context, &to).await?,
+            };
+            if let (Some(found), true) = (found, this.wanted == Wanted::ALL) {
                 // Another that asked at the same time has found the same.
                 let _ = remembered.set(found);
             }
@@ -218,6 +195,47 @@ impl PartitionStream for Loops {
         builder.build()
     }
 }
+
+impl Loops {
+    /// Looks for the loops and hands them over. Returns them again where all were asked for and they aren't too many.
+    async fn find<W: Kept>(&self, context: &TaskContext, to: &Rows) -> Result<Option<Vec<RecordBatch>>> {
+        let memory = MemoryConsumer::new("loops()").register(context.memory_pool());
+        let mut found = Vec::new();
+        for log in self.function.logs.iter() {
+            let late = if self.wanted.ends { Some(Arc::new(LateEnds::of(log).await?)) } else { None };
+            let how = Reading { wanted: self.wanted, tools: Arc::default(), late };
+            let mut detector = Detector::<W>::new(Arc::clone(&how.tools));
+            let mut calls = InOrder::<W>::of(log, how);
+            while let Some(calls) = calls.next().await? {
+                let instance = detector.instance(&calls.instance);
+                // All of them first: most sessions are new, and each waits for memory that nobody has touched lately.
+                let sessions: Vec<usize> = calls.sessions().map(|(name, _)| detector.session(instance, name)).collect();
+                for (session, (_, place)) in sessions.into_iter().zip(calls.sessions()) {
+                    let (ids, seen) = (calls.ids.get(place.clone()), calls.seen.get(place.clone()));
+                    detector.push(session, ids.unwrap_or_default(), seen.unwrap_or_default());
+                }
+                memory.try_resize(detector.bytes())?;
+                if detector.found() >= ROWS {
+                    let rows = rows(&self.schema, &log.name, &detector.take())?;
+                    remember(&mut found, &rows);
+                    // Whoever no longer listens has seen enough.
+                    if to.send(Ok(rows)).await.is_err() {
+                        return Ok(None);
+                    }
+                }
+            }
+            let rows = rows(&self.schema, &log.name, &detector.finish())?;
+            remember(&mut found, &rows);
+            if to.send(Ok(rows)).await.is_err() {
+                return Ok(None);
+            }
+        }
+        Ok((found.iter().map(RecordBatch::num_rows).sum::<usize>() <= REMEMBERED_MAX).then_some(found))
+    }
+}
+
+/// Where rows are handed over.
+type Rows = mpsc::Sender<Result<RecordBatch>>;
 
 /// Adds what was found, unless it is too much by now.
 fn remember(found: &mut Vec<RecordBatch>, rows: &RecordBatch) {

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn id(letter: char) -> Option<CallId> {
@@ -66,4 +68,33 @@ fn a_run_of_one_call_is_no_cycle_of_two() {
 fn unknown_arguments_are_never_alike() {
     check("???", '?', 1, 3, false);
     check("a?a", 'a', 1, 2, false);
+}
+
+proptest! {
+    #[test]
+    fn new_calls_are_taken_as_one_by_one(calls in "[a-c?]{0,3}[a-p?]{0,30}[a-f]{0,20}", part in 1_usize..40) {
+        let calls: Vec<Option<CallId>> = calls.chars().map(id).collect();
+        let (mut some, mut each) = (Runs::default(), Runs::default());
+        for part in calls.chunks(part) {
+            let mut left = part;
+            while !left.is_empty() {
+                let new = some.push_new(left);
+                for call in &left[..new] {
+                    each.push(*call);
+                    prop_assert!((1..=PERIOD_MAX).all(|period| each.length(period) == 0));
+                }
+                prop_assert_eq!(&some, &each);
+                left = &left[new..];
+                if let Some((call, rest)) = left.split_first() {
+                    some.push(*call);
+                    each.push(*call);
+                    // Those that were taken are all that could be.
+                    let repeats = (1..=PERIOD_MAX).any(|period| each.length(period) > 0);
+                    prop_assert!(repeats || new == 0);
+                    left = rest;
+                }
+            }
+        }
+        prop_assert_eq!(some, each);
+    }
 }

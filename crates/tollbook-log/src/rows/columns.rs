@@ -7,9 +7,10 @@ use arrow::array::{
     PrimitiveArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
-use tollbook_engine::{Hash128, from_hex, read_hex};
+use tollbook_engine::{Hash128, from_hex};
 
 use super::RowsError;
+use super::hex::HexColumn;
 use crate::schema::Column;
 
 /// Whether there is a value in the row.
@@ -125,10 +126,7 @@ pub(super) struct Words<T> {
 /// A column of hashes in hexadecimal digits.
 pub(super) struct Hashes {
     texts: Texts,
-    /// What all digits of all rows are, one text after the other. Empty where any isn't a digit.
-    read: Vec<u8>,
-    /// Where the first digit stands.
-    first: i32,
+    read: HexColumn,
 }
 
 pub(super) type Wholes = Typed<Int64Array>;
@@ -212,23 +210,15 @@ impl Texts {
 }
 
 impl Hashes {
-    /// The digits are read at once: a call for the few of each row takes longer than they do.
     fn new(texts: Texts) -> Self {
-        let offsets = texts.values.value_offsets();
-        let (first, end) = (offsets.first().copied().unwrap_or(0), offsets.last().copied().unwrap_or(0));
-        let place = |offset: i32| usize::try_from(offset).unwrap_or(0);
-        let digits = texts.values.value_data().get(place(first)..place(end)).unwrap_or_default();
-        let mut read = vec![0; digits.len() / 2];
-        if texts.keys.is_some() || !read_hex(digits, &mut read) {
-            read.clear();
-        }
-        Self { texts, read, first }
+        let read = if texts.keys.is_some() { HexColumn::default() } else { HexColumn::new(&texts.values) };
+        Self { texts, read }
     }
 
     /// Reads a row's hash where it is to stay: moving one just after it was written stalls.
     #[inline]
     pub fn fill(&self, row: usize, seq: u64, to: &mut Option<Hash128>) -> Result<(), RowsError> {
-        if let (Some(bytes), true) = (self.of_all(row), item(&self.texts.values, row)) {
+        if let (Some(bytes), true) = (self.read.hash(row), item(&self.texts.values, row)) {
             *to = Some(Hash128(*bytes));
             return Ok(());
         }
@@ -238,16 +228,6 @@ impl Hashes {
         };
         *to = from_hex(text.as_bytes()).map(Hash128);
         if to.is_some() { Ok(()) } else { Err(self.texts.wrong(seq, text)) }
-    }
-
-    /// What was read of a row's digits with those of all, where they are as many as a hash has.
-    #[inline]
-    fn of_all(&self, row: usize) -> Option<&[u8; 16]> {
-        let offsets = self.texts.values.value_offsets();
-        let digits = offsets.get(row)?..offsets.get(row + 1)?;
-        let before = usize::try_from(digits.start - self.first).ok()?;
-        let is_whole = digits.end - digits.start == 32 && before.is_multiple_of(2);
-        self.read.get(before / 2..).filter(|_| is_whole)?.first_chunk()
     }
 }
 

@@ -5,15 +5,16 @@
 //! calls of a session together, so that whoever takes them looks a session up once and not at every call; they are
 //! handed over one file after another. What is still open comes last.
 //!
-//! Texts that repeat come as dictionaries, so that each is looked at once in a file; hashes, which hardly repeat, as
-//! views into the page that they were read from. A column that nobody asks for isn't read.
+//! Texts that repeat come as dictionaries, so that each is looked at once in a file; hashes, which hardly repeat, are
+//! read a batch at once. A column that nobody asks for isn't read.
 
 use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, DictionaryArray, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, DictionaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, TimestampMicrosecondType};
@@ -22,12 +23,14 @@ use datafusion::common::{DataFusionError, Result};
 use foldhash::fast::RandomState;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 use parquet::arrow::ProjectionMask;
 use tokio::sync::mpsc;
+use tollbook_engine::run::CallId;
+use tollbook_log::HexColumn;
 use tollbook_log::schema::Kind;
 
-use super::detector::{Instant, Seen, Step, ToolNumber, Tools, call_id};
+use super::detector::{Instant, Kept, Seen, ToolNumber, Tools, Went, call_id};
 use super::{LateEnds, Wanted, hash, is_error};
 use crate::source::{LogSource, Sealed};
 use crate::store::Store;
@@ -45,11 +48,29 @@ type Texts = DictionaryArray<Int32Type>;
 
 /// Calls of one instance, those of a session together and in order.
 #[derive(Debug)]
-pub struct Grouped {
+pub struct Grouped<W> {
     pub instance: Arc<str>,
-    /// Each session with the place of its calls in `steps`.
-    pub sessions: Vec<(Arc<str>, Range<usize>)>,
-    pub steps: Vec<Step>,
+    sessions: Vec<Stretch>,
+    /// The sessions' names, one after the other: most sessions are of one group, and each would be a text of its own
+    /// that is made on one thread and given back on another.
+    names: String,
+    pub ids: Vec<Option<CallId>>,
+    pub seen: Vec<Seen<W>>,
+}
+
+/// The calls of a session in a group.
+#[derive(Debug)]
+struct Stretch {
+    /// Where the session's name stands.
+    name: Range<usize>,
+    calls: Range<usize>,
+}
+
+impl<W> Grouped<W> {
+    /// Each session's name with the place of its calls in `ids` and in `seen`.
+    pub fn sessions(&self) -> impl Iterator<Item = (&str, Range<usize>)> {
+        self.sessions.iter().map(|session| (self.names.get(session.name.clone()).unwrap_or(""), session.calls.clone()))
+    }
 }
 
 /// What is read of each call, in batches of a file.
@@ -58,9 +79,34 @@ struct Calls {
     seq: Int64Array,
     session: Texts,
     tool: Texts,
-    args_hash: StringViewArray,
+    args_hash: Hashes,
     ts: Option<TimestampMicrosecondArray>,
-    ends: Option<(Texts, StringViewArray)>,
+    ends: Option<(Texts, Hashes)>,
+}
+
+/// Hashes in hexadecimal digits.
+#[derive(Debug)]
+struct Hashes {
+    texts: StringArray,
+    read: HexColumn,
+}
+
+impl Hashes {
+    fn of(texts: &StringArray) -> Self {
+        Self { texts: texts.clone(), read: HexColumn::new(texts) }
+    }
+
+    /// The first 64 bits of a row's hash; None where it has none.
+    #[inline]
+    fn at(&self, row: usize) -> Option<u64> {
+        if self.texts.is_null(row) {
+            return None;
+        }
+        match self.read.hash(row).and_then(|hash| hash.first_chunk()) {
+            Some(bytes) => Some(u64::from_be_bytes(*bytes)),
+            None => hash(self.texts.value(row)),
+        }
+    }
 }
 
 fn data_type(name: &str) -> Option<DataType> {
@@ -68,7 +114,7 @@ fn data_type(name: &str) -> Option<DataType> {
         "session" | "tool" | "outcome" => {
             Some(DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)))
         }
-        "args_hash" | "result_hash" => Some(DataType::Utf8View),
+        "args_hash" | "result_hash" => Some(DataType::Utf8),
         _ => None,
     }
 }
@@ -91,30 +137,30 @@ impl Calls {
         };
         let other = |name: &str| DataFusionError::Execution(format!("the log's column `{name}` has another type"));
         let texts = |name: &str| column(name)?.as_dictionary_opt::<Int32Type>().cloned().ok_or_else(|| other(name));
-        let views = |name: &str| column(name)?.as_string_view_opt().cloned().ok_or_else(|| other(name));
+        let hashes = |name: &str| column(name)?.as_string_opt::<i32>().map(Hashes::of).ok_or_else(|| other(name));
         let times = || column("ts")?.as_primitive_opt::<TimestampMicrosecondType>().cloned().ok_or_else(|| other("ts"));
         Ok(Self {
             seq: column("seq")?.as_primitive_opt::<Int64Type>().cloned().ok_or_else(|| other("seq"))?,
             session: texts("session")?,
             tool: texts("tool")?,
-            args_hash: views("args_hash")?,
+            args_hash: hashes("args_hash")?,
             ts: wanted.times.then(times).transpose()?,
             ends: wanted
                 .ends
-                .then(|| Ok::<_, DataFusionError>((texts("outcome")?, views("result_hash")?)))
+                .then(|| Ok::<_, DataFusionError>((texts("outcome")?, hashes("result_hash")?)))
                 .transpose()?,
         })
     }
 }
 
 /// The calls of a log, one instance after another.
-pub struct InOrder {
+pub struct InOrder<W> {
     log: Arc<LogSource>,
     how: Reading,
     ranges: std::vec::IntoIter<Vec<Sealed>>,
     /// The files of a range that aren't begun yet.
     waiting: VecDeque<Opened>,
-    ahead: VecDeque<Ahead>,
+    ahead: VecDeque<Ahead<W>>,
     open: std::vec::IntoIter<RecordBatch>,
 }
 
@@ -126,14 +172,14 @@ pub struct Reading {
     pub late: Option<Arc<LateEnds>>,
 }
 
-impl InOrder {
+impl<W: Kept> InOrder<W> {
     pub fn of(log: &Arc<LogSource>, how: Reading) -> Self {
         let (ranges, open) = (log.ranges().into_iter(), log.open(Kind::Calls).into_iter());
         Self { log: Arc::clone(log), how, ranges, waiting: VecDeque::new(), ahead: VecDeque::new(), open }
     }
 
     /// The next calls, all of one instance; None at the end.
-    pub async fn next(&mut self) -> Result<Option<Grouped>> {
+    pub async fn next(&mut self) -> Result<Option<Grouped<W>>> {
         loop {
             while self.ahead.len() < AHEAD_FILES {
                 if let Some(opened) = self.waiting.pop_front() {
@@ -163,13 +209,13 @@ impl InOrder {
 }
 
 /// Files that are being read.
-struct Ahead {
-    calls: mpsc::Receiver<Grouped>,
+struct Ahead<W> {
+    calls: mpsc::Receiver<Grouped<W>>,
     /// Ends where nobody wants the calls any more.
     task: SpawnedTask<Result<()>>,
 }
 
-impl Ahead {
+impl<W: Kept> Ahead<W> {
     fn begin(opened: Opened, how: Reading) -> Self {
         let (to, calls) = mpsc::channel(AHEAD_GROUPS);
         let task = SpawnedTask::spawn(async move {
@@ -283,26 +329,37 @@ fn read(store: Store, file: Sealed, wanted: Wanted) -> BoxStream<'static, Result
 }
 
 /// Puts the calls of each session together.
-struct Together<'a> {
+struct Together<'a, W> {
     instance: Arc<str>,
     how: &'a Reading,
-    /// The sessions so far, and how many calls each has.
-    sessions: Vec<(Arc<str>, usize)>,
-    by_name: HashMap<Arc<str>, usize, RandomState>,
-    /// Each call with its session's place.
-    calls: Vec<(usize, Step)>,
-    session: Dictionary<usize>,
+    /// The sessions so far, with how many calls each has: the places of those are told by [`Together::group`].
+    sessions: Vec<Stretch>,
+    names: String,
+    /// Places of sessions, found by name.
+    by_name: HashTable<u32>,
+    hasher: RandomState,
+    calls: Vec<Placed<W>>,
+    session: Dictionary<u32>,
     tool: Dictionary<ToolNumber>,
     error: Dictionary<bool>,
 }
 
-impl<'a> Together<'a> {
+/// A call, and its session's place.
+struct Placed<W> {
+    session: u32,
+    id: Option<CallId>,
+    seen: Seen<W>,
+}
+
+impl<'a, W: Kept> Together<'a, W> {
     fn new(instance: Arc<str>, how: &'a Reading) -> Self {
         Self {
             instance,
             how,
             sessions: Vec::new(),
-            by_name: HashMap::default(),
+            names: String::new(),
+            by_name: HashTable::new(),
+            hasher: RandomState::default(),
             calls: Vec::new(),
             session: Dictionary::default(),
             tool: Dictionary::default(),
@@ -311,14 +368,18 @@ impl<'a> Together<'a> {
     }
 
     fn take(&mut self, calls: &Calls) {
-        let Self { instance, how, sessions, by_name, session, tool, error, .. } = self;
+        let Self { instance, how, sessions, names, by_name, hasher, session, tool, error, .. } = self;
         let mut place = |name: &str| {
-            if let Some(place) = by_name.get(name) {
+            let hash = hasher.hash_one(name);
+            let named = |place: &u32| sessions.get(index(*place)).and_then(|known| names.get(known.name.clone()));
+            if let Some(place) = by_name.find(hash, |place| named(place) == Some(name)) {
                 return *place;
             }
-            let (name, place): (Arc<str>, _) = (name.into(), sessions.len());
-            by_name.insert(Arc::clone(&name), place);
-            sessions.push((name, 0));
+            let place = u32::try_from(sessions.len()).unwrap_or(u32::MAX);
+            by_name.insert_unique(hash, place, |place| named(place).map_or(0, |name| hasher.hash_one(name)));
+            let start = names.len();
+            names.push_str(name);
+            sessions.push(Stretch { name: start..names.len(), calls: 0..0 });
             place
         };
         session.go_on(&calls.session);
@@ -327,52 +388,57 @@ impl<'a> Together<'a> {
             error.go_on(outcomes);
         }
         let session_of = |row| session.at(&calls.session, row, &mut place);
-        let sessions_of: Vec<Option<usize>> = (0..calls.seq.len()).map(session_of).collect();
-        let hashed = |hashes: &StringViewArray, row| hashes.is_valid(row).then(|| hash(hashes.value(row))).flatten();
+        let sessions_of: Vec<Option<u32>> = (0..calls.seq.len()).map(session_of).collect();
         self.calls.reserve(calls.seq.len());
         for (row, (seq, session)) in calls.seq.values().iter().copied().zip(sessions_of).enumerate() {
             // Nobody knows what stands between calls without a session.
             let Some(session) = session else { continue };
-            if let Some((_, calls)) = sessions.get_mut(session) {
-                *calls += 1;
+            if let Some(session) = sessions.get_mut(index(session)) {
+                session.calls.end += 1;
             }
             let tool = tool.at(&calls.tool, row, |name| how.tools.number(name));
-            let mut seen = Seen { seq, tool, ..Seen::default() };
-            if let Some((outcomes, results)) = &calls.ends {
+            let went = || {
+                let ts = calls.ts.as_ref().filter(|ts| ts.is_valid(row));
+                let at = ts.and_then(|ts| Instant::of_us(ts.value(row)));
+                let Some((outcomes, results)) = &calls.ends else { return Went { at, ..Went::default() } };
                 let own = error.at(outcomes, row, is_error);
                 let late = how.late.as_ref().filter(|_| own.is_none()).and_then(|late| late.of_call(instance, seq));
-                let (error, result) = late.unwrap_or_else(|| (own.unwrap_or(false), hashed(results, row)));
-                (seen.error, seen.result) = (error, result.map(not_zero));
-            }
-            let ts = calls.ts.as_ref().filter(|ts| ts.is_valid(row));
-            seen.at = ts.and_then(|ts| Instant::of_us(ts.value(row)));
-            let args = hashed(&calls.args_hash, row);
-            let id = tool.zip(args).map(|(tool, args)| call_id(tool, args));
-            self.calls.push((session, Step { id, seen }));
+                let (error, result) = late.unwrap_or_else(|| (own.unwrap_or(false), results.at(row)));
+                Went { at, error, result: result.map(not_zero) }
+            };
+            let seen = Seen { seq, tool, went: W::of(went) };
+            let id = tool.zip(calls.args_hash.at(row)).map(|(tool, args)| call_id(tool, args));
+            self.calls.push(Placed { session, id, seen });
         }
     }
 
     /// The calls so far.
-    fn group(&mut self) -> Grouped {
+    fn group(&mut self) -> Grouped<W> {
         let mut next = 0;
-        let mut sessions = Vec::with_capacity(self.sessions.len());
-        for (name, calls) in self.sessions.drain(..) {
-            sessions.push((name, next..next));
+        let mut sessions = std::mem::take(&mut self.sessions);
+        for session in &mut sessions {
+            let calls = session.calls.end;
+            session.calls = next..next;
             next += calls;
         }
-        let nothing = Step { id: None, seen: Seen::default() };
-        let mut steps = vec![nothing; next];
-        for (session, step) in self.calls.drain(..) {
-            let Some((_, place)) = sessions.get_mut(session) else { continue };
-            if let Some(slot) = steps.get_mut(place.end) {
-                *slot = step;
+        let mut ids = vec![None; next];
+        let mut seen = vec![Seen::default(); next];
+        for call in self.calls.drain(..) {
+            let Some(Stretch { calls: place, .. }) = sessions.get_mut(index(call.session)) else { continue };
+            if let (Some(id), Some(seen)) = (ids.get_mut(place.end), seen.get_mut(place.end)) {
+                (*id, *seen) = (call.id, call.seen);
             }
             place.end += 1;
         }
         self.by_name.clear();
         self.session.forget();
-        Grouped { instance: Arc::clone(&self.instance), sessions, steps }
+        let instance = Arc::clone(&self.instance);
+        Grouped { instance, sessions, names: std::mem::take(&mut self.names), ids, seen }
     }
+}
+
+fn index(place: u32) -> usize {
+    usize::try_from(place).unwrap_or(usize::MAX)
 }
 
 fn not_zero(hash: u64) -> std::num::NonZeroU64 {

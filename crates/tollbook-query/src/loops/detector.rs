@@ -7,6 +7,7 @@
 
 use std::hash::BuildHasher;
 use std::num::{NonZeroI64, NonZeroU32, NonZeroU64};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
@@ -16,34 +17,55 @@ use tollbook_engine::run::{CallId, PERIOD_MAX, Runs};
 /// Whole repeats from which on a run is a loop.
 pub const REPEATS_MIN: u32 = 3;
 
-/// Calls that are remembered: a block, and the call that breaks its run.
-const RECENT: usize = PERIOD_MAX + 1;
-
-/// One call, as far as loops depend on it.
-#[derive(Debug, Clone, Copy)]
-pub struct Step {
-    /// What it was: tool and arguments. None where either isn't known, which equals nothing.
-    pub id: Option<CallId>,
-    /// What came of it.
-    pub seen: Seen,
-}
-
 /// What is remembered of a call.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Seen {
+pub struct Seen<W> {
     /// Place in the instance's order.
     pub seq: i64,
+    /// The tool; None where a frame was too broken to tell.
+    pub tool: Option<ToolNumber>,
+    /// How it went.
+    pub went: W,
+}
+
+/// How a call went.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Went {
     /// When it was made.
     pub at: Option<Instant>,
     /// Hash of the result; None where it isn't known. One of zero is taken for one of one.
     pub result: Option<NonZeroU64>,
-    /// The tool; None where a frame was too broken to tell.
-    pub tool: Option<ToolNumber>,
     /// Whether it ended in an error.
     pub error: bool,
 }
 
-/// Microseconds since 1970, in no more room where there are none: nine are kept of each session. The least of all
+/// How a call went, or nothing: it is most of what is kept of a session, and often nobody asks for it.
+pub trait Kept: Copy + Default + Send + Sync + 'static {
+    /// As far as it is kept of how a call went.
+    fn of(went: impl FnOnce() -> Went) -> Self;
+    /// What is known of it.
+    fn went(self) -> Went;
+}
+
+impl Kept for Went {
+    fn of(went: impl FnOnce() -> Went) -> Self {
+        went()
+    }
+
+    fn went(self) -> Went {
+        self
+    }
+}
+
+impl Kept for () {
+    fn of(_: impl FnOnce() -> Went) -> Self {}
+
+    fn went(self) -> Went {
+        Went::default()
+    }
+}
+
+/// Microseconds since 1970, in no more room where there are none: eight are kept of each session. The least of all
 /// numbers is no time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instant(NonZeroI64);
@@ -130,10 +152,10 @@ pub type ToolNumber = NonZeroU32;
 
 /// The tools' names by number, for whoever reads calls and for the detector.
 #[derive(Debug, Default)]
-pub struct Tools(Mutex<Names>);
+pub struct Tools(Mutex<ToolNames>);
 
 #[derive(Debug, Default)]
-struct Names {
+struct ToolNames {
     by_name: HashMap<Box<str>, ToolNumber, RandomState>,
     names: Vec<Box<str>>,
 }
@@ -160,37 +182,51 @@ impl Tools {
 
 /// Looks for loops in calls that come in the order of each instance.
 #[derive(Debug, Default)]
-pub struct Detector {
-    tools: Arc<Tools>,
-    instances: Vec<Arc<str>>,
+pub struct Detector<W> {
+    names: Names,
     by_instance: HashMap<Arc<str>, usize, RandomState>,
     /// The places of all sessions, found by instance and name. The hash is kept, so that growing asks no session.
     places: HashTable<(u64, usize)>,
     hasher: RandomState,
-    sessions: Sessions,
+    sessions: Sessions<W>,
     found: Vec<Loop>,
+}
+
+/// What numbers stand for.
+#[derive(Debug, Default)]
+struct Names {
+    tools: Arc<Tools>,
+    instances: Vec<Arc<str>>,
+    /// One after the other.
+    sessions: String,
+}
+
+impl Names {
+    fn of<W>(&self, session: &Session<W>) -> &str {
+        self.sessions.get(session.name.clone()).unwrap_or("")
+    }
 }
 
 /// Sessions in pieces, so that none is ever moved.
 #[derive(Debug, Default)]
-struct Sessions(Vec<Vec<Session>>);
+struct Sessions<W>(Vec<Vec<Session<W>>>);
 
 const PIECE: usize = 1024;
 
-impl Sessions {
+impl<W> Sessions<W> {
     fn len(&self) -> usize {
         self.0.len().saturating_sub(1) * PIECE + self.0.last().map_or(0, Vec::len)
     }
 
-    fn get(&self, place: usize) -> Option<&Session> {
+    fn get(&self, place: usize) -> Option<&Session<W>> {
         self.0.get(place / PIECE)?.get(place % PIECE)
     }
 
-    fn get_mut(&mut self, place: usize) -> Option<&mut Session> {
+    fn get_mut(&mut self, place: usize) -> Option<&mut Session<W>> {
         self.0.get_mut(place / PIECE)?.get_mut(place % PIECE)
     }
 
-    fn push(&mut self, session: Session) {
+    fn push(&mut self, session: Session<W>) {
         match self.0.last_mut() {
             Some(piece) if piece.len() < PIECE => piece.push(session),
             _ => {
@@ -203,36 +239,41 @@ impl Sessions {
 }
 
 #[derive(Debug)]
-struct Session {
+struct Session<W> {
     instance: usize,
-    name: Arc<str>,
+    /// Where its name stands.
+    name: Range<usize>,
     /// Calls so far.
     calls: u64,
     runs: Runs,
-    recent: Recent,
+    recent: Recent<W>,
+    /// One for each period with which the last calls repeat.
     running: Vec<Running>,
 }
 
 /// The last calls. The newest is written over the oldest, so that nothing is moved.
 #[derive(Debug, Default)]
-struct Recent {
-    calls: [Seen; RECENT],
+struct Recent<W> {
+    calls: [Seen<W>; PERIOD_MAX],
     /// Where the next one goes.
     next: usize,
 }
 
-impl Recent {
+impl<W: Kept> Recent<W> {
     /// The last calls, the newest first.
-    fn newest_first(&self) -> impl Iterator<Item = &Seen> {
+    fn newest_first(&self) -> impl Iterator<Item = &Seen<W>> {
         let (newer, older) = self.calls.split_at_checked(self.next).unwrap_or((&[], &[]));
         newer.iter().rev().chain(older.iter().rev())
     }
 
-    fn push(&mut self, call: Seen) {
-        if let Some(oldest) = self.calls.get_mut(self.next) {
-            *oldest = call;
+    /// Those that aren't among the last aren't looked at.
+    fn push(&mut self, calls: &[Seen<W>]) {
+        for call in calls.get(calls.len().saturating_sub(PERIOD_MAX)..).unwrap_or_default() {
+            if let Some(oldest) = self.calls.get_mut(self.next) {
+                *oldest = *call;
+            }
+            self.next = (self.next + 1) % PERIOD_MAX;
         }
-        self.next = if self.next + 1 < RECENT { self.next + 1 } else { 0 };
     }
 }
 
@@ -240,7 +281,8 @@ impl Recent {
 #[derive(Debug, Clone, Copy)]
 struct Running {
     period: usize,
-    start: Seen,
+    start_seq: i64,
+    start_at: Option<Instant>,
     start_in_session: u64,
     now: Tally,
     /// At the end of the last whole repeat.
@@ -255,38 +297,40 @@ struct Tally {
     last: Option<Instant>,
 }
 
-impl Detector {
+impl<W: Kept> Detector<W> {
     /// A detector of calls whose tools are numbered by `tools`.
     pub fn new(tools: Arc<Tools>) -> Self {
-        Self { tools, ..Self::default() }
+        Self { names: Names { tools, ..Names::default() }, ..Self::default() }
     }
 
     /// The number of an instance.
     pub fn instance(&mut self, name: &Arc<str>) -> usize {
-        let next = self.instances.len();
+        let next = self.names.instances.len();
         let number = *self.by_instance.entry_ref(name).or_insert(next);
         if number == next {
-            self.instances.push(Arc::clone(name));
+            self.names.instances.push(Arc::clone(name));
         }
         number
     }
 
     /// The number of a session, by its instance and name.
-    pub fn session(&mut self, instance: usize, name: &Arc<str>) -> usize {
-        let Self { places, hasher, sessions, .. } = self;
-        let hash = hasher.hash_one((instance, &**name));
+    pub fn session(&mut self, instance: usize, name: &str) -> usize {
+        let Self { names, places, hasher, sessions, .. } = self;
+        let hash = hasher.hash_one((instance, name));
         let is_it = |(known_hash, place): &(u64, usize)| {
             let known = if *known_hash == hash { sessions.get(*place) } else { None };
-            known.is_some_and(|known| known.instance == instance && known.name == *name)
+            known.is_some_and(|known| known.instance == instance && names.of(known) == name)
         };
         if let Some((_, place)) = places.find(hash, is_it) {
             return *place;
         }
         let place = sessions.len();
         places.insert_unique(hash, (hash, place), |(hash, _)| *hash);
+        let start = names.sessions.len();
+        names.sessions.push_str(name);
         sessions.push(Session {
             instance,
-            name: Arc::clone(name),
+            name: start..names.sessions.len(),
             calls: 0,
             runs: Runs::default(),
             recent: Recent::default(),
@@ -295,14 +339,11 @@ impl Detector {
         place
     }
 
-    /// Takes in the next calls of a session, by its number.
-    pub fn push(&mut self, session: usize, steps: &[Step]) {
-        let Some(session) = self.sessions.get_mut(session) else { return };
-        for step in steps {
-            for run in session.push(step) {
-                let found = session.told(&run, &self.instances, &self.tools, false);
-                self.found.push(found);
-            }
+    /// Takes in the next calls of a session, by its number: what each was, which is tool and arguments and None where
+    /// either isn't known, and what is to be remembered of it.
+    pub fn push(&mut self, session: usize, ids: &[Option<CallId>], seen: &[Seen<W>]) {
+        if let Some(session) = self.sessions.get_mut(session) {
+            session.push(ids, seen, |session, run| self.found.push(session.told(run, &self.names, false)));
         }
     }
 
@@ -322,7 +363,7 @@ impl Detector {
     pub fn finish(mut self) -> Vec<Loop> {
         for session in self.sessions.0.iter().flatten() {
             for run in session.running.iter().filter(|run| session.is_loop(run)) {
-                self.found.push(session.told(run, &self.instances, &self.tools, true));
+                self.found.push(session.told(run, &self.names, true));
             }
         }
         self.found
@@ -331,7 +372,9 @@ impl Detector {
     /// About how much memory is held, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.sessions.0.len() * PIECE * size_of::<Session>() + self.sessions.len() * 64
+        self.sessions.0.len() * PIECE * size_of::<Session<W>>()
+            + self.names.sessions.capacity()
+            + self.places.capacity() * size_of::<(u64, usize)>()
     }
 }
 
@@ -342,28 +385,38 @@ pub fn call_id(tool: ToolNumber, args: u64) -> CallId {
     CallId::new(tool ^ args).unwrap_or(CallId::MIN)
 }
 
-impl Session {
-    /// Takes in a call, and returns the loops that it ended.
-    fn push(&mut self, step: &Step) -> Vec<Running> {
-        let (id, seen) = (step.id, step.seen);
-        let mut ended = Vec::new();
-        let before = if self.running.is_empty() { None } else { Some(self.runs.clone()) };
+impl<W: Kept> Session<W> {
+    /// Takes in calls, and tells of the loops that they end, before it goes on.
+    fn push(&mut self, ids: &[Option<CallId>], seen: &[Seen<W>], mut ended: impl FnMut(&Self, &Running)) {
+        let (mut ids, mut seen) = (ids, seen);
+        loop {
+            // Most calls repeat none.
+            let new = self.runs.push_new(ids);
+            let (Some((new, rest)), Some((_, rest_of_ids))) = (seen.split_at_checked(new), ids.split_at_checked(new))
+            else {
+                return;
+            };
+            self.recent.push(new);
+            self.calls = self.calls.saturating_add(u64::try_from(new.len()).unwrap_or(u64::MAX));
+            let (Some((id, rest_of_ids)), Some((call, rest))) = (rest_of_ids.split_first(), rest.split_first()) else {
+                return;
+            };
+            self.go_on(*id, call, &mut ended);
+            (ids, seen) = (rest_of_ids, rest);
+        }
+    }
+
+    /// Takes in a call that repeats some, or that comes after one.
+    fn go_on(&mut self, id: Option<CallId>, call: &Seen<W>, mut ended: impl FnMut(&Self, &Running)) {
+        let before = self.runs.clone();
         self.runs.push(id);
-        // Most calls repeat none.
-        if before.is_none() && !self.runs.any() {
-            self.recent.push(seen);
-            self.calls += 1;
-            return ended;
-        }
-        if let Some(before) = before {
-            for run in &self.running {
-                if self.runs.length(run.period) == 0 && is_loop(&before, run) {
-                    ended.push(*run);
-                }
+        for run in &self.running {
+            if self.runs.length(run.period) == 0 && is_loop(&before, run) {
+                ended(self, run);
             }
-            let runs = &self.runs;
-            self.running.retain(|run| runs.length(run.period) > 0);
         }
+        let runs = &self.runs;
+        self.running.retain(|run| runs.length(run.period) > 0);
         for period in 1..=PERIOD_MAX {
             let length = self.runs.length(period);
             if length == 0 {
@@ -371,54 +424,54 @@ impl Session {
             }
             let Some(first) = self.recent.newest_first().nth(period - 1).copied() else { continue };
             if usize::try_from(length).is_ok_and(|length| length == period + 1) {
-                self.begin(period, first);
+                self.begin(period, &first);
             }
             if let Some(run) = self.running.iter_mut().find(|run| run.period == period) {
-                run.take(&seen, &first);
+                run.take(call.went.went(), first.went.went());
             }
         }
-        self.recent.push(seen);
-        self.calls += 1;
-        ended
+        self.recent.push(std::slice::from_ref(call));
+        self.calls = self.calls.saturating_add(1);
     }
 
     /// A run begins with the last `period` calls, the first of which is `first`.
-    fn begin(&mut self, period: usize, first: Seen) {
+    fn begin(&mut self, period: usize, first: &Seen<W>) {
         let block = self.recent.newest_first().take(period);
-        let errors = block.filter(|call| call.error).count();
+        let errors = block.filter(|call| call.went.went().error).count();
         let calls = u32::try_from(period).unwrap_or(u32::MAX);
         let tally = Tally {
             calls,
             errors: u32::try_from(errors).unwrap_or(u32::MAX),
             results: Results::Same,
-            last: self.recent.newest_first().next().and_then(|call| call.at),
+            last: self.recent.newest_first().next().and_then(|call| call.went.went().at),
         };
         let start_in_session = self.calls.saturating_sub(u64::from(calls));
-        self.running.push(Running { period, start: first, start_in_session, now: tally, whole: tally });
+        let (start_seq, start_at) = (first.seq, first.went.went().at);
+        self.running.push(Running { period, start_seq, start_at, start_in_session, now: tally, whole: tally });
     }
 
     fn is_loop(&self, run: &Running) -> bool {
         is_loop(&self.runs, run)
     }
 
-    fn told(&self, run: &Running, instances: &[Arc<str>], tools: &Tools, still_running: bool) -> Loop {
+    /// A loop whose last call is the newest one.
+    fn told(&self, run: &Running, names: &Names, still_running: bool) -> Loop {
         let period = u32::try_from(run.period).unwrap_or(u32::MAX);
-        // The call that broke the run, if one did, is the newest.
-        let block = self.recent.newest_first().skip(usize::from(!still_running)).take(run.period);
-        let mut tools: Vec<String> = block.filter_map(|call| Some(tools.name(call.tool?))).collect();
+        let block = self.recent.newest_first().take(run.period);
+        let mut tools: Vec<String> = block.filter_map(|call| Some(names.tools.name(call.tool?))).collect();
         tools.sort_unstable();
         tools.dedup();
         Loop {
-            instance: instances.get(self.instance).map_or_else(String::new, |name| name.to_string()),
-            session: self.name.to_string(),
-            start_seq: run.start.seq,
+            instance: names.instances.get(self.instance).map_or_else(String::new, |name| name.to_string()),
+            session: names.of(self).to_owned(),
+            start_seq: run.start_seq,
             start_in_session: run.start_in_session,
             period,
             repeats: run.whole.calls.checked_div(period).unwrap_or(0),
             tools,
             errors: run.whole.errors,
             results: run.whole.results,
-            span_us: run.whole.last.zip(run.start.at).map(|(last, first)| last.us().saturating_sub(first.us())),
+            span_us: run.whole.last.zip(run.start_at).map(|(last, first)| last.us().saturating_sub(first.us())),
             still_running,
         }
     }
@@ -433,7 +486,7 @@ fn is_loop(runs: &Runs, run: &Running) -> bool {
 
 impl Running {
     /// The run goes on with a call; `before` is the call a period before it.
-    fn take(&mut self, call: &Seen, before: &Seen) {
+    fn take(&mut self, call: Went, before: Went) {
         let results = match (call.result, before.result) {
             (Some(now), Some(then)) if now == then => Results::Same,
             (Some(_), Some(_)) => Results::Differ,

@@ -3,26 +3,37 @@ use proptest::prelude::*;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use super::{Detector, Instant, Loop, Results, Seen, Step, call_id};
+use super::{Detector, Instant, Kept, Loop, Results, Seen, Went, call_id};
 
 /// A call: the letter says which, `?` one whose arguments were lost; a capital ends in an error.
 fn detected(calls: &str) -> Vec<Loop> {
+    let found = in_parts::<Went>(calls, 1);
+    for part in 2..=calls.len().max(2) {
+        assert_eq!(in_parts::<Went>(calls, part), found, "{calls} {part}");
+    }
+    // Where nobody asks how calls went, the loops are the same.
+    let bare = |one: &Loop| Loop { errors: 0, results: Results::Unknown, span_us: None, ..one.clone() };
+    assert_eq!(in_parts::<()>(calls, 3), found.iter().map(bare).collect::<Vec<_>>(), "{calls}");
+    found
+}
+
+/// The same, handed over so many at a time.
+fn in_parts<W: Kept>(calls: &str, part: usize) -> Vec<Loop> {
     let mut detector = Detector::default();
+    let (mut ids, mut seen) = (Vec::new(), Vec::new());
     for (seq, letter) in (0..).zip(calls.chars()) {
         let lower = letter.to_ascii_lowercase();
         let tool = if lower.is_ascii_digit() { "other" } else { "tool" };
-        let tool = detector.tools.number(tool);
-        let seen = Seen {
-            seq: seq * 2,
-            at: Instant::of_us(seq * 10),
-            tool: Some(tool),
-            error: letter.is_ascii_uppercase(),
-            result: NonZeroU64::new(1),
-        };
-        let id = (letter != '?').then(|| call_id(tool, u64::from(lower)));
+        let tool = detector.names.tools.number(tool);
+        let went =
+            || Went { at: Instant::of_us(seq * 10), error: letter.is_ascii_uppercase(), result: NonZeroU64::new(1) };
+        seen.push(Seen { seq: seq * 2, tool: Some(tool), went: W::of(went) });
+        ids.push((letter != '?').then(|| call_id(tool, u64::from(lower))));
+    }
+    for (ids, seen) in ids.chunks(part).zip(seen.chunks(part)) {
         let instance = detector.instance(&Arc::from("i"));
-        let session = detector.session(instance, &Arc::from("s"));
-        detector.push(session, &[Step { id, seen }]);
+        let session = detector.session(instance, "s");
+        detector.push(session, ids, seen);
     }
     let mut found = detector.take();
     found.extend(detector.finish());
@@ -115,15 +126,15 @@ fn all_tools_of_the_longest_block_are_told() {
 
 #[test]
 fn sessions_and_instances_stand_alone() {
-    let mut detector = Detector::default();
-    let tool = detector.tools.number("t");
-    let step = |seq| Step { id: Some(call_id(tool, 1)), seen: Seen { seq, tool: Some(tool), ..Seen::default() } };
+    let mut detector = Detector::<()>::default();
+    let tool = detector.names.tools.number("t");
+    let seen = |seq| Seen { seq, tool: Some(tool), went: () };
     for seq in 0..30 {
         let (instance, session) = [("i", "a"), ("i", "b"), ("j", "a"), ("j", "c")][seq % 4];
         let instance = detector.instance(&Arc::from(instance));
-        let session = detector.session(instance, &Arc::from(session));
+        let session = detector.session(instance, session);
         if seq % 4 < 3 {
-            detector.push(session, &[step(i64::try_from(seq).unwrap())]);
+            detector.push(session, &[Some(call_id(tool, 1))], &[seen(i64::try_from(seq).unwrap())]);
         }
     }
     let found: Vec<_> =
