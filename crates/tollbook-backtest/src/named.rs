@@ -8,14 +8,17 @@ use tollbook_engine::{Code, Coded};
 
 /// The numbers of names.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Numbers(HashTable<u32>);
+pub(crate) struct Numbers(HashTable<Hashed>);
+
+/// A name's number, with the name's hash: a table that grows then looks at no name again, of which there may be millions.
+type Hashed = (u64, u32);
 
 /// Values by name, each with a number, from 0 in the order in which they came.
 #[derive(Debug)]
 pub(crate) struct Named<V> {
     /// Shuffled, since sessions are named by clients.
     hasher: RandomState,
-    numbers: HashTable<u32>,
+    numbers: HashTable<Hashed>,
     entries: Vec<(Box<str>, V)>,
     /// Numbers by the codes of names, or else [`UNSEEN`]: a name that has one is found without a look at it.
     coded: Coded<u32>,
@@ -43,8 +46,9 @@ impl<V> Named<V> {
 
     #[inline(never)]
     fn find_any(&mut self, name: &str, code: Option<Code>) -> Option<u32> {
-        let is_it = |number: &u32| self.name(*number) == Some(name);
-        let number = *self.numbers.find(self.hasher.hash_one(name), is_it)?;
+        let hash = self.hasher.hash_one(name);
+        let is_it = |(known, number): &Hashed| *known == hash && self.name(*number) == Some(name);
+        let (_, number) = *self.numbers.find(hash, is_it)?;
         self.keep(code, number);
         Some(number)
     }
@@ -61,9 +65,8 @@ impl<V> Named<V> {
     pub fn add(&mut self, name: &str, code: Option<Code>, value: V) -> u32 {
         let number = u32::try_from(self.entries.len()).unwrap_or(UNSEEN);
         self.entries.push((name.into(), value));
-        let (hasher, entries) = (&self.hasher, &self.entries);
-        let hash = |number: &u32| entries.get(index(*number)).map_or(0, |(name, _)| hasher.hash_one(&**name));
-        self.numbers.insert_unique(hasher.hash_one(name), number, hash);
+        let hash = self.hasher.hash_one(name);
+        self.numbers.insert_unique(hash, (hash, number), |(hash, _)| *hash);
         self.keep(code, number);
         number
     }

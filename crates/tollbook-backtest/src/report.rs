@@ -22,7 +22,9 @@ pub struct Report {
     pub by_grant: BTreeMap<String, Tally>,
     /// By client program, where it is known.
     pub by_agent: BTreeMap<String, Tally>,
-    /// By session, where it is known, in the order in which they came: there may be millions.
+    /// How many sessions there are.
+    pub sessions: u64,
+    /// By session, where it is known and something changes in it, in the order in which they came.
     pub by_session: Vec<(String, SessionTally)>,
     /// How near calls came to each limit of the candidate, by its rule.
     pub headroom: BTreeMap<String, Headroom>,
@@ -67,6 +69,12 @@ pub struct SessionTally {
 }
 
 impl SessionTally {
+    /// Calls that come out otherwise.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.newly_refused + self.newly_allowed
+    }
+
     /// Calls that were recorded after the first that is newly refused: nobody knows whether they would
     /// have been made.
     #[must_use]
@@ -176,21 +184,21 @@ impl Tally {
 }
 
 impl Report {
-    fn sessions(&self) -> impl Iterator<Item = &SessionTally> {
+    fn changed_sessions(&self) -> impl Iterator<Item = &SessionTally> {
         self.by_session.iter().map(|(_, session)| session)
     }
 
     /// Sessions with a call that is newly refused or held.
     #[must_use]
     pub fn sessions_touched(&self) -> u64 {
-        let touched = self.sessions().filter(|session| session.newly_refused > 0);
+        let touched = self.changed_sessions().filter(|session| session.newly_refused > 0);
         u64::try_from(touched.count()).unwrap_or(u64::MAX)
     }
 
     /// Of the touched sessions, those whose first newly refused call was their last call.
     #[must_use]
     pub fn ended_there(&self) -> u64 {
-        let last = self.sessions().filter(|session| session.first_refused == Some(session.calls));
+        let last = self.changed_sessions().filter(|session| session.first_refused == Some(session.calls));
         u64::try_from(last.count()).unwrap_or(u64::MAX)
     }
 
@@ -198,7 +206,7 @@ impl Report {
     #[must_use]
     pub fn by_quarter(&self) -> [u64; 4] {
         let mut quarters = [0; 4];
-        for quarter in self.sessions().filter_map(SessionTally::quarter) {
+        for quarter in self.changed_sessions().filter_map(SessionTally::quarter) {
             if let Some(sessions) = usize::try_from(quarter).ok().and_then(|quarter| quarters.get_mut(quarter)) {
                 *sessions += 1;
             }
@@ -210,14 +218,14 @@ impl Report {
     /// they would not have been made.
     #[must_use]
     pub fn exposed(&self) -> u64 {
-        self.sessions().map(SessionTally::exposed).sum()
+        self.changed_sessions().map(SessionTally::exposed).sum()
     }
 
     /// How many of the newly refused calls the most concerned sessions have, for each of these numbers of
     /// sessions.
     #[must_use]
     pub fn concentration<const N: usize>(&self, top: [usize; N]) -> [u64; N] {
-        let mut refused: Vec<u64> = self.sessions().map(|session| session.newly_refused).collect();
+        let mut refused: Vec<u64> = self.changed_sessions().map(|session| session.newly_refused).collect();
         refused.sort_unstable_by(|a, b| b.cmp(a));
         top.map(|top| refused.iter().take(top).sum())
     }

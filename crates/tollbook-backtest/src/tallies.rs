@@ -204,6 +204,7 @@ impl Tallies {
     pub fn report(&self) -> Report {
         let by_name = |by: &Named<Kinds>| by.iter().map(|(name, kinds)| (name.to_owned(), kinds.tally())).collect();
         let limits = || self.limits.iter().flatten();
+        let changed = self.by_session.iter().filter(|(_, tally)| tally.changes() > 0);
         Report {
             all: self.all.tally(),
             by_rule: self.by_rule.clone(),
@@ -211,7 +212,8 @@ impl Tallies {
             by_category: by_name(&self.by_category),
             by_grant: by_name(&self.by_grant),
             by_agent: by_name(&self.by_agent),
-            by_session: self.by_session.iter().map(|(name, tally)| (name.to_owned(), *tally)).collect(),
+            sessions: u64::try_from(self.by_session.len()).unwrap_or(u64::MAX),
+            by_session: changed.map(|(name, tally)| (name.to_owned(), *tally)).collect(),
             headroom: limits().map(|limit| (limit.rule.clone(), limit.headroom())).collect(),
             busiest: limits().map(|limit| (limit.rule.clone(), limit.busiest.clone())).collect(),
             waits: Waits::default(),

@@ -10,9 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use comfy_table::{CellAlignment, Table, presets};
-use tollbook_backtest::{
-    Busiest, Candidate, Caught, Change, Fidelity, Judged, Lineage, Loops, Report, SessionTally, Tally,
-};
+use tollbook_backtest::{Busiest, Candidate, Caught, Change, Fidelity, Judged, Lineage, Loops, Report, Tally};
 use tollbook_engine::{Body, BodyRef, EventRef, PolicyHash, Reads, State};
 use tollbook_log::Reader;
 use tollbook_policy::{Policy, Target};
@@ -234,7 +232,7 @@ fn write_fidelity(text: &mut String, fidelity: &Fidelity) -> std::fmt::Result {
 fn write_report(text: &mut String, one: &Tried, loops: Option<&Loops>, pruned: u64) -> std::fmt::Result {
     let report = one.candidate.report();
     let Tally { calls: all, refused_before, refused_after, change, unknown, after_divergence } = report.all;
-    let (sessions, touched) = (report.by_session.len(), report.sessions_touched());
+    let (sessions, touched) = (report.sessions, report.sessions_touched());
     writeln!(text, "\nunder {}: {all} {} in {sessions} {}", one.name, calls(all), plural(sessions))?;
     writeln!(text, "  refused            {refused_before} before, {refused_after} now")?;
     writeln!(text, "  newly refused      {} ({} %)", change.newly_refused, percent(change.newly_refused, all))?;
@@ -301,9 +299,8 @@ fn stopped(caught: &Caught, loops: &Loops) -> String {
 
 /// The sessions with the most changes, and where each is refused for the first time.
 fn write_sessions(text: &mut String, report: &Report) -> std::fmt::Result {
-    let changes = |one: &SessionTally| one.newly_refused + one.newly_allowed;
-    let mut rows: Vec<_> = report.by_session.iter().filter(|(_, one)| changes(one) > 0).collect();
-    rows.sort_by_key(|(_, one)| std::cmp::Reverse(changes(one)));
+    let mut rows: Vec<_> = report.by_session.iter().collect();
+    rows.sort_by_key(|(_, one)| std::cmp::Reverse(one.changes()));
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
     table.set_header(["session", "newly refused", "newly allowed", "calls", "first refused"]);
@@ -448,7 +445,7 @@ fn write_changes(text: &mut String, what: &str, mut rows: Vec<(String, Change, O
 /// Most rows of a table by rule, tool, category, grant, agent or session: those with the most changes.
 const ROWS_MAX: usize = 15;
 
-fn plural(sessions: usize) -> &'static str {
+fn plural(sessions: u64) -> &'static str {
     if sessions == 1 { "session" } else { "sessions" }
 }
 

@@ -61,9 +61,7 @@ impl FailOn {
         match self.metric {
             Metric::NewlyRefused => (report.all.change.newly_refused, calls),
             Metric::NewlyAllowed => (report.all.change.newly_allowed, calls),
-            Metric::SessionsTouched => {
-                (report.sessions_touched(), u64::try_from(report.by_session.len()).unwrap_or(u64::MAX))
-            }
+            Metric::SessionsTouched => (report.sessions_touched(), report.sessions),
             Metric::Unknown => (report.all.unknown, calls),
         }
     }

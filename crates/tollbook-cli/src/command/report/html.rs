@@ -317,7 +317,7 @@ fn candidate(name: &str, report: &Report, bad: u64) -> Value {
         "newly_refused_bad": bad,
         "newly_allowed": report.all.change.newly_allowed,
         "sessions_touched": report.sessions_touched(),
-        "sessions": report.by_session.len(),
+        "sessions": report.sessions,
         "exact": report.all.exact(),
         "after_divergence": report.all.after_divergence,
         "unknown": report.all.unknown,
