@@ -1,6 +1,7 @@
 //! What an operator does to a running gateway: approvals, counters, frozen grants.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
 use crate::program::{Client, Dir, TOLLBOOK, query, tollbook};
 
@@ -51,6 +52,26 @@ fn a_held_call_waits_for_a_person_and_passes_once() {
     // What a person refused can be what a limit had better stopped.
     let sweep = tollbook(&["sweep", "--log", &log, "--label", "approvals", "--per", "day"]).ok();
     assert!(sweep.contains("over 4 calls: 2 clean, 2 bad\n(bad is every call that a person refused)"), "{sweep}");
+}
+
+#[test]
+fn the_log_says_by_itself_that_nobody_answered() {
+    let dir = Dir::new();
+    let policy = "default deny\ntool update_invoice { approve by \"ops\" within 1s }\n";
+    let (policy, log) = (dir.file("p.toll", policy), dir.path("log"));
+    let mut client = Client::through_gateway(&policy, &log);
+    assert!(client.call(1, "update_invoice", r#"{"id":"in_1"}"#).contains("approval_needed"));
+    let expired = || query(&log, "SELECT detail FROM events WHERE kind = 'expired'");
+    let began = Instant::now();
+    while expired().is_empty() && began.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let approval = query(&log, "SELECT approval FROM calls").remove(0);
+    assert_eq!(expired(), [format!(r#""{{""approval"":""{approval}""}}""#)]);
+    tollbook(&["approvals", "approve", &approval, "--log", &log]).cannot("no call waits for the approval");
+    client.end();
+    assert_eq!(expired().len(), 1);
+    assert!(tollbook(&["backtest", "--log", &log, &policy]).ok().starts_with("fidelity 100.00 % (1 of 1)"));
 }
 
 #[test]

@@ -50,6 +50,7 @@ fn record(log: &str, key: &str, changed: Option<u64>) {
             category: None,
             args: Args::whole(Some(&node), args.hash.unwrap()),
             continues: false,
+            codes: None,
         };
         let mut record = engine.decide(&mut state, n + 2, &call).to_record(&engine, &call, args);
         if changed == Some(n) {

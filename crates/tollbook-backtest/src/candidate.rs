@@ -183,7 +183,7 @@ impl Candidate {
                 }
             }
             Body::Opened(_) | Body::Activated(_) | Body::Gap(_) | Body::Frozen(_) => {}
-            Body::Pruned(_) | Body::ClockBack(_) | Body::Decision(_) => {}
+            Body::Pruned(_) | Body::ClockBack(_) | Body::Expired(_) | Body::Decision(_) => {}
         }
         None
     }

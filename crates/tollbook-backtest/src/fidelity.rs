@@ -149,7 +149,8 @@ impl Fidelity {
                 self.state.answer(&answered.approval, answered.approved, at_us);
             }
             Body::Reset(reset) => self.state.reset(reset.counter.as_deref(), reset.key.as_deref()),
-            Body::Gap(_) | Body::Frozen(_) | Body::Pruned(_) | Body::ClockBack(_) | Body::Decision(_) => {}
+            Body::Gap(_) | Body::Frozen(_) | Body::Pruned(_) | Body::ClockBack(_) => {}
+            Body::Expired(_) | Body::Decision(_) => {}
         }
     }
 

@@ -42,8 +42,8 @@ pub use compile::{CompileError, Engine, LOOK_BACK_MAX};
 pub use decision::{Decision, Fact, Reason};
 pub use hex::{from_hex, read_hex};
 pub use record::{
-    Activated, Answered, Body, Bounds, Carried, ClockBack, End, Event, Frozen, Gap, Hash128, Judge, Kept, LimitFact,
-    Mode, Opened, Outcome, PolicyHash, Pruned, Record, RecordedArgs, Reset, Verdict,
+    Activated, Answered, Body, Bounds, Carried, ClockBack, End, Event, Expired, Frozen, Gap, Hash128, Judge, Kept,
+    LimitFact, Mode, Opened, Outcome, PolicyHash, Pruned, Record, RecordedArgs, Reset, Verdict,
 };
 pub use snapshot::SnapshotError;
 pub use state::{Level, State};

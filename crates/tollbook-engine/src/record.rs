@@ -58,6 +58,9 @@ pub enum Body {
     /// The wall clock went back. Until it has caught up, time stands still in the log.
     #[n(10)]
     ClockBack(#[n(0)] ClockBack),
+    /// Nobody answered a call that waited, in the time that its policy gives.
+    #[n(11)]
+    Expired(#[n(0)] Expired),
 }
 
 /// An engine began to judge.
@@ -155,6 +158,14 @@ pub struct Answered {
     /// Who says so, as far as the gateway can tell.
     #[n(2)]
     pub by: Option<String>,
+}
+
+/// Nobody answered a call that waited. That it waits no more follows from the time alone, so no replay depends on this.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Expired {
+    /// The approval's id, as in [`Record::approval`].
+    #[n(0)]
+    pub approval: String,
 }
 
 /// An operator emptied counters.

@@ -19,8 +19,8 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::error::ArrowError;
 use tollbook_engine::{
-    Activated, Answered, Body, Carried, ClockBack, Event, Frozen, Gap, LimitFact, Opened, Outcome, Pruned, Record,
-    Reset,
+    Activated, Answered, Body, Carried, ClockBack, Event, Expired, Frozen, Gap, LimitFact, Opened, Outcome, Pruned,
+    Record, Reset,
 };
 
 use crate::disk;
@@ -94,6 +94,13 @@ struct AnsweredDetail {
     approval: String,
     approved: bool,
     by: Option<String>,
+}
+
+/// The rest of an `expired` event, in the column `detail`.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExpiredDetail {
+    approval: String,
 }
 
 /// The rest of a `reset` event, in the column `detail`.
@@ -232,6 +239,7 @@ fn kind_word(body: &Body) -> &'static str {
         Body::Activated(_) => "activated",
         Body::Gap(_) => "gap",
         Body::Answered(_) => "answered",
+        Body::Expired(_) => "expired",
         Body::Reset(_) => "reset",
         Body::Frozen(_) => "frozen",
         Body::Carried(_) => "carried",
@@ -257,6 +265,7 @@ fn detail(body: &Body) -> Option<String> {
         Body::Answered(Answered { approval, approved, by }) => {
             serde_json::to_string(&AnsweredDetail { approval: approval.clone(), approved: *approved, by: by.clone() })
         }
+        Body::Expired(Expired { approval }) => serde_json::to_string(&ExpiredDetail { approval: approval.clone() }),
         Body::Reset(Reset { counter, key, by }) => {
             serde_json::to_string(&ResetDetail { counter: counter.clone(), key: key.clone(), by: by.clone() })
         }

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use tollbook_engine::{
-    Activated, Answered, Body, Bounds, Carried, ClockBack, End, Event, Frozen, Gap, Hash128, Judge, Kept, LimitFact,
-    Mode, Opened, Outcome, PolicyHash, Pruned, Record, RecordedArgs, Reset, Verdict,
+    Activated, Answered, Body, Bounds, Carried, ClockBack, End, Event, Expired, Frozen, Gap, Hash128, Judge, Kept,
+    LimitFact, Mode, Opened, Outcome, PolicyHash, Pruned, Record, RecordedArgs, Reset, Verdict,
 };
 
 /// A plain call.
@@ -184,6 +184,7 @@ fn body() -> impl Strategy<Value = Body> {
         1 => (opt(any::<u64>()), nasty()).prop_map(|(calls, cause)| Body::Gap(Gap { calls, cause })).boxed(),
         1 => (nasty(), any::<bool>(), opt(nasty()))
             .prop_map(|(approval, approved, by)| Body::Answered(Answered { approval, approved, by })).boxed(),
+        1 => nasty().prop_map(|approval| Body::Expired(Expired { approval })).boxed(),
         1 => (opt(nasty()), opt(nasty()), opt(nasty()))
             .prop_map(|(counter, key, by)| Body::Reset(Reset { counter, key, by })).boxed(),
         1 => (nasty(), any::<bool>(), opt(nasty()))

@@ -18,7 +18,7 @@ use tollbook_log::{Log, Options, Recovery};
 
 use super::carry::carry_on;
 use super::retention;
-use super::watch::{SharedDesk, Standing, reload_on_hangup, watch};
+use super::watch::{SharedDesk, Standing, expire, reload_on_hangup, watch};
 use crate::arguments::{Durability, LogFailure, RecordArgs, Run};
 use crate::policy::Source;
 
@@ -61,6 +61,7 @@ pub fn run(arguments: &Run) -> anyhow::Result<ExitCode> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
     runtime.spawn(reload_on_hangup(reload));
+    runtime.spawn(expire(Arc::clone(&desk)));
     let ended = runtime.block_on(relay(arguments, upstream, Arc::clone(&desk), connection, client_out));
     // The thread that reads our input may be waiting for it still.
     runtime.shutdown_background();

@@ -17,7 +17,7 @@ use tollbook_log::redact::Redaction;
 use super::carry::carry_on;
 use super::retention;
 use super::run::open_log;
-use super::watch::{SharedDesk, Standing, reload_on_hangup, watch};
+use super::watch::{SharedDesk, Standing, expire, reload_on_hangup, watch};
 use crate::arguments::serve::Serve;
 
 pub fn run(arguments: &Serve) -> anyhow::Result<ExitCode> {
@@ -55,6 +55,7 @@ pub fn run(arguments: &Serve) -> anyhow::Result<ExitCode> {
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start a runtime")?;
     let reload = Reload { file: file.clone(), desk: Arc::clone(&desk), gateway: Arc::clone(&gateway), standing };
+    runtime.spawn(expire(Arc::clone(&desk)));
     let served = runtime.block_on(serve(&config, gateway, reload));
     // A stream that nobody reads may never end.
     runtime.shutdown_background();

@@ -16,6 +16,9 @@ use crate::policy::Source;
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// How often calls are looked for that nobody has answered in time.
+const EXPIRE_EVERY: Duration = Duration::from_secs(1);
+
 /// A policy's file, and whose calls it is for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Standing {
@@ -96,6 +99,14 @@ pub async fn reload_on_hangup(ask: Sender<()>) {
     let listening = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
     let Ok(mut hangup) = listening else { return eprintln!("warning: no signal can ask for a reload") };
     while hangup.recv().await.is_some() && ask.send(()).is_ok() {}
+}
+
+/// Has it recorded, soon after, that nobody answered a call in time.
+pub async fn expire(desk: SharedDesk) {
+    loop {
+        tokio::time::sleep(EXPIRE_EVERY).await;
+        desk.lock().unwrap_or_else(PoisonError::into_inner).expire();
+    }
 }
 
 type Stamp = Option<(SystemTime, u64)>;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tollbook_engine::{Answered, Body, Frozen, Kept, Pruned, RecordedArgs, Reset};
+use tollbook_engine::{Answered, Body, Expired, Frozen, Kept, Pruned, RecordedArgs, Reset};
 
 use super::{Connection, Desk, Unrecorded};
 use crate::frame::CallFrame;
@@ -44,21 +44,34 @@ impl Desk {
         self.held.insert(approval.to_owned(), held);
         // Looking over all of them each time would make every hold as slow as there are many.
         if self.held.len() >= self.held_swept {
-            self.forget_answered(now_us);
+            self.forget_held(now_us);
             self.held_swept = HELD_SWEPT_FROM.max(self.held.len().saturating_mul(2));
         }
     }
 
-    /// Forgets what no longer waits, so that there is never more to show than the engine holds.
-    fn forget_answered(&mut self, now_us: i64) {
+    /// Records which calls nobody has answered in time. To be done now and then.
+    pub fn expire(&mut self) {
+        if !self.held.is_empty() {
+            let now_us = self.now_us();
+            self.forget_held(now_us);
+        }
+    }
+
+    /// Forgets what no longer waits, so that there is never more to show than the engine holds. Where that is because
+    /// nobody answered, the log says so.
+    fn forget_held(&mut self, now_us: i64) {
         let waiting: BTreeMap<String, i64> = self.state.waiting(now_us).into_iter().collect();
-        self.held.retain(|approval, held| match waiting.get(approval) {
-            Some(expires_us) => {
-                held.expires_us = *expires_us;
-                true
+        let gone = self.held.extract_if(.., |approval, _| !waiting.contains_key(approval));
+        let gone: Vec<Held> = gone.map(|(_, held)| held).collect();
+        for Held { approval, expires_us, .. } in gone {
+            // One that was answered is gone before its time.
+            if now_us < expires_us {
+                continue;
             }
-            None => false,
-        });
+            if let Err(error) = self.append(now_us, Body::Expired(Expired { approval })) {
+                tracing::warn!(%error, "that nobody answered a call was not recorded");
+            }
+        }
     }
 
     /// What this process is called in the log that it is writing; none once that is closed. A log that is begun
@@ -100,7 +113,7 @@ impl Desk {
     /// Does what an operator asks for, once it is an event of the log.
     pub fn operate(&mut self, request: Request) -> Response {
         let now_us = self.now_us();
-        self.forget_answered(now_us);
+        self.forget_held(now_us);
         let body = match request {
             Request::Approvals => return Response::Approvals(self.held.values().cloned().collect()),
             Request::Counters { counter, key } => {
@@ -140,7 +153,10 @@ impl Desk {
             }
             _ => {}
         }
-        self.forget_answered(now_us);
+        self.forget_held(now_us);
         Response::Done { seq }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,15 +2,15 @@
 
 use arrow::array::RecordBatch;
 use tollbook_engine::{
-    Activated, Answered, Body, Bounds, Carried, ClockBack, End, Event, Frozen, Gap, Opened, Outcome, PolicyHash,
-    Pruned, Reads, Reset, from_hex,
+    Activated, Answered, Body, Bounds, Carried, ClockBack, End, Event, Expired, Frozen, Gap, Opened, Outcome,
+    PolicyHash, Pruned, Reads, Reset, from_hex,
 };
 
 use super::call::{self, CallReader, Done};
 use super::columns::{Hashes, Table, Texts, Times, Wholes, Words};
 use super::{
-    AnsweredDetail, CarriedDetail, ClockBackDetail, FrozenDetail, GapDetail, OpenedDetail, PrunedDetail, ResetDetail,
-    RowsError,
+    AnsweredDetail, CarriedDetail, ClockBackDetail, ExpiredDetail, FrozenDetail, GapDetail, OpenedDetail, PrunedDetail,
+    ResetDetail, RowsError,
 };
 use crate::schema::{events, outcomes};
 
@@ -97,6 +97,10 @@ pub(crate) fn other_events(batch: &RecordBatch) -> Result<Vec<Event>, RowsError>
                 "answered" => {
                     let AnsweredDetail { approval, approved, by } = json(&detail, row, seq)?;
                     Body::Answered(Answered { approval, approved, by })
+                }
+                "expired" => {
+                    let ExpiredDetail { approval } = json(&detail, row, seq)?;
+                    Body::Expired(Expired { approval })
                 }
                 "reset" => {
                     let ResetDetail { counter, key, by } = json(&detail, row, seq)?;
