@@ -145,8 +145,10 @@ fn sessions_that_are_opened_and_left_are_bounded() {
     );
     let token = serving.grant("ada", &["srv", "far"], &[]);
     let hello = br#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}"#;
-    let opened = (0..60).filter(|_| serving.post("srv", &token, &[], hello).head.contains("mcp-session-id")).count();
-    assert_eq!(opened, 20, "one more is told that it can't be had");
+    let opened =
+        |token| (0..60).filter(|_| serving.post("srv", token, &[], hello).head.contains("mcp-session-id")).count();
+    let other = serving.grant("bob", &["srv", "far"], &[]);
+    assert_eq!((opened(&token), opened(&other)), (15, 5), "the last quarter isn't for one who has that much");
     let before = status_kib(serving.pid(), "VmRSS:");
     let mut refused = 0;
     for n in 0..3_000 {
@@ -154,6 +156,8 @@ fn sessions_that_are_opened_and_left_are_bounded() {
         refused += usize::from(serving.post("far", &token, &[&session], call(1, "t", "{}").as_bytes()).status == 503);
     }
     assert!(refused >= 2_500, "{refused} were refused");
+    let bobs = ["Mcp-Session-Id: bob's"];
+    assert_ne!(serving.post("far", &other, &bobs, call(1, "t", "{}").as_bytes()).status, 503, "another grant gets in");
     let grown = status_kib(serving.pid(), "VmRSS:").saturating_sub(before);
     assert!(grown < 32 << 10, "{grown} KiB for 3,000 sessions");
     serving.end();

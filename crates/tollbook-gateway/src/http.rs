@@ -21,18 +21,19 @@ mod post;
 mod queue;
 mod relay;
 mod session;
+mod shares;
 mod sse;
 mod upstream;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::response::Response;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::broadcast;
 
 use crate::desk::{Connection, lock};
 use crate::grants::Tokens;
@@ -41,6 +42,7 @@ use crate::stdio::SharedDesk;
 use answer::plain;
 use child::Children;
 use session::Sessions;
+use shares::{Permit, Shares};
 
 pub use child::Program;
 pub use guard::Hosts;
@@ -59,11 +61,14 @@ pub struct Bounds {
     pub header_bytes_max: usize,
     /// Connections of clients. Further ones wait until one ends.
     pub connections_max: usize,
-    /// Requests and streams that are open. Further ones are answered with 503.
+    /// Requests and streams that are open. Further ones are answered with 503. The last quarter is for grants that have
+    /// less than a quarter open.
     pub streams_max: usize,
-    /// Conversations that are remembered. Further ones are answered with 503.
+    /// Conversations that are remembered. Further ones are answered with 503. The last quarter is for grants that have
+    /// less than a quarter.
     pub sessions_max: usize,
-    /// Processes of one server. A conversation that needs one more is answered with 503.
+    /// Processes of one server. A conversation that needs one more is answered with 503. The last quarter is for grants
+    /// that have less than a quarter.
     pub children_max: usize,
     /// Silence after which a conversation is over and its process ends, in seconds.
     pub session_idle_s: u64,
@@ -116,7 +121,7 @@ pub struct Gateway {
     sessions: Sessions,
     hosts: Hosts,
     bounds: Bounds,
-    open: Arc<Semaphore>,
+    open: Arc<Mutex<Shares>>,
     metrics: Arc<Metrics>,
     lanes: usize,
 }
@@ -171,7 +176,7 @@ impl Gateway {
         };
         let servers = places.into_iter().map(|(name, place)| (name, server(place))).collect();
         let sessions = Sessions::new(Arc::clone(&desk), key, idle, bounds.sessions_max);
-        let open = Arc::new(Semaphore::new(bounds.streams_max.min(Semaphore::MAX_PERMITS)));
+        let open = Arc::new(Mutex::new(Shares::new(bounds.streams_max)));
         let metrics = Arc::new(Metrics::default());
         lock(&desk).count_in(Arc::clone(&metrics));
         Self { desk, servers, tokens: RwLock::new(tokens), sessions, hosts, bounds, open, metrics, lanes }
@@ -248,7 +253,7 @@ impl Gateway {
             tracing::warn!(server = name, "a request showed no token that is good here");
             return plain(StatusCode::UNAUTHORIZED, "a bearer token that is good for this server is needed");
         };
-        let Ok(permit) = Arc::clone(&self.open).try_acquire_owned() else {
+        let Some(permit) = Permit::of(&self.open, &grant) else {
             return plain(StatusCode::SERVICE_UNAVAILABLE, "too many requests are open");
         };
         let from = post::From { gateway: self, lane, name, server, grant, headers: &parts.headers, permit };

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::exchange::{Reason, cancellation};
 use super::queue::{self, LINES_MAX, queue};
 use super::session::SharedConnection;
+use super::shares::Shares;
 use crate::desk::{Desk, End, lock};
 use crate::frame::{Glance, RequestId};
 use crate::stdio::{LIST_CHANGED, SharedDesk, is_half};
@@ -136,7 +137,10 @@ impl Children {
         if let Some(child) = table.get(session).filter(|child| child.grant == grant && child.is_here()) {
             return Ok(Some(Arc::clone(child)));
         }
-        if table.len() >= self.most {
+        // They are few, and starting one takes much longer than counting them.
+        let mut shares = Shares::new(self.most);
+        table.values().for_each(|child| shares.add(&child.grant));
+        if !shares.has_room(grant) {
             return Ok(None);
         }
         // In a group of its own: it ends when the gateway is done with it, not when somebody at a terminal asks the

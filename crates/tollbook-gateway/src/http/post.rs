@@ -8,7 +8,6 @@ use axum::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use futures::stream::unfold;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::answer::{accepted, json, plain, stream};
@@ -18,6 +17,7 @@ use super::guard::only;
 use super::queue;
 use super::relay::{self, Hears, Held, Patience};
 use super::session::{NoSession, SharedConnection};
+use super::shares::Permit;
 use super::sse::message;
 use super::{Gateway, SESSION_ID, Server, Upstream, Way};
 use crate::desk::{Connection, Desk, End, Frame, Step, Ticket, lock};
@@ -33,7 +33,7 @@ pub(super) struct From<'g> {
     pub server: &'g Server,
     pub grant: String,
     pub headers: &'g HeaderMap,
-    pub permit: OwnedSemaphorePermit,
+    pub permit: Permit,
 }
 
 /// A conversation, and the id that its client gave.
@@ -380,7 +380,7 @@ fn accepts_stream(accept: &str) -> bool {
 }
 
 /// The answer alone, or a stream where the process says something else before it.
-async fn answer_of(mut awaited: Awaited, patience: Duration, permit: OwnedSemaphorePermit) -> Response {
+async fn answer_of(mut awaited: Awaited, patience: Duration, permit: Permit) -> Response {
     match timeout(patience, awaited.next()).await {
         Ok(Some(Said::Answer(answer))) => json(StatusCode::OK, answer),
         Ok(Some(Said::Other(line))) => stream(Body::from_stream(events(line, awaited, patience, permit))),
@@ -393,12 +393,7 @@ async fn answer_of(mut awaited: Awaited, patience: Duration, permit: OwnedSemaph
 type Events = Result<Vec<u8>, std::convert::Infallible>;
 
 /// What a process says to a request, from its first line on.
-fn events(
-    first: Vec<u8>,
-    awaited: Awaited,
-    patience: Duration,
-    permit: OwnedSemaphorePermit,
-) -> impl futures::Stream<Item = Events> {
+fn events(first: Vec<u8>, awaited: Awaited, patience: Duration, permit: Permit) -> impl futures::Stream<Item = Events> {
     unfold((Some(first), Some((awaited, permit))), move |(first, open)| async move {
         if let Some(line) = first {
             return Some((Ok(message(&line)), (None, open)));
@@ -416,11 +411,7 @@ fn events(
 }
 
 /// What a process says by itself.
-fn heard(
-    said: queue::Receiver<Said>,
-    child: Arc<Child>,
-    permit: OwnedSemaphorePermit,
-) -> impl futures::Stream<Item = Events> {
+fn heard(said: queue::Receiver<Said>, child: Arc<Child>, permit: Permit) -> impl futures::Stream<Item = Events> {
     unfold((said, child, permit), |(mut said, child, permit)| async move {
         let (Said::Answer(line) | Said::Other(line)) = said.recv().await?;
         Some((Ok(message(&line)), (said, child, permit)))

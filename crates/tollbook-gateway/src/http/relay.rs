@@ -7,12 +7,13 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use futures::stream::unfold;
-use tokio::sync::{OwnedSemaphorePermit, broadcast};
+use tokio::sync::broadcast;
 use tokio::time::timeout;
 
 use super::News;
 use super::answer::{json, plain};
 use super::exchange::Exchange;
+use super::shares::Permit;
 use super::sse::{Events, message};
 use super::upstream::{Upstream, coming_down, ended};
 use crate::desk::End;
@@ -29,7 +30,7 @@ pub(crate) struct Patience {
 /// What a stream holds for as long as it is open.
 pub(crate) struct Held {
     /// Frees its place among the requests that may be open.
-    pub permit: OwnedSemaphorePermit,
+    pub permit: Permit,
     /// Whether the request belongs to a session, so that its stream can be taken up again.
     pub in_session: bool,
     /// What the gateway has to say; only on a stream for the server's own messages.
@@ -153,7 +154,7 @@ struct Stream {
     in_session: bool,
     resumable: bool,
     hears: Option<Hears>,
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
 }
 
 fn stream(

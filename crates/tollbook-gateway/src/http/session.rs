@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
+use super::shares::Shares;
 use crate::desk::{Connection, lock};
 use crate::stdio::SharedDesk;
 
@@ -22,16 +23,16 @@ pub(crate) struct Sessions {
     desk: SharedDesk,
     key: [u8; 32],
     idle: Duration,
-    most: usize,
     table: Mutex<Table>,
 }
 
-#[derive(Default)]
 struct Table {
     /// By server and session id.
     given: BTreeMap<(String, String), Given>,
+    shares_of_given: Shares,
     /// By server, grant and the client's name.
     silent: BTreeMap<(String, String, String), Silent>,
+    shares_of_silent: Shares,
     begun: u64,
     /// When the idle ones were last looked for.
     swept: Option<Instant>,
@@ -58,13 +59,21 @@ struct Silent {
 pub(crate) enum NoSession {
     /// The id is another grant's.
     Foreign,
-    /// There are as many as may be.
+    /// There are as many as may be, or as many of the grant's.
     TooMany,
 }
 
 impl Sessions {
     pub fn new(desk: SharedDesk, key: [u8; 32], idle: Duration, most: usize) -> Self {
-        Self { desk, key, idle, most, table: Mutex::default() }
+        let table = Table {
+            given: BTreeMap::new(),
+            shares_of_given: Shares::new(most),
+            silent: BTreeMap::new(),
+            shares_of_silent: Shares::new(most),
+            begun: 0,
+            swept: None,
+        };
+        Self { desk, key, idle, table: Mutex::new(table) }
     }
 
     /// The connection of the session with this id, which is taken up where it isn't known.
@@ -73,7 +82,7 @@ impl Sessions {
         let place = (server.to_owned(), id.to_owned());
         // Whether there is one and taking it up are one step, or requests that begin it at once would each have their own.
         let mut table = lock(&self.table);
-        if table.given.len() >= self.most && !table.given.contains_key(&place) {
+        if !table.shares_of_given.has_room(grant) && !table.given.contains_key(&place) {
             drop(table);
             self.end_idle(true);
             table = lock(&self.table);
@@ -85,9 +94,10 @@ impl Sessions {
             known.used = Instant::now();
             return Ok(Arc::clone(&known.connection));
         }
-        if table.given.len() >= self.most {
+        if !table.shares_of_given.has_room(grant) {
             return Err(NoSession::TooMany);
         }
+        table.shares_of_given.add(grant);
         let connection = Arc::new(Mutex::new(Connection::new(server, grant, &self.hashed(id))));
         let (grant, used) = (grant.to_owned(), Instant::now());
         table.given.insert(place, Given { grant, connection: Arc::clone(&connection), used });
@@ -100,7 +110,7 @@ impl Sessions {
         self.end_idle(false);
         let place = (server.to_owned(), grant.to_owned(), client.to_owned());
         let mut table = lock(&self.table);
-        if table.silent.len() >= self.most && !table.silent.contains_key(&place) {
+        if !table.shares_of_silent.has_room(grant) && !table.silent.contains_key(&place) {
             drop(table);
             self.end_idle(true);
             table = lock(&self.table);
@@ -112,8 +122,11 @@ impl Sessions {
             known.used = now;
             return Ok((known.session.clone(), Arc::clone(&known.connection)));
         }
-        if table.silent.len() >= self.most && !table.silent.contains_key(&place) {
-            return Err(NoSession::TooMany);
+        if !table.silent.contains_key(&place) {
+            if !table.shares_of_silent.has_room(grant) {
+                return Err(NoSession::TooMany);
+            }
+            table.shares_of_silent.add(grant);
         }
         table.begun += 1;
         let session = self.hashed(&format!("{grant} {client} {}", table.begun));
@@ -125,7 +138,12 @@ impl Sessions {
 
     /// The client has ended its session.
     pub fn end(&self, server: &str, id: &str) {
-        let ended = lock(&self.table).given.remove(&(server.to_owned(), id.to_owned()));
+        let ended = {
+            let mut table = lock(&self.table);
+            let ended = table.given.remove(&(server.to_owned(), id.to_owned()));
+            ended.iter().for_each(|ended| table.shares_of_given.remove(&ended.grant));
+            ended
+        };
         if let Some(ended) = ended {
             lock(&self.desk).client_gone(&mut lock(&ended.connection));
         }
@@ -149,10 +167,18 @@ impl Sessions {
                 return;
             }
             table.swept = Some(now);
-            table.silent.retain(|_, silent| now.duration_since(silent.used) < self.idle);
-            table.given.retain(|_, given| {
+            let Table { given, shares_of_given, silent, shares_of_silent, .. } = &mut *table;
+            silent.retain(|(_, grant, _), silent| {
+                let stays = now.duration_since(silent.used) < self.idle;
+                if !stays {
+                    shares_of_silent.remove(grant);
+                }
+                stays
+            });
+            given.retain(|_, given| {
                 let stays = now.duration_since(given.used) < self.idle || Arc::strong_count(&given.connection) > 1;
                 if !stays {
+                    shares_of_given.remove(&given.grant);
                     gone.push(Arc::clone(&given.connection));
                 }
                 stays
