@@ -38,13 +38,19 @@ impl Code {
     }
 }
 
-/// What is kept by such numbers, of one instance: what belongs to others is forgotten as soon as new ones come.
+/// What is kept by such numbers, of one instance: what belongs to others is forgotten soon after new ones come.
 #[derive(Debug)]
 pub struct Coded<T> {
     since_seq: u64,
     kept: Vec<T>,
     nothing: T,
+    /// What wasn't kept since, because its number was another's.
+    others: u32,
 }
+
+/// So many others have to come before what is kept makes room for theirs. Where events come from two files by turns,
+/// as those of an import may, beginning anew at each of them would take longer than everything else.
+const OTHERS_MAX: u32 = 64;
 
 /// Numbers that aren't smaller aren't kept. A file has so many names only where they are all different.
 const CODES_MAX: usize = 1 << 16;
@@ -52,7 +58,7 @@ const CODES_MAX: usize = 1 << 16;
 impl<T: Copy> Coded<T> {
     /// Keeps nothing yet, and never `nothing`.
     pub fn new(nothing: T) -> Self {
-        Self { since_seq: 0, kept: Vec::new(), nothing }
+        Self { since_seq: 0, kept: Vec::new(), nothing, others: 0 }
     }
 
     /// What is kept, or else nothing.
@@ -65,10 +71,14 @@ impl<T: Copy> Coded<T> {
         place.and_then(|place| self.kept.get(place)).copied().unwrap_or(self.nothing)
     }
 
-    /// Keeps something.
+    /// Keeps something, unless others are kept that came not long before.
     pub fn keep(&mut self, code: Code, value: T) {
         if self.since_seq != code.since_seq {
-            self.since_seq = code.since_seq;
+            self.others += 1;
+            if self.others < OTHERS_MAX && !self.kept.is_empty() {
+                return;
+            }
+            (self.since_seq, self.others) = (code.since_seq, 0);
             self.kept.clear();
         }
         let Some(place) = usize::try_from(code.number).ok().filter(|place| *place < CODES_MAX) else { return };
