@@ -96,6 +96,21 @@ pub struct Manner {
     pub seed: u64,
 }
 
+#[cfg(test)]
+impl Manner {
+    /// What tests begin with.
+    pub(crate) fn usual() -> Self {
+        Self {
+            mode: Mode::Enforce,
+            kept: Kept::Read,
+            redaction: Redaction::default(),
+            on_log_failure: OnLogFailure::Refuse,
+            waits_for_sync: false,
+            seed: 0,
+        }
+    }
+}
+
 /// What becomes of calls while the log can't be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnLogFailure {

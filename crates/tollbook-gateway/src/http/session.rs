@@ -40,6 +40,8 @@ struct Table {
 
 /// How often the idle ones are looked for. A request mustn't pay for all the conversations that there are.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// The same where room is wanted: whoever asks for more than there is asks again and again.
+const SWEEP_FULL_EVERY: Duration = Duration::from_millis(100);
 
 struct Given {
     grant: String,
@@ -78,13 +80,13 @@ impl Sessions {
 
     /// The connection of the session with this id, which is taken up where it isn't known.
     pub fn given(&self, server: &str, grant: &str, id: &str) -> Result<SharedConnection, NoSession> {
-        self.end_idle(false);
+        self.end_idle(SWEEP_EVERY.min(self.idle));
         let place = (server.to_owned(), id.to_owned());
         // Whether there is one and taking it up are one step, or requests that begin it at once would each have their own.
         let mut table = lock(&self.table);
         if !table.shares_of_given.has_room(grant) && !table.given.contains_key(&place) {
             drop(table);
-            self.end_idle(true);
+            self.end_idle(SWEEP_FULL_EVERY);
             table = lock(&self.table);
         }
         if let Some(known) = table.given.get_mut(&place) {
@@ -107,12 +109,12 @@ impl Sessions {
     /// What the conversation of a client without a session id is called, and the connection that its requests to a
     /// process share.
     pub fn silent(&self, server: &str, grant: &str, client: &str) -> Result<(String, SharedConnection), NoSession> {
-        self.end_idle(false);
+        self.end_idle(SWEEP_EVERY.min(self.idle));
         let place = (server.to_owned(), grant.to_owned(), client.to_owned());
         let mut table = lock(&self.table);
         if !table.shares_of_silent.has_room(grant) && !table.silent.contains_key(&place) {
             drop(table);
-            self.end_idle(true);
+            self.end_idle(SWEEP_FULL_EVERY);
             table = lock(&self.table);
         }
         let now = Instant::now();
@@ -151,19 +153,19 @@ impl Sessions {
 
     /// Conversations that are going on.
     pub fn open(&self) -> usize {
-        self.end_idle(true);
+        self.end_idle(Duration::ZERO);
         let table = lock(&self.table);
         table.given.len() + table.silent.len()
     }
 
-    /// Ends those that nobody has used for a while, and that no request is using now. Looks for them only where
-    /// that is due, unless told to.
-    fn end_idle(&self, at_once: bool) {
+    /// Ends those that nobody has used for a while, and that no request is using now. Looks for them no more often
+    /// than this.
+    fn end_idle(&self, every: Duration) {
         let mut gone = Vec::new();
         {
             let mut table = lock(&self.table);
             let now = Instant::now();
-            if !at_once && table.swept.is_some_and(|swept| now.duration_since(swept) < SWEEP_EVERY.min(self.idle)) {
+            if table.swept.is_some_and(|swept| now.duration_since(swept) < every) {
                 return;
             }
             table.swept = Some(now);

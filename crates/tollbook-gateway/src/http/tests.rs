@@ -11,13 +11,12 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use reqwest::{Client, RequestBuilder};
-use tollbook_engine::{Engine, Kept, Mode, Record};
-use tollbook_log::redact::Redaction;
+use tollbook_engine::{Engine, Record};
 use tollbook_log::{Log, Options, Reader};
 use tollbook_policy::Target;
 
 use super::*;
-use crate::desk::{Desk, Manner, OnLogFailure};
+use crate::desk::{Desk, Manner};
 use crate::grants::{Grant, Grants, hash};
 
 const POLICY: &str = "default allow\nhide rm\ntool once { limit 1 per day per grant }\n";
@@ -45,9 +44,7 @@ impl Case {
         let dir = tempfile::tempdir().unwrap();
         let policy = tollbook_policy::read("p.toll", POLICY, Target::Native).unwrap().policy;
         let (log, _) = Log::open(dir.path(), Options::default()).unwrap();
-        let (redaction, on_log_failure) = (Redaction::default(), OnLogFailure::Refuse);
-        let manner =
-            Manner { mode: Mode::Enforce, kept: Kept::Read, redaction, on_log_failure, waits_for_sync: true, seed: 0 };
+        let manner = Manner { waits_for_sync: true, ..Manner::usual() };
         let mut desk = Desk::open(log, manner, Box::new(|| 1_000)).unwrap();
         desk.activate(Engine::compile(&policy, "srv").unwrap(), None, &policy).unwrap();
         let desk = Arc::new(Mutex::new(desk));

@@ -2,8 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tollbook_backtest::{Fidelity, Lineage};
-use tollbook_engine::{Body, Engine, Kept, Mode, Reads, State};
-use tollbook_log::redact::Redaction;
+use tollbook_engine::{Body, Engine, Reads, State};
 use tollbook_log::{Log, Options, ReadError, Reader, SegmentFile};
 use tollbook_policy::Target;
 
@@ -45,9 +44,7 @@ fn desk(dir: &std::path::Path, disk: &Disk, on_log_failure: OnLogFailure) -> Mut
     let disk = disk.clone();
     let file_seam: tollbook_log::FileSeam = Arc::new(move |file| Arc::new(OnDisk(file, disk.clone())));
     let (log, _) = Log::open(dir, Options { file_seam, ..Options::default() }).unwrap();
-    let redaction = Redaction::default();
-    let manner =
-        Manner { mode: Mode::Enforce, kept: Kept::Read, redaction, on_log_failure, waits_for_sync: false, seed: 0 };
+    let manner = Manner { on_log_failure, ..Manner::usual() };
     let mut desk = Desk::open(log, manner, Box::new(|| 1_000)).unwrap();
     desk.activate(engine, None, &policy).unwrap();
     Mutex::new(desk)

@@ -1,12 +1,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use tollbook_engine::{Engine, Mode};
-use tollbook_log::redact::Redaction;
+use tollbook_engine::Engine;
 use tollbook_log::{Log, Options, Reader};
 use tollbook_policy::Target;
 
-use super::super::{Manner, OnLogFailure, Step};
+use super::super::{Manner, Step};
 use super::*;
 use crate::headers::Headers;
 
@@ -24,9 +23,7 @@ impl Case {
         let dir = tempfile::tempdir().unwrap();
         let policy = tollbook_policy::read("p.toll", POLICY, Target::Native).unwrap().policy;
         let (log, _) = Log::open(dir.path(), Options::default()).unwrap();
-        let (redaction, on_log_failure) = (Redaction::default(), OnLogFailure::Refuse);
-        let manner =
-            Manner { mode: Mode::Enforce, kept: Kept::Read, redaction, on_log_failure, waits_for_sync: false, seed: 0 };
+        let manner = Manner::usual();
         let minute = Arc::new(AtomicI64::new(0));
         let clock = Arc::clone(&minute);
         let mut desk = Desk::open(log, manner, Box::new(move || clock.load(Ordering::Relaxed) * MINUTE_US)).unwrap();

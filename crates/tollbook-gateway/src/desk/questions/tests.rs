@@ -1,9 +1,8 @@
 use tollbook_engine::Engine;
-use tollbook_log::redact::Redaction;
 use tollbook_log::{Log, Options, Reader};
 use tollbook_policy::Target;
 
-use super::super::{Desk, Manner, OnLogFailure, Step};
+use super::super::{Desk, Manner, Step};
 use super::*;
 use crate::headers::Headers;
 
@@ -20,14 +19,7 @@ impl Case {
         let dir = tempfile::tempdir().unwrap();
         let policy = tollbook_policy::read("p.toll", POLICY, Target::Native).unwrap().policy;
         let (log, _) = Log::open(dir.path(), Options::default()).unwrap();
-        let manner = Manner {
-            mode: tollbook_engine::Mode::Enforce,
-            kept: tollbook_engine::Kept::Read,
-            redaction: Redaction::default(),
-            on_log_failure: OnLogFailure::Refuse,
-            waits_for_sync: false,
-            seed: 0,
-        };
+        let manner = Manner::usual();
         let mut desk = Desk::open(log, manner, Box::new(|| 1_000)).unwrap();
         desk.activate(Engine::compile(&policy, "srv").unwrap(), None, &policy).unwrap();
         Self { dir, desk, ids: 0 }

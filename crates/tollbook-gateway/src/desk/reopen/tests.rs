@@ -1,5 +1,4 @@
-use tollbook_engine::{Engine, Kept, Mode};
-use tollbook_log::redact::Redaction;
+use tollbook_engine::Engine;
 use tollbook_log::{Log, Options, Reader};
 use tollbook_policy::Target;
 
@@ -13,9 +12,7 @@ fn desk(dir: &std::path::Path, on_log_failure: OnLogFailure) -> Desk {
     let policy = tollbook_policy::read("p.toll", POLICY, Target::Native).unwrap().policy;
     let engine = Engine::compile(&policy, "srv").unwrap();
     let (log, _) = Log::open(dir, Options::default()).unwrap();
-    let redaction = Redaction::default();
-    let manner =
-        Manner { mode: Mode::Enforce, kept: Kept::Read, redaction, on_log_failure, waits_for_sync: true, seed: 0 };
+    let manner = Manner { on_log_failure, waits_for_sync: true, ..Manner::usual() };
     let mut desk = Desk::open(log, manner, Box::new(|| 1_000)).unwrap();
     desk.activate(engine, None, &policy).unwrap();
     desk

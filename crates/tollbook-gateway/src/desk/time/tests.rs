@@ -1,11 +1,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use tollbook_engine::{Body, Kept, Mode};
-use tollbook_log::redact::Redaction;
+use tollbook_engine::Body;
 use tollbook_log::{Log, Options, Reader};
 
-use super::super::{Desk, Manner, OnLogFailure};
+use super::super::{Desk, Manner};
 
 #[test]
 fn a_clock_that_goes_back_is_recorded_once_and_time_stands_still() {
@@ -13,9 +12,7 @@ fn a_clock_that_goes_back_is_recorded_once_and_time_stands_still() {
     let wall = Arc::new(AtomicI64::new(10_000_000));
     let clock = Arc::clone(&wall);
     let (log, _) = Log::open(dir.path(), Options::default()).unwrap();
-    let (redaction, on_log_failure) = (Redaction::default(), OnLogFailure::Refuse);
-    let manner =
-        Manner { mode: Mode::Enforce, kept: Kept::Read, redaction, on_log_failure, waits_for_sync: false, seed: 0 };
+    let manner = Manner::usual();
     let mut desk = Desk::open(log, manner, Box::new(move || clock.load(Ordering::Relaxed))).unwrap();
     let mut now_at = |wall_us| {
         wall.store(wall_us, Ordering::Relaxed);

@@ -1,17 +1,13 @@
 use std::sync::Barrier;
 
-use tollbook_engine::{Kept, Mode};
-use tollbook_log::redact::Redaction;
 use tollbook_log::{Log, Options};
 
 use super::*;
-use crate::desk::{Desk, Manner, OnLogFailure};
+use crate::desk::{Desk, Manner};
 
 fn sessions(dir: &std::path::Path) -> Sessions {
     let (log, _) = Log::open(dir, Options::default()).unwrap();
-    let (redaction, on_log_failure) = (Redaction::default(), OnLogFailure::Refuse);
-    let manner =
-        Manner { mode: Mode::Enforce, kept: Kept::Read, redaction, on_log_failure, waits_for_sync: false, seed: 0 };
+    let manner = Manner::usual();
     let desk = Desk::open(log, manner, Box::new(|| 1_000)).unwrap();
     Sessions::new(Arc::new(Mutex::new(desk)), [7; 32], Duration::from_secs(60), 1_000)
 }
