@@ -11,7 +11,7 @@ failed AS (
     GROUP BY tool, outcome
 ),
 ended AS (
-    SELECT tool, count(*) AS calls FROM chosen WHERE outcome IS NOT NULL AND tool IS NOT NULL GROUP BY tool
+    SELECT tool, count(outcome) AS calls FROM chosen WHERE tool IS NOT NULL GROUP BY tool
 )
 SELECT
     failed.tool,
