@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::buffer::BooleanBuffer;
 use arrow::compute::{concat_batches, interleave};
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::runtime::SpawnedTask;
@@ -86,17 +85,23 @@ const NAME: &str = "late_or_own_";
 pub fn function(log: &Arc<LogSource>, column: &'static str, data_type: DataType) -> ScalarUDF {
     let log = Arc::clone(log);
     let invoke = move |args: &[ColumnarValue]| -> Result<ColumnarValue> {
-        let arrays = ColumnarValue::values_to_arrays(args)?;
-        let [own, instances, calls] = arrays.as_slice() else { return exec_err!("a call has an instance and a place") };
-        if own.null_count() == 0 {
+        let [own, instance, calls] = args else { return exec_err!("a call has an instance and a place") };
+        let arrays = ColumnarValue::values_to_arrays(&[own.clone(), calls.clone()])?;
+        let [own, calls] = arrays.as_slice() else { return exec_err!("a call has a place") };
+        let Some(nulls) = own.logical_nulls().filter(|nulls| nulls.null_count() > 0) else {
             return Ok(ColumnarValue::Array(Arc::clone(own)));
-        }
-        let late = log.late()?;
-        let (instances, calls) = (instances.as_string_view(), calls.as_primitive::<Int64Type>());
-        let without = own.logical_nulls().map(|nulls| !nulls.inner());
-        let without = without.iter().flat_map(BooleanBuffer::set_indices);
-        let came: Vec<(usize, usize)> =
-            without.filter_map(|row| Some((row, late.place(instances.value(row), calls.value(row))?))).collect();
+        };
+        let (late, calls) = (log.late()?, calls.as_primitive::<Int64Type>());
+        let instance = |row| match instance {
+            ColumnarValue::Array(instances) => Some(instances.as_string_view().value(row)),
+            // It isn't written out for each row.
+            ColumnarValue::Scalar(instance) => instance.try_as_str().flatten(),
+        };
+        let without = !nulls.inner();
+        let came: Vec<(usize, usize)> = without
+            .set_indices()
+            .filter_map(|row| Some((row, late.place(instance(row)?, calls.value(row))?)))
+            .collect();
         if came.is_empty() {
             return Ok(ColumnarValue::Array(Arc::clone(own)));
         }
@@ -112,13 +117,18 @@ pub fn function(log: &Arc<LogSource>, column: &'static str, data_type: DataType)
     create_udf(&format!("{NAME}{column}"), types, data_type, Volatility::Immutable, Arc::new(invoke))
 }
 
+/// Whether an expression is one of those functions.
+pub fn is_outcome(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if call.name().starts_with(NAME))
+}
+
 /// Whether a plan asks for an outcome.
 pub fn is_asked_for(plan: &LogicalPlan) -> Result<bool> {
     let mut asked = false;
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|part| {
-                asked |= matches!(part, Expr::ScalarFunction(call) if call.name().starts_with(NAME));
+                asked |= is_outcome(part);
                 Ok(if asked { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
             })
         })

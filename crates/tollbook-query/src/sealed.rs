@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use datafusion::catalog::memory::DataSourceExec;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::pruning::PrunableStatistics;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, Statistics};
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::TableType;
@@ -23,6 +24,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use tollbook_log::schema::{Kind, calls};
 
+use crate::late;
 use crate::source::{self, LogSource, Sealed};
 use crate::store::FOOTER_BYTES;
 
@@ -69,10 +71,15 @@ fn names_few(filter: &Expr) -> bool {
 
 /// Whether a filter can leave out pages of a file: by their bounds, as calls stand in the order of `seq`, or because it
 /// [names few](names_few) calls, whose pages are found by the same index. Other columns have about the same bounds in
-/// all pages, and reading those of all columns takes a while.
-fn names_pages(filter: &Expr) -> bool {
+/// all pages, and reading those of all columns takes a while. An outcome is looked up by `seq`, which bounds nothing.
+fn names_pages(filter: &Expr) -> Result<bool> {
     let known = [calls::SEQ, calls::TS, calls::SESSION, calls::ARGS_HASH];
-    filter.column_refs().iter().any(|column| known.iter().any(|known| known.name == column.name))
+    let mut found = false;
+    filter.apply(|part| {
+        found |= matches!(part, Expr::Column(column) if known.iter().any(|known| known.name == column.name));
+        Ok(if late::is_outcome(part) { TreeNodeRecursion::Jump } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
 }
 
 #[async_trait]
@@ -106,6 +113,7 @@ impl TableProvider for SealedTable {
         // A count alone reads the footers all the same, so that a damaged file is noticed.
         statistics.num_rows = datafusion::common::stats::Precision::Inexact(rows.fold(0, usize::saturating_add));
         let group = FileGroup::new(files.into_iter().map(Sealed::partitioned).collect());
+        let names_pages = filters.iter().map(names_pages).collect::<Result<Vec<bool>>>()?.contains(&true);
         let store = Arc::clone(self.log.store.store());
         let footers = state.runtime_env().cache_manager.get_file_metadata_cache();
         let mut options = TableParquetOptions::new();
@@ -114,7 +122,7 @@ impl TableProvider for SealedTable {
             .with_table_parquet_options(options)
             .with_metadata_size_hint(FOOTER_BYTES)
             .with_pushdown_filters(filters.iter().any(names_few))
-            .with_enable_page_index(filters.iter().any(names_pages))
+            .with_enable_page_index(names_pages)
             .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(store, footers)));
         let config = FileScanConfigBuilder::new(self.log.store.url().clone(), Arc::new(source))
             .with_file_groups(group.split_files(state.config().target_partitions()))

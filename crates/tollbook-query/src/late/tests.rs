@@ -96,3 +96,13 @@ async fn each_column_of_loops_is_the_same_alone_and_with_the_others() {
     }
     assert_eq!(asked(&dir, "SELECT count(*) AS n FROM loops() WHERE looks_like = 'polling'").await, "n\n1\n");
 }
+
+/// It is looked up by `seq`, whose bounds leave out no page then.
+#[tokio::test]
+async fn a_filter_of_outcomes_reads_no_page_index() {
+    let dir = log_of(&[(1, End::ToolError, 5)]);
+    for (condition, pages) in [("outcome = 'ok'", "0 total"), ("outcome = 'ok' AND seq = 1", "1 total")] {
+        let plan = asked(&dir, &format!("EXPLAIN ANALYZE SELECT tool FROM calls WHERE {condition}")).await;
+        assert!(plan.contains(&format!("page_index_pages_pruned={pages}")), "{condition}: {plan}");
+    }
+}
