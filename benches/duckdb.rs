@@ -24,8 +24,8 @@ pub struct Answer {
     pub seconds: f64,
     /// Rows.
     pub rows: u64,
-    /// The first cell of the first row, as text.
-    pub first: String,
+    /// The whole numbers of the first rows; null for what is none.
+    pub whole: Vec<Vec<Option<i64>>>,
 }
 
 impl DuckDb {
@@ -56,7 +56,7 @@ impl DuckDb {
         Answer {
             seconds: answer["seconds"].as_f64().unwrap(),
             rows: answer["rows"].as_u64().unwrap(),
-            first: answer["first"][0].as_str().unwrap_or_default().to_owned(),
+            whole: serde_json::from_value(answer["whole"].clone()).unwrap(),
         }
     }
 }

@@ -7,10 +7,9 @@
 //!
 //! Each question is asked three times, in turns with DuckDB, and the least time counts. DuckDB is given the
 //! report's own SQL where that is portable, and otherwise the same question in its own words, in
-//! `benches/peers/duckdb`.
+//! `benches/peers/duckdb`, as it is where it answers another wording faster.
 
 #![expect(
-    clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a bench prints figures, and stops where something is wrong"
@@ -42,7 +41,7 @@ const QUESTIONS: [(&str, Question, Option<&str>); 9] = [
     ("denials", Question::Report(Report::Denials), None),
     ("errors", Question::Report(Report::Errors), None),
     ("sessions", Question::Report(Report::Sessions), None),
-    ("tools", Question::Report(Report::Tools), None),
+    ("tools", Question::Report(Report::Tools), Some(include_str!("peers/duckdb/tools.sql"))),
     ("latency", Question::Report(Report::Latency), Some(include_str!("peers/duckdb/latency.sql"))),
     ("headroom", Question::Report(Report::Headroom), Some(include_str!("peers/duckdb/headroom.sql"))),
     (
@@ -122,9 +121,7 @@ fn main() {
             if let Some(duckdb) = &mut duckdb {
                 let answer = duckdb.ask(theirs.unwrap_or(&sql));
                 assert_eq!(texts.len() as u64, answer.rows, "{name}");
-                if matches!(question, Question::Sql(_)) {
-                    assert_eq!(texts[0][0], answer.first, "{name}");
-                }
+                is_same(name, &texts, &answer.whole);
                 duck = duck.min(answer.seconds);
             }
         }
@@ -138,6 +135,17 @@ fn main() {
         let answer = runtime.block_on(open().ask(sql)).unwrap();
         let texts = tollbook_query::output::texts(&answer).unwrap();
         cold(&dir, texts.first().and_then(|row| row.first()).unwrap());
+    }
+}
+
+/// Compares the whole numbers of both answers.
+fn is_same(name: &str, ours: &[Vec<String>], theirs: &[Vec<Option<i64>>]) {
+    for (ours, theirs) in ours.iter().zip(theirs) {
+        for (ours, theirs) in ours.iter().zip(theirs) {
+            if let (Ok(ours), Some(theirs)) = (ours.parse::<i64>(), theirs) {
+                assert_eq!(ours, *theirs, "{name}");
+            }
+        }
     }
 }
 
