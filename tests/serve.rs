@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::program::{Client, Dir, TOLLBOOK, call, query, tollbook};
+use crate::program::{Client, Dir, TOLLBOOK, call, query, ran, tollbook};
 
 /// A gateway that serves.
 pub struct Serving {
@@ -401,4 +401,55 @@ fn a_scan_tells_what_can_be_called_and_writes_a_policy() {
     let all = tollbook(&["scan", "--config", &serving.config, "--write", &dir.path("all")]).ok();
     assert_eq!(all.lines().count(), 14, "{all}");
     assert!(std::path::Path::new(&dir.path("all")).join("b.toll").exists());
+}
+
+/// TLS in front of what listens there: where it is, and the file with its certificate, which nobody else vouches for.
+fn encrypted(dir: &Dir, to: &str) -> (String, String) {
+    use tokio_rustls::rustls;
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let config = config.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = format!("localhost:{}", listener.local_addr().unwrap().port());
+    listener.set_nonblocking(true).unwrap();
+    let to = to.to_owned();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, to) = (acceptor.clone(), to.clone());
+                tokio::spawn(async move {
+                    let mut stream = acceptor.accept(stream).await?;
+                    let mut server = tokio::net::TcpStream::connect(to).await?;
+                    tokio::io::copy_bidirectional(&mut stream, &mut server).await
+                });
+            }
+        });
+    });
+    (at, dir.file("certificate.pem", &made.cert.pem()))
+}
+
+/// The system's certificates are those that are gone by; here, those of a file.
+#[test]
+fn a_server_over_https_is_one_that_somebody_vouches_for() {
+    let dir = Dir::new();
+    dir.file("p.toll", "default allow\n");
+    let serving = Serving::start(&dir, &[("srv", &demo("policy = \"p.toll\""))], "");
+    let token = format!("Bearer {}", serving.grant("ada", &["srv"], &[]));
+    let (at, certificate) = encrypted(&dir, &serving.at);
+    let scan = |url: &str, env: &[(&str, &str)]| {
+        let mut command = Command::new(TOLLBOOK);
+        command.args(["scan", "--url", url, "--header-env", "Authorization=TOKEN"]).env("TOKEN", &token);
+        ran(command.envs(env.iter().copied()).output().unwrap())
+    };
+    let url = format!("https://{at}/srv/mcp");
+    assert!(scan(&url, &[("SSL_CERT_FILE", &certificate)]).ok().contains("list_customers"));
+    scan(&url, &[]).cannot("UnknownIssuer");
+    // It is for another name.
+    let url = url.replace("localhost", "127.0.0.1");
+    scan(&url, &[("SSL_CERT_FILE", &certificate)]).cannot("not valid for name");
 }

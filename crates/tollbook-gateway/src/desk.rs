@@ -14,7 +14,7 @@ mod reopen;
 mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 use tollbook_engine::{
@@ -74,8 +74,19 @@ pub struct Desk {
     metrics: Option<Arc<Metrics>>,
 }
 
+/// How often a lock is tried before its holder is waited for. A call holds the desk for some microseconds, and to sleep
+/// that long and be woken takes longer.
+const TRIES: u32 = 300;
+
 /// A lock that outlives a panic elsewhere: what it guards is changed in single steps.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    for _ in 0..TRIES {
+        match mutex.try_lock() {
+            Ok(guard) => return guard,
+            Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
+        }
+    }
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

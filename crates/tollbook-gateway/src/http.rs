@@ -14,6 +14,7 @@ pub mod bridge;
 
 mod answer;
 mod child;
+mod connect;
 mod exchange;
 mod guard;
 mod listen;
@@ -29,10 +30,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, Method, Request, StatusCode};
 use axum::response::Response;
+use hyper::body::Incoming;
 use tokio::sync::broadcast;
 
 use crate::desk::{Connection, lock};
@@ -235,7 +235,7 @@ impl Gateway {
     }
 
     /// Takes one request as far as the method.
-    async fn take(&self, lane: usize, request: Request) -> Response {
+    async fn take(&self, lane: usize, request: Request<Incoming>) -> Response {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().strip_prefix('/').and_then(|path| path.strip_suffix("/mcp"));
         let known = path.and_then(|name| self.servers.get_key_value(name));
@@ -270,16 +270,6 @@ impl Gateway {
         let tokens = self.tokens.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         tokens.grant(server, token).map(str::to_owned)
     }
-}
-
-impl Lane {
-    fn router(self) -> Router {
-        Router::new().fallback(handle).with_state(self)
-    }
-}
-
-async fn handle(State(lane): State<Lane>, request: Request) -> Response {
-    lane.gateway.take(lane.place, request).await
 }
 
 pub use listen::serve;

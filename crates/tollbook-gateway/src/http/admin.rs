@@ -4,10 +4,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{Request, StatusCode};
 use axum::response::Response;
+use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -23,13 +22,13 @@ const CONNECTIONS_MAX: usize = 64;
 /// Answers until `end` is there.
 pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, end: impl Future<Output = ()> + Send + 'static) {
     let head_within = Duration::from_secs(gateway.bounds.head_within_s);
-    let router = Router::new().fallback(handle).with_state(gateway);
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let accept = async {
         while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-            let (stream, router) = (accepted(&listener).await, router.clone());
+            let (stream, gateway) = (accepted(&listener).await, Arc::clone(&gateway));
             tokio::spawn(async move {
-                connection(stream, router, head_within, std::future::pending()).await;
+                let answer = |request| std::future::ready(answer(&gateway, &request));
+                connection(stream, answer, head_within, std::future::pending()).await;
                 drop(place);
             });
         }
@@ -40,7 +39,7 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, end: impl Futur
     }
 }
 
-async fn handle(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+fn answer(gateway: &Gateway, request: &Request<Incoming>) -> Response {
     if gateway.hosts.refuses(request.headers()).is_some() {
         return plain(StatusCode::FORBIDDEN, "this host is none of the gateway's");
     }
@@ -48,7 +47,7 @@ async fn handle(State(gateway): State<Arc<Gateway>>, request: Request) -> Respon
         "/healthz" => plain(StatusCode::OK, "it runs"),
         "/readyz" if lock(&gateway.desk).takes_records() => plain(StatusCode::OK, "it takes calls"),
         "/readyz" => plain(StatusCode::SERVICE_UNAVAILABLE, "the log can't be written"),
-        "/metrics" => metrics(&gateway),
+        "/metrics" => metrics(gateway),
         _ => plain(StatusCode::NOT_FOUND, "/healthz, /readyz or /metrics is expected"),
     }
 }

@@ -25,7 +25,7 @@ use super::queue::{self, queue};
 use super::relay::{Patience, whole};
 use super::session::SharedConnection;
 use super::sse::Events;
-use super::upstream::{Upstream, ended};
+use super::upstream::{Answer, Upstream};
 use crate::desk::{Connection, Desk, End, Frame, Step, lock};
 use crate::frame::{Glance, RequestId, glance};
 use crate::headers::{Headers, encoded};
@@ -213,13 +213,7 @@ impl Bridge {
     }
 
     /// Passes on what the server answers. How the request ended, unless by its answer.
-    async fn answer(
-        &self,
-        response: reqwest::Response,
-        exchange: &mut Exchange,
-        glance: &Glance,
-        wait: Duration,
-    ) -> End {
+    async fn answer(&self, response: Answer, exchange: &mut Exchange, glance: &Glance, wait: Duration) -> End {
         let refused = response.status().is_client_error();
         if is_stream(&response) {
             return self.events(response, exchange, wait, &mut None).await;
@@ -241,7 +235,7 @@ impl Bridge {
     /// Passes on events until the stream ends.
     async fn events(
         &self,
-        mut from: reqwest::Response,
+        mut from: Answer,
         exchange: &mut Exchange,
         wait: Duration,
         last_id: &mut Option<HeaderValue>,
@@ -265,7 +259,7 @@ impl Bridge {
             match timeout(wait, from.chunk()).await {
                 Ok(Ok(Some(chunk))) => events.push(&chunk),
                 Ok(Ok(None)) => return End::Lost,
-                Ok(Err(error)) => return ended(&error),
+                Ok(Err(end)) => return end,
                 Err(_) => return End::Timeout,
             }
         }
@@ -304,7 +298,7 @@ impl Bridge {
     }
 }
 
-fn is_stream(response: &reqwest::Response) -> bool {
+fn is_stream(response: &Answer) -> bool {
     let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     response.status().is_success() && kind.is_some_and(|kind| kind.trim_start().starts_with("text/event-stream"))
 }

@@ -4,18 +4,23 @@
 //! its requests take: nothing of a request is handed from one thread to another, where waking the other one costs more
 //! than all that the gateway does. The lanes take turns, so that each has as many connections as the others.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
+use axum::http::Request;
+use axum::response::Response;
+use futures::FutureExt;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::MissedTickBehavior;
 
 use super::{Gateway, Lane};
 
@@ -80,7 +85,7 @@ async fn run(lane: Lane, mut handed: mpsc::Receiver<Accepted>, phases: watch::Re
         }
     };
     let head_within = Duration::from_secs(lane.gateway.bounds.head_within_s);
-    let router = lane.router();
+    tokio::spawn(tick());
     loop {
         let accepted = tokio::select! {
             accepted = handed.recv() => accepted,
@@ -89,9 +94,10 @@ async fn run(lane: Lane, mut handed: mpsc::Receiver<Accepted>, phases: watch::Re
         let Some((stream, place)) = accepted else { break };
         match TcpStream::from_std(stream) {
             Ok(stream) => {
-                let (router, ending, open) = (router.clone(), reached(Phase::Ending), open.clone());
+                let (lane, ending, open) = (lane.clone(), reached(Phase::Ending), open.clone());
                 tokio::spawn(async move {
-                    connection(stream, router, head_within, ending).await;
+                    let answer = |request| lane.gateway.take(lane.place, request);
+                    connection(stream, answer, head_within, ending).await;
                     drop((place, open));
                 });
             }
@@ -102,17 +108,28 @@ async fn run(lane: Lane, mut handed: mpsc::Receiver<Accepted>, phases: watch::Re
     reached(Phase::Over).await;
 }
 
+/// A timer that is nearly always the next to come. To set one that comes before all others takes a system call, and a
+/// turn of the runtime for nothing; a request sets several, and they don't come before this one.
+async fn tick() {
+    let mut often = tokio::time::interval(Duration::from_millis(100));
+    often.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        often.tick().await;
+    }
+}
+
 /// Serves one connection until either side has had enough. One on which no request comes is not for ever: whoever has no
 /// token could otherwise take all the places that there are.
-pub(super) async fn connection(
+pub(super) async fn connection<A: Future<Output = Response>>(
     stream: TcpStream,
-    router: Router,
+    answer: impl Fn(Request<Incoming>) -> A,
     head_within: Duration,
     ending: impl Future<Output = ()>,
 ) {
-    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(head_within);
-    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    let answer = service_fn(|request| answer(request).map(Ok::<_, Infallible>));
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(head_within);
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), answer));
     // How a connection ended concerns nobody but its client.
     tokio::select! {
         _ = serving.as_mut() => return,

@@ -3,11 +3,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use futures::stream::unfold;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::answer::{accepted, json, plain, stream};
@@ -45,11 +47,11 @@ struct Conversation {
 
 impl From<'_> {
     /// Takes one frame.
-    pub async fn post(self, body: Body) -> Response {
+    pub async fn post(self, body: Incoming) -> Response {
         let Bounded { frame_bytes_max, body_within, .. } = self.bounded();
-        let frame = match timeout(body_within, to_bytes(body, frame_bytes_max)).await {
-            Ok(Ok(frame)) => frame,
-            Ok(Err(error)) if !is_too_large(&error) => {
+        let frame = match timeout(body_within, Limited::new(body, frame_bytes_max).collect()).await {
+            Ok(Ok(frame)) => frame.to_bytes(),
+            Ok(Err(error)) if !error.is::<LengthLimitError>() => {
                 return plain(StatusCode::BAD_REQUEST, "the frame broke off");
             }
             Ok(Err(_)) => {
@@ -301,10 +303,6 @@ impl From<'_> {
         let bounds = &self.gateway.bounds;
         Bounded { frame_bytes_max: bounds.frame_bytes_max, body_within: Duration::from_secs(bounds.body_within_s) }
     }
-}
-
-fn is_too_large(error: &axum::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>())
 }
 
 struct Bounded {

@@ -15,7 +15,7 @@ use super::answer::{json, plain};
 use super::exchange::Exchange;
 use super::shares::Permit;
 use super::sse::{Events, message};
-use super::upstream::{Upstream, coming_down, ended};
+use super::upstream::{Answer, Upstream, coming_down};
 use crate::desk::End;
 
 /// How long answers may take and how large they may be.
@@ -85,7 +85,7 @@ fn not_answered(exchange: &mut Exchange, end: End) -> Response {
     }
 }
 
-async fn answer(from: reqwest::Response, mut exchange: Exchange, patience: Patience, held: Held) -> Response {
+async fn answer(from: Answer, mut exchange: Exchange, patience: Patience, held: Held) -> Response {
     let (status, headers) = (from.status(), coming_down(from.headers()));
     let encoded = from.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
     if encoded || status.is_redirection() || status == StatusCode::UNAUTHORIZED {
@@ -118,7 +118,7 @@ async fn answer(from: reqwest::Response, mut exchange: Exchange, patience: Patie
 }
 
 /// The whole body.
-pub(crate) async fn whole(mut from: reqwest::Response, patience: Patience) -> Result<Vec<u8>, End> {
+pub(crate) async fn whole(mut from: Answer, patience: Patience) -> Result<Vec<u8>, End> {
     let mut body = Vec::new();
     loop {
         match timeout(patience.answer_within, from.chunk()).await {
@@ -130,7 +130,7 @@ pub(crate) async fn whole(mut from: reqwest::Response, patience: Patience) -> Re
                 return Err(End::Lost);
             }
             Ok(Ok(None)) => return Ok(body),
-            Ok(Err(error)) => return Err(ended(&error)),
+            Ok(Err(end)) => return Err(end),
             Err(_) => return Err(End::Timeout),
         }
     }
@@ -144,7 +144,7 @@ enum Cut {
 }
 
 struct Stream {
-    from: reqwest::Response,
+    from: Answer,
     cut: Cut,
     events: Events,
     /// The beginning of a line.
@@ -158,7 +158,7 @@ struct Stream {
 }
 
 fn stream(
-    from: reqwest::Response,
+    from: Answer,
     cut: Cut,
     exchange: Exchange,
     patience: Patience,
@@ -205,7 +205,7 @@ impl Stream {
                     }
                     Ok(Ok(Some(chunk))) => self.events.push(&chunk),
                     Ok(Ok(None)) => return self.over(End::Lost),
-                    Ok(Err(error)) => return self.over(ended(&error)),
+                    Ok(Err(end)) => return self.over(end),
                     Err(_) => return self.over(End::Timeout),
                 },
                 news = heard(&mut self.hears) => match news {
