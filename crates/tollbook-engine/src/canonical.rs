@@ -54,9 +54,10 @@ fn write(out: &mut String, node: &Node<'_>) {
 
 fn write_number(out: &mut String, text: &str) {
     // A short whole number is its own canonical form.
-    let plain = text.len() <= 18 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if text.len() <= 18 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return out.push_str(text);
+    }
     match Decimal::parse(text) {
-        _ if plain => out.push_str(text),
         Some(decimal) => out.push_str(&decimal.to_string()),
         // An exponent beyond every bound: its own text, so that it equals itself alone.
         None => out.push_str(text),

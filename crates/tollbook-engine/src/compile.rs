@@ -286,7 +286,7 @@ impl Engine {
     #[must_use]
     pub fn reads(&self, tool: &str, category: Option<&str>) -> Vec<&Path> {
         let (plan, clauses) = (self.plan(tool, category), &self.clauses);
-        let mut paths = BTreeSet::new();
+        let mut paths = Vec::new();
         for step in &plan.steps {
             let lists = match *step {
                 Step::Require(place) => clauses.require.get(place).map(|clause| &clause.any_of),
@@ -300,7 +300,9 @@ impl Engine {
                 paths.extend(of.map(|(path, _)| path));
             }
         }
-        paths.into_iter().collect()
+        paths.sort_unstable();
+        paths.dedup();
+        paths
     }
 
     /// What a replay reads of recorded calls to judge them, whatever their tool.

@@ -246,7 +246,7 @@ fn request_id(node: &Node<'_>) -> Result<RequestId, Refused> {
         }
         Value::Number(number) => {
             let text: Arc<str> = number.text.into();
-            let decimal = Decimal::parse(&text).filter(|_| !is_plain(&text));
+            let decimal = if is_plain(&text) { None } else { Decimal::parse(&text) };
             let key = decimal.map_or_else(|| Arc::clone(&text), |decimal| decimal.to_string().into());
             Ok(RequestId { text, key })
         }

@@ -292,9 +292,14 @@ impl<'a> Reader<'a> {
         let mut from = self.json.current_index();
         let mut next = self.json.known_object().map_err(refused)?.map(|key| Found::of(self.text, key));
         while let Some(found) = next {
-            let start = match found {
-                Found::Written { start, .. } => start - 1,
-                Found::Decoded(_) => from + self.text.get(from..).and_then(|rest| rest.find('"')).unwrap_or(0),
+            let key_span = match found {
+                Found::Written { start, len } => start - 1..start + len + 1,
+                Found::Decoded(_) => {
+                    let start = from + self.text.get(from..).and_then(|rest| rest.find('"')).unwrap_or(0);
+                    // The reader has passed the colon; the key ends at the last quotation mark before it.
+                    let passed = self.slice(start, self.json.current_index());
+                    start..start + passed.rfind('"').map_or(passed.len(), |quote| quote + 1)
+                }
             };
             let key = self.string(found);
             let twice = if members.len() < KEY_SET_FROM {
@@ -304,11 +309,8 @@ impl<'a> Reader<'a> {
                 !keys.insert(key.clone())
             };
             if twice {
-                return Err(Error { fault: Fault::DuplicateKey, at: start, detail: key.into_owned() });
+                return Err(Error { fault: Fault::DuplicateKey, at: key_span.start, detail: key.into_owned() });
             }
-            // The reader has passed the colon; the key ends at the last quotation mark before it.
-            let passed = self.slice(start, self.json.current_index());
-            let key_span = start..start + passed.rfind('"').map_or(passed.len(), |quote| quote + 1);
             let peek = self.json.peek().map_err(refused)?;
             let node = self.node(peek, depth + 1)?;
             from = self.json.current_index();
