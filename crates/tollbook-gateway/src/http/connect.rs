@@ -17,6 +17,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tower_service::Service;
 
 /// Why no connections to a server can be made.
@@ -30,13 +31,11 @@ pub enum ConnectError {
     Proxy(String),
 }
 
-/// Makes connections to a server.
-pub(super) type Connector = HttpsConnector<Way>;
-
 /// How a server is reached.
 pub(super) struct Route {
     way: Way,
     tls: Arc<ClientConfig>,
+    connect_within: Duration,
     /// What a proxy that reads the requests wants to see in each.
     pub proxy_authorization: Option<HeaderValue>,
 }
@@ -54,7 +53,8 @@ impl Route {
         let secure = uri.scheme_str() == Some("https");
         let here = matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
         let Some(proxy) = proxies.intercept(uri).filter(|_| !here) else {
-            return Ok(Self { way: Way::Direct(tcp), tls: tls(secure)?, proxy_authorization: None });
+            let (way, tls) = (Way::Direct(tcp), tls(secure)?);
+            return Ok(Self { way, tls, connect_within, proxy_authorization: None });
         };
         let (at, authorization) = (proxy.uri().clone(), proxy.basic_auth().cloned());
         let kind = at.scheme_str().unwrap_or_default();
@@ -63,15 +63,18 @@ impl Route {
         }
         let tls = tls(secure || kind == "https")?;
         let to_proxy = HttpsConnector::from((tcp, Arc::clone(&tls)));
-        if !secure {
-            return Ok(Self { way: Way::Proxy { at, to_proxy }, tls, proxy_authorization: authorization });
-        }
-        let tunnel = authorization.into_iter().fold(Tunnel::new(at, to_proxy), Tunnel::with_auth);
-        Ok(Self { way: Way::Tunnel(tunnel), tls, proxy_authorization: None })
+        let (way, proxy_authorization) = if secure {
+            let tunnel = authorization.into_iter().fold(Tunnel::new(at, to_proxy), Tunnel::with_auth);
+            (Way::Tunnel(tunnel), None)
+        } else {
+            (Way::Proxy { at, to_proxy }, authorization)
+        };
+        Ok(Self { way, tls, connect_within, proxy_authorization })
     }
 
     pub fn connector(&self) -> Connector {
-        HttpsConnector::from((self.way.clone(), Arc::clone(&self.tls)))
+        let to = HttpsConnector::from((self.way.clone(), Arc::clone(&self.tls)));
+        Connector { to, within: self.connect_within }
     }
 }
 
@@ -86,6 +89,31 @@ fn tls(needed: bool) -> Result<Arc<ClientConfig>, rustls::Error> {
     Ok(Arc::new(config.with_no_client_auth()))
 }
 
+/// Makes connections to a server, in time or not at all: a proxy or TLS may have nothing to say either.
+#[derive(Debug, Clone)]
+pub(super) struct Connector {
+    to: HttpsConnector<Way>,
+    within: Duration,
+}
+
+type Boxed = Box<dyn Error + Send + Sync>;
+type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, Boxed>> + Send>>;
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<Stream>;
+    type Error = Boxed;
+    type Future = Connecting<Self::Response>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Boxed>> {
+        self.to.poll_ready(cx)
+    }
+
+    fn call(&mut self, server: Uri) -> Self::Future {
+        let connecting = timeout(self.within, self.to.call(server));
+        Box::pin(async { connecting.await.map_err(|_| "there was no connection in time")? })
+    }
+}
+
 /// What lies between here and a server.
 #[derive(Debug, Clone)]
 pub(super) enum Way {
@@ -97,12 +125,10 @@ pub(super) enum Way {
     Tunnel(Tunnel<HttpsConnector<HttpConnector>>),
 }
 
-type Boxed = Box<dyn Error + Send + Sync>;
-
 impl Service<Uri> for Way {
     type Response = Stream;
     type Error = Boxed;
-    type Future = Pin<Box<dyn Future<Output = Result<Stream, Boxed>> + Send>>;
+    type Future = Connecting<Stream>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Boxed>> {
         // None of them is ever not.
