@@ -449,6 +449,7 @@ fn a_server_over_https_is_one_that_somebody_vouches_for() {
     let url = format!("https://{at}/srv/mcp");
     assert!(scan(&url, &[("SSL_CERT_FILE", &certificate)]).ok().contains("list_customers"));
     scan(&url, &[]).cannot("UnknownIssuer");
+    scan(&url, &[]).cannot("the server could not be reached");
     // It is for another name.
     let url = url.replace("localhost", "127.0.0.1");
     scan(&url, &[("SSL_CERT_FILE", &certificate)]).cannot("not valid for name");

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 
+use crate::desk::End;
 use crate::http::{Bounds, Events, Place, Program, SESSION_ID, Upstream};
 
 /// Most pages that are asked for.
@@ -23,7 +24,10 @@ pub enum SurveyError {
     /// Its program can't be started or spoken to.
     #[error("cannot speak to the server")]
     Pipe(#[from] std::io::Error),
-    /// It can't be reached, or says nothing in time.
+    /// There is no connection to it. Why is a warning of its own.
+    #[error("the server could not be reached")]
+    Unreachable,
+    /// It says nothing in time, or breaks off.
     #[error("the server did not answer")]
     Silent,
     /// It says something that isn't an answer.
@@ -32,6 +36,13 @@ pub enum SurveyError {
     /// It has no end of pages.
     #[error("the server has more than {PAGES_MAX} pages of tools")]
     Pages,
+}
+
+impl SurveyError {
+    /// Of a request that came to this end.
+    fn of(end: End) -> Self {
+        if end == End::Unreachable { Self::Unreachable } else { Self::Silent }
+    }
 }
 
 /// Everything that the server's `tools/list` gives, in its order.
@@ -126,7 +137,7 @@ impl Line {
                     .insert("mcp-protocol-version", HeaderValue::from_str(version).map_err(|_| SurveyError::Silent)?);
                 headers.insert("mcp-method", HeaderValue::from_str(method).map_err(|_| SurveyError::Silent)?);
                 let sent = upstream.send(Method::POST, headers, Some(Bytes::from(frame.to_string()))).await;
-                let mut response = sent.map_err(|_| SurveyError::Silent)?;
+                let mut response = sent.map_err(SurveyError::of)?;
                 headers.extend(response.headers().get(SESSION_ID).map(|id| (SESSION_ID, id.clone())));
                 let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
                 let (status, stream) = (response.status(), kind.starts_with("text/event-stream"));
@@ -163,7 +174,7 @@ impl Line {
                     .insert("mcp-protocol-version", HeaderValue::from_str(version).map_err(|_| SurveyError::Silent)?);
                 headers.remove(HeaderName::from_static("mcp-method"));
                 let sent = upstream.send(Method::POST, headers, Some(Bytes::from(frame.to_string()))).await;
-                sent.map(drop).map_err(|_| SurveyError::Silent)
+                sent.map(drop).map_err(SurveyError::of)
             }
         }
     }

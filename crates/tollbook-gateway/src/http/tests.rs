@@ -1,6 +1,7 @@
 //! Through a real listener, in front of a server that says what it was sent.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -18,6 +19,7 @@ use tollbook_policy::Target;
 use super::*;
 use crate::desk::{Desk, Manner};
 use crate::grants::{Grant, Grants, hash};
+use crate::stdio::ClientOut;
 
 const POLICY: &str = "default allow\nhide rm\ntool once { limit 1 per day per grant }\n";
 const TOKEN: &str = "toll_ada";
@@ -322,6 +324,43 @@ async fn a_server_that_takes_too_long_is_told_in_its_session() {
     let (_, headers, body) = lock(&case.sent)[1].clone();
     assert!(body.contains(r#""requestId":1,"reason":"the answer took too long""#), "{body}");
     assert_eq!(headers["mcp-session-id"], "s-1");
+    assert_eq!(case.rows(), ["hang allowed timeout"]);
+}
+
+/// The same where the client is on standard input and output, and the session the gateway's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_too_long_is_told_by_the_bridge_too() {
+    let case = Case::new().await;
+    let Way::Url(upstream) = &case.gateway.servers["srv"].way else { panic!("it is a program") };
+    let bounds = Bounds { answer_within_s: 1, ..Bounds::default() };
+    let ((client_in, mut client), (told, client_out)) = (std::io::pipe().unwrap(), std::io::pipe().unwrap());
+    let (connection, client_out) = (Connection::new("srv", "ada", "p"), ClientOut::new(client_out));
+    let run = bridge::run(Arc::clone(&case.desk), connection, upstream.clone(), bounds, client_in, client_out);
+    let relaying = tokio::spawn(run);
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut told = BufReader::new(told).lines();
+        let mut ask = |frame: &str| {
+            writeln!(client, "{frame}").unwrap();
+            told.next().unwrap().unwrap()
+        };
+        ask(r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}"#);
+        ask(&call("hang"))
+    });
+    assert!(answer.await.unwrap().contains("did not answer in time"));
+    relaying.await.unwrap();
+    let cancelled = async {
+        loop {
+            let sent = lock(&case.sent).clone();
+            match sent.into_iter().find(|(.., body)| body.contains("notifications/cancelled")) {
+                Some((_, headers, body)) => return (headers, body),
+                None => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let (headers, body) = tokio::time::timeout(Duration::from_secs(20), cancelled).await.unwrap();
+    assert!(body.contains(r#""requestId":1,"reason":"the answer took too long""#), "{body}");
+    assert_eq!(headers["mcp-session-id"], "s-1");
+    assert!(lock(&case.sent).iter().any(|(method, ..)| method == Method::DELETE), "the session goes on");
     assert_eq!(case.rows(), ["hang allowed timeout"]);
 }
 
