@@ -16,10 +16,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
-use tollbook_engine::{Engine, Kept, Mode};
-use tollbook_gateway::{Desk, Manner, OnLogFailure};
+use tollbook_engine::Engine;
+use tollbook_gateway::{Desk, Manner};
 use tollbook_log::Options;
-use tollbook_log::redact::Redaction;
 use tollbook_policy::{Policy, Target};
 
 use self::agents::{HEALTHY_SESSIONS, Planned};
@@ -128,15 +127,7 @@ fn drive(dir: &Path, policy: &Policy, planned: &[Planned]) -> anyhow::Result<See
     let now_us = Arc::new(AtomicI64::new(BEGINS_US));
     let clock = Arc::clone(&now_us);
     let log = run::open_log(dir, Options::default())?;
-    let manner = Manner {
-        mode: Mode::Enforce,
-        kept: Kept::Read,
-        redaction: Redaction::default(),
-        on_log_failure: OnLogFailure::Refuse,
-        waits_for_sync: false,
-        seed: 0,
-    };
-    let mut desk = Desk::open(log, manner, Box::new(move || clock.load(Ordering::SeqCst)))?;
+    let mut desk = Desk::open(log, Manner::usual(), Box::new(move || clock.load(Ordering::SeqCst)))?;
     desk.activate(engine, None, policy)?;
     let desk = Arc::new(Mutex::new(desk));
     let program: PathBuf = std::env::current_exe().context("cannot find this program")?;

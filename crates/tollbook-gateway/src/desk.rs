@@ -107,10 +107,10 @@ pub struct Manner {
     pub seed: u64,
 }
 
-#[cfg(test)]
 impl Manner {
-    /// What tests begin with.
-    pub(crate) fn usual() -> Self {
+    /// What the demo and tests begin with. Its seed is known to anybody.
+    #[must_use]
+    pub fn usual() -> Self {
         Self {
             mode: Mode::Enforce,
             kept: Kept::Read,

@@ -102,7 +102,9 @@ async fn each_column_of_loops_is_the_same_alone_and_with_the_others() {
 async fn a_filter_of_outcomes_reads_no_page_index() {
     let dir = log_of(&[(1, End::ToolError, 5)]);
     for (condition, pages) in [("outcome = 'ok'", "0 total"), ("outcome = 'ok' AND seq = 1", "1 total")] {
-        let plan = asked(&dir, &format!("EXPLAIN ANALYZE SELECT tool FROM calls WHERE {condition}")).await;
+        // Whether a tool is null is told by that index, if it is read.
+        let sql = format!("EXPLAIN ANALYZE SELECT tool FROM calls WHERE tool IS NOT NULL AND {condition}");
+        let plan = asked(&dir, &sql).await;
         assert!(plan.contains(&format!("page_index_pages_pruned={pages}")), "{condition}: {plan}");
     }
 }
