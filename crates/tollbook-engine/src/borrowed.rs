@@ -188,12 +188,26 @@ enum Decided<'a> {
 
 /// Adds the canonical bytes of an event: those of [`Event::to_bytes`], into memory that was there before.
 pub fn encode_event(seq: u64, ts_us: Option<i64>, body: &BodyRef<'_>, bytes: &mut Vec<u8>) {
-    // Writing to a Vec cannot fail.
     let written = match body {
-        BodyRef::Decision(record) => minicbor::encode(EventOf { seq, ts_us, body: Decided::Decision(record) }, bytes),
-        BodyRef::Other(body) => minicbor::encode(EventOf { seq, ts_us, body: *body }, bytes),
+        BodyRef::Decision(record) => {
+            minicbor::encode(EventOf { seq, ts_us, body: Decided::Decision(record) }, Memory(bytes))
+        }
+        BodyRef::Other(body) => minicbor::encode(EventOf { seq, ts_us, body: *body }, Memory(bytes)),
     };
     debug_assert!(written.is_ok(), "encoding to memory failed");
+}
+
+/// Memory that grows. Most of what is written there is a few bytes of a known number, and that goes without a call.
+struct Memory<'v>(&'v mut Vec<u8>);
+
+impl minicbor::encode::Write for Memory<'_> {
+    type Error = std::convert::Infallible;
+
+    #[inline(always)]
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
 }
 
 impl EventRef<'_> {
