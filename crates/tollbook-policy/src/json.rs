@@ -93,6 +93,9 @@ pub struct Member<'a> {
 }
 
 impl<'a> Node<'a> {
+    /// What a value is read into.
+    const NULL: Self = Self { span: 0..0, value: Value::Null };
+
     /// The member `key`, if this is an object that has one.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Node<'a>> {
@@ -125,6 +128,10 @@ impl<'a> Node<'a> {
             _ => None,
         }
     }
+}
+
+impl Member<'_> {
+    const NULL: Self = Self { key: Cow::Borrowed(""), key_span: 0..0, node: Node::NULL };
 }
 
 /// Why a text isn't one clean JSON value.
@@ -189,13 +196,39 @@ pub fn parse(bytes: &[u8]) -> Result<Node<'_>, Error> {
     })?;
     let mut reader = Reader { text, json: Jiter::new(bytes) };
     let peek = reader.json.peek().map_err(refused)?;
-    let node = reader.node(peek, 0)?;
+    let mut node = Node::NULL;
+    reader.node(peek, 0, &mut node)?;
     reader.json.finish().map_err(|_| Error {
         fault: Fault::TrailingData,
         at: reader.json.current_index(),
         detail: String::new(),
     })?;
     Ok(node)
+}
+
+/// The members of an object, each with where its value stands, where that can be told without keeping the values: they
+/// are passed over, and two equal keys in one of them aren't found. None where all of it has to be read, as where a key
+/// has escapes, or stands twice, or the text isn't one clean object.
+#[must_use]
+pub fn outline(bytes: &[u8]) -> Option<Vec<(&str, Range<usize>)>> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let mut reader = Reader { text, json: Jiter::new(bytes) };
+    let mut members: Vec<(&str, Range<usize>)> = Vec::with_capacity(4);
+    let mut next = reader.json.next_object().ok()?.map(|key| Found::of(text, key));
+    while let Some(found) = next {
+        let Found::Written { start, len } = found else { return None };
+        let key = reader.slice(start, start + len);
+        if members.len() == KEY_SET_FROM || members.iter().any(|(other, _)| *other == key) {
+            return None;
+        }
+        let peek = reader.json.peek().ok()?;
+        let from = reader.json.current_index();
+        reader.json.known_skip(peek).ok()?;
+        members.push((key, from..reader.json.current_index()));
+        next = reader.json.next_key().ok()?.map(|key| Found::of(text, key));
+    }
+    reader.json.finish().ok()?;
+    Some(members)
 }
 
 /// The string as JSON writes it, quotes included, with the escapes of RFC 8785.
@@ -247,20 +280,21 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn node(&mut self, peek: Peek, depth: usize) -> Result<Node<'a>, Error> {
+    /// Reads a value to where it stays: to move one costs as much as to read it.
+    fn node(&mut self, peek: Peek, depth: usize, to: &mut Node<'a>) -> Result<(), Error> {
         let start = self.json.current_index();
         if depth > DEPTH_MAX {
             return Err(Error { fault: Fault::TooDeep, at: start, detail: String::new() });
         }
-        let value = match peek {
-            Peek::Null => self.json.known_null().map(|()| Value::Null).map_err(refused)?,
-            Peek::True | Peek::False => self.json.known_bool(peek).map(Value::Bool).map_err(refused)?,
+        match peek {
+            Peek::Null => self.json.known_null().map_err(refused)?,
+            Peek::True | Peek::False => to.value = Value::Bool(self.json.known_bool(peek).map_err(refused)?),
             Peek::String => {
                 let found = Found::of(self.text, self.json.known_str().map_err(refused)?);
-                Value::String(self.string(found))
+                to.value = Value::String(self.string(found));
             }
-            Peek::Array => Value::Array(self.elements(depth)?),
-            Peek::Object => Value::Object(self.members(depth)?),
+            Peek::Array => to.value = Value::Array(self.elements(depth)?),
+            Peek::Object => to.value = Value::Object(self.members(depth)?),
             Peek::NaN | Peek::Infinity => {
                 return Err(Error { fault: Fault::NotFinite, at: start, detail: String::new() });
             }
@@ -269,17 +303,18 @@ impl<'a> Reader<'a> {
             }
             _ => {
                 self.json.known_number_bytes(peek).map_err(refused)?;
-                Value::Number(Number::new(self.slice(start, self.json.current_index())))
+                to.value = Value::Number(Number::new(self.slice(start, self.json.current_index())));
             }
-        };
-        Ok(Node { span: start..self.json.current_index(), value })
+        }
+        to.span = start..self.json.current_index();
+        Ok(())
     }
 
     fn elements(&mut self, depth: usize) -> Result<Vec<Node<'a>>, Error> {
         let mut elements = Vec::new();
         let mut next = self.json.known_array().map_err(refused)?;
         while let Some(peek) = next {
-            elements.push(self.node(peek, depth + 1)?);
+            self.node(peek, depth + 1, elements.push_mut(Node::NULL))?;
             next = self.json.array_step().map_err(refused)?;
         }
         Ok(elements)
@@ -312,9 +347,10 @@ impl<'a> Reader<'a> {
                 return Err(Error { fault: Fault::DuplicateKey, at: key_span.start, detail: key.into_owned() });
             }
             let peek = self.json.peek().map_err(refused)?;
-            let node = self.node(peek, depth + 1)?;
+            let member = members.push_mut(Member::NULL);
+            (member.key, member.key_span) = (key, key_span);
+            self.node(peek, depth + 1, &mut member.node)?;
             from = self.json.current_index();
-            members.push(Member { key, key_span, node });
             next = self.json.next_key().map_err(refused)?.map(|key| Found::of(self.text, key));
         }
         Ok(members)

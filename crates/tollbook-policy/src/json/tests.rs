@@ -82,3 +82,31 @@ fn spans_are_the_bytes_of_the_text() {
     assert_eq!(&text[members[1].key_span.clone()], r#""b""#);
     assert_eq!(&text[node.get("b").unwrap().get("c").unwrap().span.clone()], "true");
 }
+
+#[test]
+fn an_outline_tells_where_the_values_stand() {
+    let told = |text: &'static str| {
+        let members = outline(text.as_bytes())?;
+        Some(members.into_iter().map(|(key, place)| (key, &text[place])).collect::<Vec<_>>())
+    };
+    assert_eq!(told("{}"), Some(vec![]));
+    let text = r#" {"a" : 1.50e3 , "d" :[{"a":1,"a":2}],"b":"\"}", "c":null} "#;
+    assert_eq!(told(text), Some(vec![("a", "1.50e3"), ("d", r#"[{"a":1,"a":2}]"#), ("b", r#""\"}""#), ("c", "null")]));
+    for text in [
+        "[]",
+        "1",
+        "",
+        "{",
+        r#"{"a":1,"a":1}"#,
+        r#"{"\u0061":1}"#,
+        r#"{"a":1}x"#,
+        r#"{"a":NaN}"#,
+        r#"{"a"}"#,
+        r#"{"":1}"#,
+    ] {
+        assert_eq!(told(text), None, "{text}");
+    }
+    let many =
+        |members: usize| format!("{{{}}}", (0..members).map(|n| format!("\"{n}\":0")).collect::<Vec<_>>().join(","));
+    assert!(outline(many(KEY_SET_FROM).as_bytes()).is_some() && outline(many(KEY_SET_FROM + 1).as_bytes()).is_none());
+}
