@@ -77,6 +77,10 @@ pub fn all(tollbook: &Path, dir: &Path) -> anyhow::Result<Vec<Subject>> {
         subjects.push(Subject { name, over: "stdio", client: Box::new(many), _processes: Vec::new() });
     }
 
+    // Whatever is measured over HTTP, the server is.
+    if only.as_ref().is_some_and(|only| !only.contains("HTTP")) {
+        return Ok(subjects);
+    }
     let (server, url) = told(me(&["server-http"]), |line| line.strip_prefix("http://").map(str::to_owned))?;
     let url = format!("http://{url}");
     let direct: Box<dyn Client> = Box::new(Posts::connect(&url, "echo", None)?);
