@@ -66,6 +66,30 @@ fn a_flood_of_notifications_is_relayed_and_the_answer_behind_it_too() {
     assert_eq!(query(&dir.path("log"), "SELECT outcome FROM calls"), ["ok"]);
 }
 
+/// Where each side says more than a pipe holds, both wait unless what stands between them hears both.
+#[test]
+fn both_sides_may_say_more_than_is_taken_at_once() {
+    let dir = Dir::new();
+    let script = r#"pad=$(head -c 20000 /dev/zero | tr '\0' x)
+        while read -r line; do
+            id=${line#*'"id":'}
+            echo "{\"jsonrpc\":\"2.0\",\"id\":${id%%,*},\"result\":{\"content\":[],\"pad\":\"$pad\"}}"
+        done"#;
+    let mut client = in_front_of(&dir, script);
+    let args = format!(r#"{{"note":"{}"}}"#, "y".repeat(1000));
+    let saying = client.send_meanwhile((1..=500).map(|id| call(id, "t", &args)).collect());
+    // It is slow to listen, too.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    for id in 1..=500 {
+        let answer = client.receive();
+        assert!(answer.contains(&format!("\"id\":{id},")) && answer.len() > 20_000, "{id}: {answer}");
+    }
+    saying.join().unwrap();
+    assert!(peak_kib(client.child.id()) < 256 << 10, "{} KiB", peak_kib(client.child.id()));
+    assert_eq!(client.end().code, Some(0));
+    assert_eq!(query(&dir.path("log"), "SELECT outcome, count(*) FROM calls GROUP BY outcome"), ["ok,500"]);
+}
+
 #[test]
 fn a_line_without_an_end_is_not_kept() {
     let dir = Dir::new();

@@ -100,6 +100,12 @@ impl Client {
         input.write_all(b"\n").unwrap();
     }
 
+    /// Sends lines while what comes back is read, and then hangs up.
+    pub fn send_meanwhile(&mut self, lines: Vec<String>) -> std::thread::JoinHandle<()> {
+        let mut input = self.input.take().unwrap();
+        std::thread::spawn(move || lines.iter().for_each(|line| writeln!(input, "{line}").unwrap()))
+    }
+
     /// The next line, without its end; empty at the end of the output.
     pub fn receive(&mut self) -> String {
         let mut line = String::new();

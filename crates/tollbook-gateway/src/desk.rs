@@ -399,12 +399,6 @@ impl Desk {
         }
     }
 
-    /// A frame longer than `frame_bytes_max`, of which no more was read.
-    pub fn too_large(&mut self, connection: &Connection, frame_bytes: usize, frame_bytes_max: usize) -> Step {
-        let why = format!("{frame_bytes} bytes; at most {frame_bytes_max} are taken");
-        self.refuse_frame(connection, frame_bytes, &Refused { code: "frame_too_large", why })
-    }
-
     fn call(&mut self, connection: &mut Connection, frame: &CallFrame<'_>, trace_id: Option<String>) -> Step {
         let server = connection.server.as_str();
         let engine = self.engines.judge(server, connection.grant.as_deref()).map(Arc::clone);

@@ -232,7 +232,7 @@ fn fold(text: &str) -> String {
     text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
-fn request_id(node: &Node<'_>) -> Result<RequestId, Refused> {
+pub(crate) fn request_id(node: &Node<'_>) -> Result<RequestId, Refused> {
     if node.span.len() > ID_BYTES_MAX {
         return refused(
             "frame_not_jsonrpc",

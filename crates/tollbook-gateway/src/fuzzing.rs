@@ -4,15 +4,13 @@
 //! all: one that takes the last of equal keys, as JavaScript and Python do, and one that minds neither letter case nor
 //! repeated keys, as Go does.
 
-use std::io::BufReader;
-
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value as Json, json};
 use tollbook_policy::json::{Node, Value};
 use tollbook_policy::policy::Path;
 
 use crate::frame::{Asked, exact_arguments, glance, read, said};
-use crate::stdio::{Line, read_line};
+use crate::lines::{Line, Lines};
 
 /// What a frame is to the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,32 +60,41 @@ pub fn judged_alike(frame: &[u8]) -> Result<Judged, String> {
     Ok(Judged::Call)
 }
 
-/// Reads lines of at most `bytes_max` bytes, of which all must come back, in order. How many there were.
+/// Reads lines of at most `bytes_max` bytes that come in pieces of seven, of which all must come back, in order. How
+/// many there were.
 ///
 /// # Errors
 /// Where a byte is lost, or a line is longer than may be.
 pub fn lines_hold(input: &[u8], bytes_max: usize) -> Result<usize, String> {
-    let mut client = BufReader::with_capacity(7, input);
+    let mut said = Lines::new(bytes_max);
     let (mut rest, mut lines) = (input, 0);
+    let mut pieces = input.chunks(7);
     loop {
-        let mut frame = Vec::new();
-        let read = read_line(&mut client, &mut frame, bytes_max).map_err(|error| error.to_string())?;
-        let bytes = match read {
-            Line::Frame if frame.strip_suffix(b"\n").unwrap_or(&frame).len() > bytes_max => {
-                return Err("a line that is too long".to_owned());
-            }
-            Line::Frame if !rest.starts_with(&frame) => return Err("other bytes than came".to_owned()),
-            Line::Frame => frame.len(),
-            Line::TooLong { bytes } if bytes <= bytes_max => return Err("a line that isn't too long".to_owned()),
-            Line::TooLong { bytes } => bytes,
-            Line::End if rest.is_empty() => return Ok(lines),
-            Line::End => return Err("it ends too early".to_owned()),
-        };
-        let (line, behind) = rest.split_at_checked(bytes).ok_or("more bytes than came")?;
-        if !behind.is_empty() && !line.ends_with(b"\n") {
-            return Err("a line that ends elsewhere".to_owned());
+        let piece = pieces.next();
+        match piece {
+            Some(piece) => said.push(piece),
+            None => said.end(),
         }
-        (rest, lines) = (behind, lines + 1);
+        for line in said.whole() {
+            let bytes = match line {
+                Line::Frame(frame) if frame.strip_suffix(b"\n").unwrap_or(frame).len() > bytes_max => {
+                    return Err("a line that is too long".to_owned());
+                }
+                Line::Frame(frame) if !rest.starts_with(frame) => return Err("other bytes than came".to_owned()),
+                Line::Frame(frame) => frame.len(),
+                Line::TooLong { bytes } if bytes <= bytes_max => return Err("a line that isn't too long".to_owned()),
+                Line::TooLong { bytes } => bytes,
+            };
+            let (line, behind) = rest.split_at_checked(bytes).ok_or("more bytes than came")?;
+            if !behind.is_empty() && !line.ends_with(b"\n") {
+                return Err("a line that ends elsewhere".to_owned());
+            }
+            (rest, lines) = (behind, lines + 1);
+        }
+        said.take();
+        if piece.is_none() {
+            return if rest.is_empty() { Ok(lines) } else { Err("it ends too early".to_owned()) };
+        }
     }
 }
 

@@ -18,6 +18,7 @@ mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
 mod headers;
+mod lines;
 mod metrics;
 mod refusal;
 mod spelling;

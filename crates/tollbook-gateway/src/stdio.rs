@@ -1,20 +1,28 @@
 //! The gateway on standard input and output, in front of a server that it starts.
 //!
-//! Two threads, one for each direction, because that is what a pipe costs least with: each reads a line,
-//! takes it to the desk and writes what becomes of it. Signals are passed on to the server, except the
-//! one that asks for the policy to be read anew, and the gateway ends as the server ends.
+//! One thread for both directions, which takes turns: it waits until either side has said something, takes that to the
+//! desk and passes on what becomes of it. Two threads would wake each other, and wait for each other at the desk.
+//! Signals are passed on to the server, except the one that asks for the policy to be read anew, and the gateway ends
+//! as the server ends.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::ops::Range;
+mod out;
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
 
+use rustix::event::{PollFd, PollFlags};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use tollbook_log::Recorded;
 
 use crate::desk::{Connection, Desk, End, Frame, Step, Ticket, lock};
 use crate::headers::Headers;
+use crate::lines::{Line, Lines};
+pub use out::ClientOut;
+use out::ServerIn;
 
 /// Longest line that is taken from a client, in bytes. A longer one is refused and recorded.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
@@ -44,30 +52,6 @@ pub enum RunError {
     },
 }
 
-/// Where a client on standard input and output listens; whoever has it may say a whole line.
-#[derive(Clone)]
-pub struct ClientOut(Arc<Mutex<Box<dyn Write + Send>>>);
-
-impl ClientOut {
-    /// Lines go there.
-    #[must_use]
-    pub fn new(to: impl Write + Send + 'static) -> Self {
-        Self(Arc::new(Mutex::new(Box::new(to))))
-    }
-
-    /// Tells the client that it sees other tools now.
-    pub fn tools_changed(&self) {
-        self.say(&[LIST_CHANGED, b"\n"].concat());
-    }
-
-    pub(crate) fn say(&self, line: &[u8]) {
-        let mut client = lock(&self.0);
-        if let Err(error) = client.write_all(line).and_then(|()| client.flush()) {
-            tracing::warn!(%error, "the client no longer listens");
-        }
-    }
-}
-
 /// What a client is told whose tools are others now.
 pub(crate) const LIST_CHANGED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
 
@@ -82,7 +66,7 @@ pub async fn run(
     desk: SharedDesk,
     connection: Connection,
     mut command: Command,
-    client_in: impl Read + Send + 'static,
+    client_in: impl AsFd + Send + 'static,
     client_out: ClientOut,
 ) -> Result<ExitStatus, RunError> {
     let shown = command.as_std().get_program().to_string_lossy().into_owned();
@@ -91,31 +75,26 @@ pub async fn run(
     let (server_in, server_out) = pipes(&mut child)?;
     let waits_for_sync = lock(&desk).waits_for_sync();
     let relay = Arc::new(Relay { waits_for_sync, desk, connection: Mutex::new(connection), client_out });
-    let upward = Arc::clone(&relay);
-    // Reading from a client can't be interrupted, so this thread is never waited for.
-    std::thread::spawn(move || upward.client_to_server(BufReader::with_capacity(BATCH_BYTES, client_in), server_in));
-    let downward = Arc::clone(&relay);
-    let answers =
-        std::thread::spawn(move || downward.server_to_client(BufReader::with_capacity(BATCH_BYTES, server_out)));
+    let relaying = Arc::clone(&relay);
+    let (over, all_is_told) = oneshot::channel();
+    // It reads from the client for as long as that goes on, so this thread is never waited for.
+    std::thread::spawn(move || relaying.relay(client_in, server_in, server_out, over));
     let status = wait_and_pass_signals(&mut child).await?;
     // What the server still said before it ended is read to its end.
-    if tokio::task::spawn_blocking(move || answers.join()).await.is_err() {
-        tracing::error!("the thread that relays answers failed");
+    if all_is_told.await.is_err() {
+        tracing::error!("the thread that relays failed");
     }
     relay.server_gone();
     Ok(status)
 }
 
-type Pipes = (Box<dyn Write + Send>, Box<dyn Read + Send>);
-
-fn pipes(child: &mut Child) -> Result<Pipes, RunError> {
+fn pipes(child: &mut Child) -> Result<(ServerIn, OwnedFd), RunError> {
     let system = |what| move |source| RunError::System { what, source };
     let missing = || io::Error::other("the pipe is missing");
     let input = child.stdin.take().ok_or_else(missing).and_then(|input| input.into_owned_fd());
     let output = child.stdout.take().ok_or_else(missing).and_then(|output| output.into_owned_fd());
-    let input = input.map_err(system("write to the server"))?;
-    let output = output.map_err(system("read from the server"))?;
-    Ok((Box::new(std::fs::File::from(input)), Box::new(std::fs::File::from(output))))
+    let input = input.and_then(ServerIn::new).map_err(system("write to the server"))?;
+    Ok((input, output.map_err(system("read from the server"))?))
 }
 
 async fn wait_and_pass_signals(child: &mut Child) -> Result<ExitStatus, RunError> {
@@ -136,59 +115,36 @@ async fn wait_and_pass_signals(child: &mut Child) -> Result<ExitStatus, RunError
     }
 }
 
-/// Lines that came together are judged and go on together, up to so many bytes: each write to the log costs a call of
-/// the system, and under load each write to a pipe wakes somebody.
-const BATCH_BYTES: usize = 64 << 10;
+/// What a client has not taken yet, at most, before nothing more is heard from it, in bytes.
+const UNSAID_BYTES_MAX: usize = 64 << 10;
 
-/// Lines that came together, as they came.
-#[derive(Default)]
-struct Lines {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
+/// A side that is listened to.
+struct Speaker<F> {
+    who: &'static str,
+    /// None once it has said all.
+    from: Option<F>,
+    said: Lines,
 }
 
-impl Lines {
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
+impl<F: AsFd> Speaker<F> {
+    fn new(who: &'static str, from: F, line_bytes_max: usize) -> Self {
+        Self { who, from: Some(from), said: Lines::new(line_bytes_max) }
     }
 
-    /// Reads a line, and those that have come with it. What came last isn't among them where it isn't a line.
-    fn read<R: Read>(
-        &mut self,
-        from: &mut BufReader<R>,
-        read_line: impl Fn(&mut BufReader<R>, &mut Vec<u8>) -> io::Result<Line>,
-    ) -> io::Result<Line> {
-        loop {
-            match read_line(from, &mut self.bytes)? {
-                Line::Frame => self.ends.push(self.bytes.len()),
-                other => return Ok(other),
-            }
-            if self.bytes.len() >= BATCH_BYTES || !from.buffer().contains(&b'\n') {
-                return Ok(Line::Frame);
-            }
+    /// To wait until it says more.
+    fn poll(&self) -> Option<PollFd<'_>> {
+        self.from.as_ref().map(|from| PollFd::new(from, PollFlags::IN))
+    }
+
+    fn hear(&mut self) {
+        let Some(from) = &self.from else { return };
+        let goes_on = self.said.fill(from).unwrap_or_else(|error| {
+            tracing::error!(%error, "reading from the {} failed", self.who);
+            false
+        });
+        if !goes_on {
+            self.from = None;
         }
-    }
-
-    fn all(&self) -> Vec<&[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).filter_map(|(start, end)| self.bytes.get(start..*end)).collect()
-    }
-}
-
-/// Frames that were judged and are about to go to the server.
-#[derive(Default)]
-struct Batch {
-    bytes: Vec<u8>,
-    /// The calls among them, each with its place.
-    calls: Vec<(Ticket, Range<usize>)>,
-}
-
-impl Batch {
-    fn push(&mut self, frame: &[u8], call: Option<Ticket>) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(frame);
-        self.calls.extend(call.map(|call| (call, start..self.bytes.len())));
     }
 }
 
@@ -200,202 +156,136 @@ struct Relay {
 }
 
 impl Relay {
-    fn client_to_server(&self, mut client: BufReader<impl Read>, mut server: Box<dyn Write + Send>) {
-        let headers = Headers::default();
-        let (mut lines, mut batch) = (Lines::default(), Batch::default());
+    /// Relays until both sides have said all. `over` is told once the server has, and the client has taken it.
+    fn relay(&self, client_in: impl AsFd, server_in: ServerIn, server_out: OwnedFd, over: oneshot::Sender<()>) {
+        let mut client = Speaker::new("client", client_in, FRAME_BYTES_MAX);
+        let mut server = Speaker::new("server", server_out, ANSWER_BYTES_MAX);
+        let (mut server_in, mut over) = (Some(server_in), Some(over));
         loop {
-            lines.clear();
-            let last = lines.read(&mut client, read_frame);
-            let frames = lines.all();
-            let read: Vec<_> = frames.iter().map(|frame| Frame::read(frame)).collect();
-            let steps = Desk::hear_client_frames(&self.desk, &self.connection, &read, &headers);
-            for (frame, step) in frames.into_iter().zip(steps) {
-                self.take(step, frame, &mut batch);
+            let unsaid_bytes = self.client_out.unsaid_bytes();
+            if server.from.is_none() && unsaid_bytes == 0 {
+                over.take().map(|over| over.send(()));
             }
-            self.forward(&mut server, &mut batch);
-            match last {
-                Ok(Line::Frame) => {}
-                Ok(Line::End) => return,
-                Ok(Line::TooLong { bytes }) => {
-                    let step = lock(&self.desk).too_large(&lock(&self.connection), bytes, FRAME_BYTES_MAX);
-                    self.take(step, &[], &mut batch);
-                }
-                Err(error) => {
-                    tracing::error!(%error, "reading from the client failed");
-                    return;
-                }
+            // A server whose input has ended is about to end.
+            server_in = server_in.filter(|server_in| client.from.is_some() || !server_in.is_empty());
+            // Nobody is listened to while the other side doesn't take what it is told, so what is held is bounded.
+            let server_takes = server_in.as_ref().is_none_or(ServerIn::is_empty);
+            let waits = [
+                client.poll().filter(|_| server_takes && unsaid_bytes < UNSAID_BYTES_MAX),
+                server.poll().filter(|_| unsaid_bytes == 0),
+                server_in.as_ref().filter(|_| !server_takes).map(ServerIn::poll),
+                (unsaid_bytes > 0).then(|| self.client_out.poll()),
+            ];
+            let [client_speaks, server_speaks, ..] = match out::wait(waits) {
+                Ok(Some(ready)) => ready,
+                Ok(None) => return,
+                Err(error) => return tracing::error!(%error, "neither client nor server can be waited for"),
+            };
+            if client_speaks {
+                client.hear();
             }
+            if server_speaks {
+                server.hear();
+            }
+            self.turn(&mut client.said, &mut server, server_in.as_mut());
         }
     }
 
-    fn take(&self, step: Step, frame: &[u8], batch: &mut Batch) {
-        match step {
-            Step::Forward { call, .. } => batch.push(frame, call),
-            Step::Answer(answer) | Step::Refuse(answer) => self.tell_client(&answer),
-            Step::Drop => {}
+    /// What was said meanwhile is judged together, with one write to the log, and goes on together.
+    fn turn(&self, client: &mut Lines, server: &mut Speaker<OwnedFd>, mut server_in: Option<&mut ServerIn>) {
+        let (lines, replies) = (client.whole(), server.said.whole());
+        let frames: Vec<_> = lines.iter().map(read).collect();
+        // Behind a line that is too long nothing is waited for: it may have no end.
+        let too_long =
+            server.said.goes_on_too_long() || replies.iter().any(|reply| matches!(reply, Line::TooLong { .. }));
+        let whole =
+            replies.into_iter().map_while(|reply| if let Line::Frame(reply) = reply { Some(reply) } else { None });
+        let replies: Vec<_> = whole.filter(|reply| !is_half(reply)).collect();
+        let (returned, steps) = Desk::hear(&self.desk, &self.connection, &replies, &frames, &Headers::default());
+        let mut told = Vec::new();
+        for returned in returned {
+            told.extend_from_slice(&returned.bytes);
+            if !told.ends_with(b"\n") {
+                told.push(b'\n');
+            }
+        }
+        for (line, step) in lines.iter().zip(steps) {
+            match (step, line, &mut server_in) {
+                (Step::Forward { call, .. }, Line::Frame(frame), Some(server_in)) => server_in.push(frame, call),
+                (Step::Answer(answer) | Step::Refuse(answer), ..) => told.extend(answer),
+                _ => {}
+            }
+        }
+        client.take();
+        server.said.take();
+        if too_long {
+            tracing::warn!(ANSWER_BYTES_MAX, "a line of the server was longer than may be");
+            server.from = None;
+        }
+        self.client_out.offer(&told);
+        if let Some(server_in) = server_in {
+            self.forward(server_in);
         }
     }
 
     /// Sends what was judged, once the records are as durable as was asked for: one sync serves all of them.
-    fn forward(&self, server: &mut impl Write, batch: &mut Batch) {
+    fn forward(&self, server_in: &mut ServerIn) {
         if self.waits_for_sync {
-            self.wait_recorded(batch);
+            self.wait_recorded(server_in);
         }
-        let mut written = 0;
-        let sent = write_counted(server, &batch.bytes, &mut written).and_then(|()| server.flush());
-        if let Err(error) = sent {
-            for (call, place) in batch.calls.iter().filter(|(_, place)| place.end > written) {
+        if let Err((error, lost)) = server_in.send() {
+            for (call, partly) in lost {
                 tracing::warn!(%error, seq = call.seq, "a call did not reach the server");
-                self.not_forwarded(*call, if place.start >= written { End::Unreachable } else { End::Lost });
+                self.not_forwarded(call, if partly { End::Lost } else { End::Unreachable });
             }
         }
-        batch.bytes.clear();
-        batch.calls.clear();
     }
 
-    /// Takes out of a batch the calls whose records are not safe.
-    fn wait_recorded(&self, batch: &mut Batch) {
-        // With the last one, those before it are on the disk as well.
-        let calls = std::mem::take(&mut batch.calls);
+    /// Takes back the calls whose records are not safe.
+    fn wait_recorded(&self, server_in: &mut ServerIn) {
         let mut unsafe_ones = Vec::new();
-        for (call, place) in calls.iter().rev() {
-            let recorded = lock(&self.desk).recorded(*call);
+        // With the last one, those before it are on the disk as well.
+        for call in server_in.calls().rev() {
+            let recorded = lock(&self.desk).recorded(call);
             if let Some(Err(error)) = recorded.map(|recorded| recorded.and_then(Recorded::wait))
                 && !lock(&self.desk).goes_on_unrecorded()
             {
                 tracing::error!(%error, seq = call.seq, "a call was not forwarded because its record is not safe");
-                self.not_forwarded(*call, End::Unreachable);
-                unsafe_ones.push(place.clone());
+                self.not_forwarded(call, End::Unreachable);
+                unsafe_ones.push(call);
             }
         }
-        if unsafe_ones.is_empty() {
-            batch.calls = calls;
-            return;
+        if !unsafe_ones.is_empty() {
+            server_in.take_back(&unsafe_ones);
         }
-        let all = std::mem::take(&mut batch.bytes);
-        let mut from = 0;
-        for (call, place) in calls {
-            batch.bytes.extend_from_slice(all.get(from..place.start).unwrap_or_default());
-            if !unsafe_ones.contains(&place) {
-                batch.push(all.get(place.clone()).unwrap_or_default(), Some(call));
-            }
-            from = place.end;
-        }
-        batch.bytes.extend_from_slice(all.get(from..).unwrap_or_default());
     }
 
     fn not_forwarded(&self, call: Ticket, end: End) {
         let answer = lock(&self.desk).not_forwarded(&mut lock(&self.connection), call, end);
         if let Some(answer) = answer {
-            self.tell_client(&answer);
-        }
-    }
-
-    fn server_to_client(&self, mut server: BufReader<impl Read>) {
-        let (mut lines, mut told) = (Lines::default(), Vec::new());
-        loop {
-            lines.clear();
-            let last = lines.read(&mut server, read_answer);
-            for returned in Desk::hear_server_frames(&self.desk, &self.connection, &lines.all()) {
-                told.extend_from_slice(&returned.bytes);
-                if !told.ends_with(b"\n") {
-                    told.push(b'\n');
-                }
-            }
-            if !told.is_empty() {
-                self.tell_client(&told);
-                told.clear();
-            }
-            match last {
-                Ok(Line::End) => return,
-                Ok(Line::Frame | Line::TooLong { .. }) => {}
-                Err(error) => {
-                    tracing::error!(%error, "reading from the server failed");
-                    return;
-                }
-            }
+            self.client_out.offer(&answer);
         }
     }
 
     fn server_gone(&self) {
         let answers = lock(&self.desk).server_gone(&mut lock(&self.connection));
-        answers.iter().for_each(|answer| self.tell_client(answer));
+        answers.iter().for_each(|answer| self.client_out.say(answer));
     }
+}
 
-    fn tell_client(&self, line: &[u8]) {
-        self.client_out.say(line);
+/// A line of a client as it was read.
+pub(crate) fn read<'l>(line: &Line<'l>) -> Frame<'l> {
+    match *line {
+        Line::Frame(frame) => Frame::read(frame),
+        Line::TooLong { bytes } => Frame::too_long(bytes, FRAME_BYTES_MAX),
     }
 }
 
 /// Whether a last line broke off. What is told behind it must not become a part of it.
 pub(crate) fn is_half(line: &[u8]) -> bool {
-    !line.ends_with(b"\n") && tollbook_policy::json::parse(line).is_err()
-}
-
-pub(crate) enum Line {
-    Frame,
-    /// More than may be; it was read to its end and dropped.
-    TooLong {
-        bytes: usize,
-    },
-    End,
-}
-
-/// Adds one line of a client to `frame`, its end included.
-pub(crate) fn read_frame(client: &mut impl BufRead, frame: &mut Vec<u8>) -> io::Result<Line> {
-    read_line(client, frame, FRAME_BYTES_MAX)
-}
-
-/// Adds one line of at most `bytes_max` bytes to `frame`, its end included.
-pub(crate) fn read_line(client: &mut impl BufRead, frame: &mut Vec<u8>, bytes_max: usize) -> io::Result<Line> {
-    let start = frame.len();
-    let most = u64::try_from(bytes_max.saturating_add(1)).unwrap_or(u64::MAX);
-    let read = client.by_ref().take(most).read_until(b'\n', frame)?;
-    if read == 0 {
-        return Ok(Line::End);
-    }
-    if read <= bytes_max || frame.ends_with(b"\n") {
-        return Ok(Line::Frame);
-    }
-    frame.truncate(start);
-    Ok(Line::TooLong { bytes: read + client.skip_until(b'\n')? })
-}
-
-/// Adds one line of the server.
-fn read_answer(server: &mut impl BufRead, frame: &mut Vec<u8>) -> io::Result<Line> {
-    let start = frame.len();
-    let most = u64::try_from(ANSWER_BYTES_MAX.saturating_add(1)).unwrap_or(u64::MAX);
-    let read = server.by_ref().take(most).read_until(b'\n', frame)?;
-    if read == 0 {
-        return Ok(Line::End);
-    }
-    if read > ANSWER_BYTES_MAX {
-        tracing::warn!(ANSWER_BYTES_MAX, "a line of the server was longer than may be");
-        // It may have no end, so nothing behind it is waited for.
-        frame.truncate(start);
-        return Ok(Line::End);
-    }
-    if is_half(frame.get(start..).unwrap_or_default()) {
+    let half = !line.ends_with(b"\n") && tollbook_policy::json::parse(line).is_err();
+    if half {
         tracing::warn!("the server ended in the middle of a line");
-        return Ok(Line::End);
     }
-    Ok(Line::Frame)
+    half
 }
-
-fn write_counted(to: &mut impl Write, mut bytes: &[u8], written: &mut usize) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match to.write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => {
-                *written += count;
-                bytes = bytes.get(count..).unwrap_or_default();
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests;

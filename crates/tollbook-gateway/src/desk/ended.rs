@@ -1,15 +1,15 @@
 //! What comes back: answers on their way to the client, and calls that end without one.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tollbook_engine::{Body, BodyRef, Hash128, Mode, Outcome};
-use tollbook_policy::json::{Node, Value};
+use tollbook_policy::json::{Node, Value, outline, parse};
 
 use super::connection::{Pending, Ticket};
-use super::{Connection, Desk, lock};
+use super::{Connection, Desk};
 use crate::catalog::without_hidden;
-use crate::frame::{RequestId, alike, answered_id, read};
+use crate::frame::{RequestId, alike, answered_id, read, request_id};
 use crate::refusal;
 
 /// How a call came to an end other than by its answer.
@@ -33,6 +33,7 @@ pub struct Returned<'f> {
 }
 
 /// What an answer says of the request that it ends.
+#[derive(Debug, PartialEq, Eq)]
 struct Answer {
     id: RequestId,
     end: tollbook_engine::End,
@@ -41,87 +42,85 @@ struct Answer {
 }
 
 impl Answer {
+    fn new(id: RequestId, result: Option<&[u8]>, is_error: bool) -> Self {
+        let end = match (result, is_error) {
+            (None, _) => tollbook_engine::End::RpcError,
+            (Some(_), true) => tollbook_engine::End::ToolError,
+            (Some(_), false) => tollbook_engine::End::Ok,
+        };
+        let result_bytes = result.and_then(|result| u64::try_from(result.len()).ok());
+        Self { id, end, result_bytes, result_hash: result.map(tollbook_engine::hash128) }
+    }
+
     /// None where the frame answers nothing.
     fn of(frame: &[u8], node: &Node<'_>) -> Option<Self> {
         let id = answered_id(node)?;
-        let result = node.get("result").and_then(|result| frame.get(result.span.clone()));
-        let is_error = node.get("result").and_then(|result| result.get("isError"));
-        let end = match (result, is_error.map(|node| &node.value)) {
-            (None, _) => tollbook_engine::End::RpcError,
-            (Some(_), Some(Value::Bool(true))) => tollbook_engine::End::ToolError,
-            (Some(_), _) => tollbook_engine::End::Ok,
-        };
-        let result_bytes = result.and_then(|result| u64::try_from(result.len()).ok());
-        Some(Self { id, end, result_bytes, result_hash: result.map(tollbook_engine::hash128) })
+        let result = node.get("result");
+        let is_error = result.and_then(|result| result.get("isError"));
+        let is_error = is_error.is_some_and(|is_error| is_error.value == Value::Bool(true));
+        Some(Self::new(id, result.and_then(|result| frame.get(result.span.clone())), is_error))
+    }
+
+    /// The same, for an answer in which nothing else is ever looked at. None where it may be another.
+    fn at_a_glance(frame: &[u8]) -> Option<Self> {
+        let (mut id, mut result, mut is_error) = (None, None, false);
+        for (key, place) in outline(frame)? {
+            match key {
+                "id" => id = frame.get(place),
+                "result" => result = frame.get(place),
+                "jsonrpc" => {}
+                _ => return None,
+            }
+        }
+        let result = result.filter(|result| result.starts_with(b"{"))?;
+        for (key, place) in outline(result)? {
+            match key {
+                "isError" => is_error = result.get(place) == Some(b"true"),
+                "resultType" if result.get(place) == Some(br#""complete""#) => {}
+                "content" | "structuredContent" | "_meta" => {}
+                _ => return None,
+            }
+        }
+        Some(Self::new(request_id(&parse(id?).ok()?).ok()?, Some(result), is_error))
+    }
+}
+
+/// A frame of the server as it was read.
+pub(super) struct Reply<'f> {
+    frame: &'f [u8],
+    /// None where it answers nothing.
+    answer: Option<Answer>,
+    /// None where it can't be read, or a glance is enough.
+    node: Option<Node<'f>>,
+}
+
+impl<'f> Reply<'f> {
+    pub fn read(frame: &'f [u8]) -> Self {
+        if let Some(answer) = Answer::at_a_glance(frame) {
+            return Self { frame, answer: Some(answer), node: None };
+        }
+        let node = read(frame).ok();
+        Self { frame, answer: node.as_ref().and_then(|node| Answer::of(frame, node)), node }
     }
 }
 
 impl Desk {
-    /// Takes one frame of the server, and returns what the client is to get.
-    pub fn from_server<'f>(&mut self, connection: &mut Connection, frame: &'f [u8]) -> Returned<'f> {
-        let node = read(frame).ok();
-        let returned = self.returned(connection, frame, node.as_ref().map(|node| (node, Answer::of(frame, node))));
-        self.hand_over_ends();
-        returned
-    }
-
-    /// [`Desk::from_server`], at a desk that others share: the frame is read before anything is locked.
-    pub(crate) fn hear_server<'f>(desk: &Mutex<Self>, connection: &Mutex<Connection>, frame: &'f [u8]) -> Returned<'f> {
-        let node = read(frame).ok();
-        let answer = node.as_ref().map(|node| (node, Answer::of(frame, node)));
-        let mut desk = lock(desk);
-        let returned = desk.returned(&mut lock(connection), frame, answer);
-        desk.hand_over_ends();
-        returned
-    }
-
-    /// [`Desk::hear_server`] of frames that came together: one write to the log for all the calls that they end.
-    /// Nothing may be done with any before this returns.
-    pub(crate) fn hear_server_frames<'f>(
-        desk: &Mutex<Self>,
-        connection: &Mutex<Connection>,
-        frames: &[&'f [u8]],
-    ) -> Vec<Returned<'f>> {
-        let nodes: Vec<_> = frames.iter().map(|frame| read(frame).ok()).collect();
-        let answers = frames.iter().zip(&nodes);
-        let answers: Vec<_> =
-            answers.map(|(frame, node)| node.as_ref().map(|node| (node, Answer::of(frame, node)))).collect();
-        let (mut desk, mut connection) = (lock(desk), lock(connection));
-        let frames = frames.iter().zip(answers);
-        let returned = frames.map(|(frame, answer)| desk.returned(&mut connection, frame, answer)).collect();
-        desk.hand_over_ends();
-        returned
-    }
-
-    /// Hands over the ends of calls. Where that fails the log takes nothing more, so that nothing that it has was
-    /// judged with them.
-    fn hand_over_ends(&mut self) {
-        if let Err(error) = self.hand_over() {
-            tracing::error!(%error, "the end of a call was not recorded");
-        }
-    }
-
-    /// `answer` is the frame as it was read; none where it can't be.
-    fn returned<'f>(
-        &mut self,
-        connection: &mut Connection,
-        frame: &'f [u8],
-        answer: Option<(&Node<'_>, Option<Answer>)>,
-    ) -> Returned<'f> {
-        let as_it_came = |answers| Returned { bytes: Cow::Borrowed(frame), answers };
-        let Some((node, answer)) = answer else {
-            let withheld = self.hides().then(|| withheld_unread(connection)).flatten();
-            return withheld.unwrap_or_else(|| as_it_came(None));
-        };
+    pub(super) fn returned<'f>(&mut self, connection: &mut Connection, reply: Reply<'f>) -> Returned<'f> {
+        let Reply { frame, answer, node } = reply;
         let Some(Answer { id, end, result_bytes, result_hash }) = answer else {
-            // Some clients would take it for the answer that they wait for.
-            let withholds = self.hides() && may_list(node);
-            return if withholds { withheld(connection) } else { as_it_came(None) };
+            let withheld = match &node {
+                None if self.hides() => withheld_unread(connection),
+                // Some clients would take it for the answer that they wait for.
+                Some(node) if self.hides() && may_list(node) => Some(withheld(connection)),
+                _ => None,
+            };
+            return withheld.unwrap_or(Returned { bytes: Cow::Borrowed(frame), answers: None });
         };
-        let bytes = match connection.pending.remove(&id.key) {
-            Some(Pending::Call { ticket, sent, asked, .. }) => {
+        let bytes = match (connection.pending.remove(&id.key), &node) {
+            (Some(Pending::Call { ticket, sent, asked, .. }), _) => {
                 if ticket.opening == self.gap.opening {
-                    if let (Some(asked), Some(result), true) = (asked, node.get("result"), ticket.recorded) {
+                    let result = node.as_ref().and_then(|node| node.get("result"));
+                    if let (Some(asked), Some(result), true) = (asked, result, ticket.recorded) {
                         self.questions.hear(connection, &asked, ticket.seq, result, self.latest_us);
                     }
                     let upstream_us = u64::try_from(sent.elapsed().as_micros()).ok();
@@ -130,13 +129,15 @@ impl Desk {
                 }
                 Cow::Borrowed(frame)
             }
-            Some(Pending::List) => self.list(connection, &id, frame, node),
+            (Some(Pending::List), Some(node)) => self.list(connection, &id, frame, node),
             // A list that comes where nobody waits for it, as on a stream that was taken up again, or under an id that
             // only some clients take for that of their request.
-            None if is_list(node) || (awaits_list(connection).is_some() && may_list(node)) => {
+            (None, Some(node)) if is_list(node) || (awaits_list(connection).is_some() && may_list(node)) => {
                 self.list(connection, &id, frame, node)
             }
-            None => Cow::Borrowed(frame),
+            // At a glance there is no list in it.
+            (Some(Pending::List), None) if self.hides() => refusal::withheld_list(Some(&id)).into(),
+            _ => Cow::Borrowed(frame),
         };
         Returned { bytes, answers: Some(id) }
     }
@@ -286,3 +287,6 @@ impl End {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

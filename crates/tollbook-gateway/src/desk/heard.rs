@@ -1,21 +1,28 @@
-//! Frames of a client that came together: all of them are read, then judged, then handed over to the log in one write.
+//! Frames that came together: all of them are read, then judged, then handed over to the log in one write.
 //!
-//! Only what goes on waits for that write. What is refused is written at once, with all that was judged before it,
-//! because its answer may be told at once.
+//! Only what goes on waits for that write. What is refused is written at once, with all that was judged before it.
 
 use std::sync::Mutex;
 
 use tollbook_engine::BodyRef;
 use tollbook_policy::json::Node;
 
-use super::{Connection, Desk, OnLogFailure, Step, Ticket, Unrecorded, lock, log_unavailable};
+use super::ended::Reply;
+use super::{Connection, Desk, OnLogFailure, Returned, Step, Ticket, Unrecorded, lock, log_unavailable};
 use crate::frame::{Asked, Refused, Said, read, said};
 use crate::headers::Headers;
 
 impl Desk {
     /// Takes one frame of a client, with what HTTP says of it.
     pub fn from_client(&mut self, connection: &mut Connection, frame: &[u8], headers: &Headers) -> Step {
-        heard(&[Frame::read(frame)], headers, |heard| only(self.take(connection, heard, headers)))
+        let steps = heard(&[Frame::read(frame)], headers, |heard| self.turn(connection, Vec::new(), heard, headers).1);
+        steps.into_iter().next().unwrap_or(Step::Drop)
+    }
+
+    /// Takes one frame of the server, and returns what the client is to get.
+    pub fn from_server<'f>(&mut self, connection: &mut Connection, frame: &'f [u8]) -> Returned<'f> {
+        let (returned, _) = self.turn(connection, vec![Reply::read(frame)], &[], &Headers::default());
+        returned.into_iter().next().unwrap_or(Returned { bytes: frame.into(), answers: None })
     }
 
     /// [`Desk::from_client`], at a desk that others share: the frame was read before anything is locked.
@@ -25,23 +32,42 @@ impl Desk {
         frame: Frame<'_>,
         headers: &Headers,
     ) -> Step {
-        only(Self::hear_client_frames(desk, connection, &[frame], headers))
+        let (_, steps) = Self::hear(desk, connection, &[], &[frame], headers);
+        steps.into_iter().next().unwrap_or(Step::Drop)
     }
 
-    /// [`Desk::hear_client`] of frames that came together: one write to the log for all the calls among them that go
-    /// on. Nothing may be done with any before this returns.
-    pub(crate) fn hear_client_frames(
+    /// [`Desk::from_server`], at a desk that others share: the frame is read before anything is locked.
+    pub(crate) fn hear_server<'f>(desk: &Mutex<Self>, connection: &Mutex<Connection>, frame: &'f [u8]) -> Returned<'f> {
+        let (returned, _) = Self::hear(desk, connection, &[frame], &[], &Headers::default());
+        returned.into_iter().next().unwrap_or(Returned { bytes: frame.into(), answers: None })
+    }
+
+    /// Takes what a server and its client have said meanwhile: one write to the log for all the calls that end, and all
+    /// that go on. Nothing may be done with any before this returns.
+    pub(crate) fn hear<'f>(
         desk: &Mutex<Self>,
         connection: &Mutex<Connection>,
+        replies: &[&'f [u8]],
         frames: &[Frame<'_>],
         headers: &Headers,
-    ) -> Vec<Step> {
-        heard(frames, headers, |heard| lock(desk).take(&mut lock(connection), heard, headers))
+    ) -> (Vec<Returned<'f>>, Vec<Step>) {
+        let replies = replies.iter().map(|frame| Reply::read(frame)).collect();
+        heard(frames, headers, |heard| lock(desk).turn(&mut lock(connection), replies, heard, headers))
     }
 
-    fn take(&mut self, connection: &mut Connection, heard: &[Heard<'_>], headers: &Headers) -> Vec<Step> {
-        // Not between them: those that were put are in the log that was there.
-        self.mend_log();
+    fn turn<'f>(
+        &mut self,
+        connection: &mut Connection,
+        replies: Vec<Reply<'f>>,
+        heard: &[Heard<'_>],
+        headers: &Headers,
+    ) -> (Vec<Returned<'f>>, Vec<Step>) {
+        if !heard.is_empty() {
+            // Not between them: those that were put are in the log that was there.
+            self.mend_log();
+        }
+        let ends = !replies.is_empty();
+        let returned = replies.into_iter().map(|reply| self.returned(connection, reply)).collect();
         let mut steps = Vec::with_capacity(heard.len());
         for Heard { frame_bytes, said } in heard {
             let step = said.as_ref().map_err(Refused::clone).and_then(|said| match said {
@@ -51,9 +77,13 @@ impl Desk {
             steps.push(step.unwrap_or_else(|refused| self.refuse_frame(connection, *frame_bytes, &refused)));
         }
         if let Err(error) = self.hand_over() {
+            if ends {
+                // The log takes nothing more, so that nothing that it has was judged with them.
+                tracing::error!(%error, "the end of a call was not recorded");
+            }
             self.take_back(connection, heard, &mut steps, &error);
         }
-        steps
+        (returned, steps)
     }
 
     /// Calls that were to go on and aren't recorded after all become what they would have been, had that been known
@@ -114,6 +144,12 @@ impl<'n> Frame<'n> {
         Self { bytes: frame.len(), node }
     }
 
+    /// One of so many bytes, of which no more was kept.
+    pub(crate) fn too_long(bytes: usize, bytes_max: usize) -> Self {
+        let why = format!("{bytes} bytes; at most {bytes_max} are taken");
+        Self { bytes, node: Err(Refused { code: "frame_too_large", why }) }
+    }
+
     /// None where it can't be read.
     pub(crate) fn node(&self) -> Option<&Node<'n>> {
         self.node.as_ref().ok()?.as_ref()
@@ -134,11 +170,6 @@ fn heard<T>(frames: &[Frame<'_>], headers: &Headers, take: impl FnOnce(&[Heard<'
         said: node.as_ref().map_err(Refused::clone).and_then(|node| node.as_ref().map(said).transpose()),
     });
     take(&heard.collect::<Vec<_>>())
-}
-
-/// What becomes of the one frame that was taken.
-fn only(steps: Vec<Step>) -> Step {
-    steps.into_iter().next().unwrap_or(Step::Drop)
 }
 
 #[cfg(test)]

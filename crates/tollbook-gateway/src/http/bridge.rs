@@ -5,7 +5,7 @@
 //! agreed upon, the method and the name.
 
 use std::collections::BTreeMap;
-use std::io::{BufReader, Read};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,7 +29,8 @@ use super::upstream::{Answer, Upstream};
 use crate::desk::{Connection, Desk, End, Frame, Step, lock};
 use crate::frame::{Glance, RequestId, glance};
 use crate::headers::{Headers, encoded};
-use crate::stdio::{ClientOut, FRAME_BYTES_MAX, Line, SharedDesk, read_frame};
+use crate::lines::{Line, Lines};
+use crate::stdio::{ClientOut, FRAME_BYTES_MAX, SharedDesk};
 
 /// Pause before a stream that broke off is taken up again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -57,7 +58,7 @@ pub async fn run(
     connection: Connection,
     upstream: Upstream,
     bounds: Bounds,
-    client_in: impl Read + Send + 'static,
+    client_in: impl AsFd + Send + 'static,
     client_out: ClientOut,
 ) {
     let patience = Patience {
@@ -90,7 +91,7 @@ pub async fn run(
 
 enum Taken {
     Frame(Vec<u8>),
-    TooLong(usize),
+    TooLong { bytes: usize },
 }
 
 impl queue::Line for Taken {
@@ -99,17 +100,24 @@ impl queue::Line for Taken {
     }
 }
 
-fn read_lines(client: impl Read, lines: &queue::Sender<Taken>, runtime: &Handle) {
-    let mut client = BufReader::new(client);
+fn read_lines(client: impl AsFd, lines: &queue::Sender<Taken>, runtime: &Handle) {
+    let mut said = Lines::new(FRAME_BYTES_MAX);
     loop {
-        let mut frame = Vec::new();
-        let taken = match read_frame(&mut client, &mut frame) {
-            Ok(Line::Frame) => Taken::Frame(frame),
-            Ok(Line::TooLong { bytes }) => Taken::TooLong(bytes),
-            Ok(Line::End) => return,
+        let goes_on = match said.fill(&client) {
+            Ok(goes_on) => goes_on,
             Err(error) => return tracing::error!(%error, "reading from the client failed"),
         };
-        if !runtime.block_on(lines.send(taken)) {
+        for line in said.whole() {
+            let taken = match line {
+                Line::Frame(frame) => Taken::Frame(frame.to_vec()),
+                Line::TooLong { bytes } => Taken::TooLong { bytes },
+            };
+            if !runtime.block_on(lines.send(taken)) {
+                return;
+            }
+        }
+        said.take();
+        if !goes_on {
             return;
         }
     }
@@ -117,15 +125,12 @@ fn read_lines(client: impl Read, lines: &queue::Sender<Taken>, runtime: &Handle)
 
 impl Bridge {
     async fn take(self: &Arc<Self>, line: Taken, open: &mut JoinSet<()>, listening: &mut JoinSet<()>) {
-        let (step, frame) = match line {
+        let frame = match &line {
             Taken::Frame(frame) if frame.trim_ascii().is_empty() => return,
-            Taken::Frame(frame) => {
-                (Desk::hear_client(&self.desk, &self.connection, Frame::read(&frame), &Headers::default()), frame)
-            }
-            Taken::TooLong(bytes) => {
-                (lock(&self.desk).too_large(&lock(&self.connection), bytes, FRAME_BYTES_MAX), Vec::new())
-            }
+            Taken::Frame(frame) => Frame::read(frame),
+            Taken::TooLong { bytes } => Frame::too_long(*bytes, FRAME_BYTES_MAX),
         };
+        let step = Desk::hear_client(&self.desk, &self.connection, frame, &Headers::default());
         match step {
             Step::Answer(answer) | Step::Refuse(answer) => self.tell_client(&answer),
             Step::Drop => {}
@@ -135,6 +140,7 @@ impl Bridge {
                 {
                     return self.tell_client(&answer);
                 }
+                let Taken::Frame(frame) = line else { return };
                 self.forward(frame, request, open, listening).await;
             }
         }

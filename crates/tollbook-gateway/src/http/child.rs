@@ -437,7 +437,7 @@ async fn listen(stdout: ChildStdout, child: &std::sync::Weak<Child>, bytes_max: 
                 return;
             }
             Ok(_) if line.trim_ascii().is_empty() => {}
-            Ok(_) if is_half(&line) => tracing::warn!("the server ended in the middle of a line"),
+            Ok(_) if is_half(&line) => {}
             Ok(_) => match child.upgrade() {
                 Some(child) => child.heard(&line).await,
                 None => return,

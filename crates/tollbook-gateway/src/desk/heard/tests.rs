@@ -57,7 +57,7 @@ fn call(id: u64, tool: &str) -> String {
 /// What becomes of each: `+` and its number in the log, `?` where it isn't in it, or the code of the refusal.
 fn told(desk: &Mutex<Desk>, connection: &Mutex<Connection>, frames: &[String]) -> Vec<String> {
     let frames: Vec<_> = frames.iter().map(|frame| Frame::read(frame.as_bytes())).collect();
-    let steps = Desk::hear_client_frames(desk, connection, &frames, &Headers::default());
+    let (_, steps) = Desk::hear(desk, connection, &[], &frames, &Headers::default());
     let told = |step| match step {
         Step::Forward { call: Some(call), .. } => format!("{}{}", if call.recorded { '+' } else { '?' }, call.seq),
         Step::Forward { call: None, .. } => "passes".to_owned(),
@@ -122,7 +122,7 @@ fn what_comes_together_is_judged_in_its_order_and_written_at_once() {
     let answer = |id| format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[]}}}}"#);
     let answers = [1, 2, 3].map(answer);
     let answers: Vec<&[u8]> = answers.iter().map(String::as_bytes).collect();
-    let returned = Desk::hear_server_frames(&desk, &connection, &answers);
+    let (returned, _) = Desk::hear(&desk, &connection, &answers, &[], &Headers::default());
     assert_eq!(returned.iter().map(|returned| &*returned.bytes).collect::<Vec<_>>(), answers);
     assert!(disk.writes.load(Ordering::SeqCst) - before <= 2 * writes.max(2));
     let cancels = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":4}}"#.to_owned();
@@ -207,7 +207,7 @@ fn an_end_that_cannot_be_recorded_is_told_and_the_log_replays() {
     let connection = Mutex::new(Connection::new("srv", "g", "s"));
     assert_eq!(told(&desk, &connection, &[call(1, "t"), call(2, "t")]), ["+2", "+3"]);
     disk.full.store(true, Ordering::SeqCst);
-    let returned = Desk::hear_server_frames(&desk, &connection, &[answer, other]);
+    let (returned, _) = Desk::hear(&desk, &connection, &[answer, other], &[], &Headers::default());
     let returned: Vec<_> = returned.iter().map(|returned| &*returned.bytes).collect();
     assert_eq!(returned, [answer.as_slice(), other]);
     disk.full.store(false, Ordering::SeqCst);
@@ -227,7 +227,7 @@ fn a_call_that_is_not_forwarded_because_the_log_failed_uses_nothing_up() {
     let desk = desk(dir.path(), &disk, OnLogFailure::Refuse);
     let connection = Mutex::new(Connection::new("srv", "g", "s"));
     let frame = call(1, "t");
-    let steps = Desk::hear_client_frames(&desk, &connection, &[Frame::read(frame.as_bytes())], &Headers::default());
+    let (_, steps) = Desk::hear(&desk, &connection, &[], &[Frame::read(frame.as_bytes())], &Headers::default());
     let Step::Forward { call: Some(ticket), .. } = steps[0] else { panic!("{steps:?}") };
     disk.full.store(true, Ordering::SeqCst);
     let end = super::super::End::Unreachable;
