@@ -6,11 +6,11 @@
 
 use tollbook_policy::json::{Node, Value, quote_into};
 use tollbook_policy::policy::Path;
+use tollbook_policy::same::{SHORT, same};
 
 use crate::borrowed::ArgsRef;
-use crate::canonical::{canonical, hash128};
+use crate::canonical::{self, canonical, hash128};
 use crate::record::{Hash128, Kept, RecordedArgs};
-use crate::same::{SHORT, same};
 
 /// What is known of a call's arguments.
 #[derive(Debug, Clone, Copy)]
@@ -137,7 +137,7 @@ fn values_at(args: Option<&Node<'_>>, paths: &[&Path]) -> String {
         quote_into(&mut json, &path.to_string());
         json.push(':');
         match node_at(args, path) {
-            Some(node) => json.push_str(&canonical(node)),
+            Some(node) => canonical::write(&mut json, node),
             None => json.push_str("null"),
         }
     }

@@ -4,6 +4,8 @@
 //! UTF-16 code units) and its strings, with numbers as exact normalised decimals, because RFC 8785's
 //! own floats would take 9007199254740992 and 9007199254740993 for one number.
 
+use std::cmp::Ordering;
+
 use sha2::{Digest, Sha256};
 use tollbook_policy::Decimal;
 use tollbook_policy::json::{Member, Node, Value, quote_into};
@@ -18,7 +20,8 @@ pub fn canonical(node: &Node<'_>) -> String {
     text
 }
 
-fn write(out: &mut String, node: &Node<'_>) {
+/// Appends the canonical JSON text of a value.
+pub(crate) fn write(out: &mut String, node: &Node<'_>) {
     match &node.value {
         Value::Null => out.push_str("null"),
         Value::Bool(true) => out.push_str("true"),
@@ -36,20 +39,36 @@ fn write(out: &mut String, node: &Node<'_>) {
             out.push(']');
         }
         Value::Object(members) => {
-            let mut sorted: Vec<&Member<'_>> = members.iter().collect();
-            sorted.sort_unstable_by(|a, b| a.key.encode_utf16().cmp(b.key.encode_utf16()));
-            out.push('{');
-            for (index, member) in sorted.into_iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                quote_into(out, &member.key);
-                out.push(':');
-                write(out, &member.node);
+            // Many clients write them in this order.
+            if members.is_sorted_by(|a, b| by_key(a, b).is_le()) {
+                return write_members(out, members.iter());
             }
-            out.push('}');
+            let mut sorted: Vec<&Member<'_>> = members.iter().collect();
+            sorted.sort_unstable_by(|a, b| by_key(a, b));
+            write_members(out, sorted.into_iter());
         }
     }
+}
+
+/// RFC 8785's order: that of UTF-16 code units, which for ASCII is that of bytes.
+fn by_key(a: &Member<'_>, b: &Member<'_>) -> Ordering {
+    match a.key.is_ascii() && b.key.is_ascii() {
+        true => a.key.cmp(&b.key),
+        false => a.key.encode_utf16().cmp(b.key.encode_utf16()),
+    }
+}
+
+fn write_members<'m>(out: &mut String, members: impl Iterator<Item = &'m Member<'m>>) {
+    out.push('{');
+    for (index, member) in members.enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        quote_into(out, &member.key);
+        out.push(':');
+        write(out, &member.node);
+    }
+    out.push('}');
 }
 
 fn write_number(out: &mut String, text: &str) {

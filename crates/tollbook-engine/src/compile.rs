@@ -12,6 +12,7 @@ use minicbor::{Decode, Encode};
 use tollbook_policy::policy::{
     Approve, Break, Count, Default, Group, Limit, OnlyDuring, Path, Rule, Rules, Run, Scope, Selector,
 };
+use tollbook_policy::same::Ends;
 use tollbook_policy::{Policy, glob_matches};
 
 use crate::borrowed::Reads;
@@ -20,7 +21,6 @@ use crate::condition::Condition;
 use crate::hours::Hours;
 use crate::limit::Measure;
 use crate::record::{Hash128, PolicyHash};
-use crate::same::Ends;
 use crate::tool_id::tool_id;
 
 /// A policy ready to judge the calls of one server. It never changes; what changes is [`crate::State`].

@@ -12,9 +12,9 @@ use hashbrown::HashTable;
 use minicbor::{Decode, Decoder, Encode, Encoder};
 
 use texts::Texts;
+use tollbook_policy::same::Ends;
 
 use crate::codes::{Code, Coded};
-use crate::same::Ends;
 
 mod texts;
 

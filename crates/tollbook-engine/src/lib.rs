@@ -28,7 +28,6 @@ mod hours;
 mod keyed;
 mod limit;
 mod record;
-mod same;
 mod snapshot;
 mod state;
 mod tool_id;

@@ -1,8 +1,9 @@
 //! Identities of tools, for telling the calls of one from another's.
 
+use tollbook_policy::same::{Ends, same};
+
 use crate::canonical::hash128;
 use crate::codes::{Code, Coded};
-use crate::same::{Ends, same};
 
 /// Identity of a tool.
 pub(crate) fn tool_id(tool: &str) -> u64 {

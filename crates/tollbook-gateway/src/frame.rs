@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tollbook_policy::Decimal;
 use tollbook_policy::json::{self, Fault, Node, Value};
 use tollbook_policy::policy::Path;
+use tollbook_policy::same::same;
 
 use crate::spelling;
 
@@ -207,7 +208,7 @@ fn exact_params(frame: &Node<'_>, method: &str) -> Result<(), Refused> {
 pub(crate) fn exact_keys(object: &Node<'_>, read: &[&str]) -> Result<(), Refused> {
     for member in object.members().unwrap_or_default() {
         let key = &*member.key;
-        if read.contains(&key) {
+        if read.iter().any(|meant| same(meant.as_bytes(), key.as_bytes())) {
             continue;
         }
         if let Some(meant) = read.iter().find(|meant| alike(meant, key)) {
@@ -223,7 +224,7 @@ pub(crate) fn exact_keys(object: &Node<'_>, read: &[&str]) -> Result<(), Refused
 
 /// Whether two texts are one to a reader that ignores letter case.
 pub(crate) fn alike(one: &str, other: &str) -> bool {
-    if one.is_ascii() && other.is_ascii() { one.eq_ignore_ascii_case(other) } else { fold(one) == fold(other) }
+    one.eq_ignore_ascii_case(other) || (!(one.is_ascii() && other.is_ascii()) && fold(one) == fold(other))
 }
 
 /// Letter case gone, as the most lenient readers have it: up and down, so that `ſ` is `s` and the Kelvin

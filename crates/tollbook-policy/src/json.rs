@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
+use crate::same::same;
 use jiter::{Jiter, JiterErrorType, JsonErrorType, Peek};
 
 /// Deepest nesting of arrays and objects that is read.
@@ -99,7 +100,7 @@ impl<'a> Node<'a> {
     /// The member `key`, if this is an object that has one.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Node<'a>> {
-        self.members()?.iter().find(|member| member.key == key).map(|member| &member.node)
+        self.members()?.iter().find(|member| same(member.key.as_bytes(), key.as_bytes())).map(|member| &member.node)
     }
 
     /// The members, if this is an object.
@@ -243,7 +244,6 @@ pub fn quote(text: &str) -> String {
 pub fn quote_into(out: &mut String, text: &str) {
     out.push('"');
     let mut rest = text;
-    // Most texts have nothing to escape, and are copied whole.
     while let Some(at) = rest.bytes().position(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
         let (plain, from) = rest.split_at(at);
         out.push_str(plain);
@@ -338,7 +338,7 @@ impl<'a> Reader<'a> {
             };
             let key = self.string(found);
             let twice = if members.len() < KEY_SET_FROM {
-                members.iter().any(|member| member.key == key)
+                members.iter().any(|member| same(member.key.as_bytes(), key.as_bytes()))
             } else {
                 let keys = keys.get_or_insert_with(|| members.iter().map(|member| member.key.clone()).collect());
                 !keys.insert(key.clone())

@@ -56,6 +56,7 @@ mod lint;
 mod check;
 mod decimal;
 mod draft;
+pub mod same;
 
 pub use catalog::{Argument, Arguments, Catalog, Tool, glob_matches};
 pub use check::CATEGORIES;

@@ -3,7 +3,7 @@
 //! Most keys are short: the name of a session or of a grant. In memory of its own such a key would be one more
 //! line of the cache at each look-up, and as large again.
 
-use crate::same::same;
+use tollbook_policy::same::same;
 
 /// Most bytes of both texts that stand where they are, which makes [`Texts`] half a line of the cache.
 const SHORT_MAX: usize = 29;

@@ -5,11 +5,11 @@
 //! a word each, which together are all of it.
 
 /// Texts up to this long are told by their ends.
-pub(crate) const SHORT: usize = 16;
+pub const SHORT: usize = 16;
 
 /// The two ends of a text, which overlap where it is shorter than both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ends {
+pub struct Ends {
     bytes: usize,
     head: u64,
     tail: u64,
@@ -48,7 +48,7 @@ impl Ends {
 
 /// Whether two texts are equal.
 #[inline(always)]
-pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
+pub fn same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }
