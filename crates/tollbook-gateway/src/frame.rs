@@ -195,8 +195,7 @@ fn exact_params(frame: &Node<'_>, method: &str) -> Result<(), Refused> {
         "notifications/cancelled" => Some("requestId"),
         _ => crate::headers::named_in(method),
     };
-    exact_keys(params, read.as_slice())?;
-    exact_keys(params, &["_meta"])?;
+    exact_keys(params, &[read.unwrap_or("_meta"), "_meta"])?;
     let meta = params.get("_meta");
     meta.map_or(Ok(()), |meta| exact_keys(meta, &[PROTOCOL_VERSION, CLIENT_INFO]))?;
     let begins = params.get("clientInfo").filter(|_| method == "initialize");
@@ -224,6 +223,10 @@ pub(crate) fn exact_keys(object: &Node<'_>, read: &[&str]) -> Result<(), Refused
 
 /// Whether two texts are one to a reader that ignores letter case.
 pub(crate) fn alike(one: &str, other: &str) -> bool {
+    // Here, so that the rest is seldom called: most texts are of another length.
+    if one.len() != other.len() && one.is_ascii() && other.is_ascii() {
+        return false;
+    }
     one.eq_ignore_ascii_case(other) || (!(one.is_ascii() && other.is_ascii()) && fold(one) == fold(other))
 }
 

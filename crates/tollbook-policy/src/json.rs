@@ -207,29 +207,35 @@ pub fn parse(bytes: &[u8]) -> Result<Node<'_>, Error> {
     Ok(node)
 }
 
-/// The members of an object, each with where its value stands, where that can be told without keeping the values: they
-/// are passed over, and two equal keys in one of them aren't found. None where all of it has to be read, as where a key
-/// has escapes, or stands twice, or the text isn't one clean object.
+/// The members of an object and of one object in it, as far as they can be told without keeping the values.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Outline<'a> {
+    /// Each key with where its value stands.
+    pub members: Vec<(&'a str, Range<usize>)>,
+    /// The same of the member that was to be looked into, where that is an object.
+    pub within: Option<Vec<(&'a str, Range<usize>)>>,
+}
+
+/// Tells what an object has, and what the object has that is its member `within`. All other values are passed over, and
+/// two equal keys in one of them aren't found. None where all of it has to be read, as where a key has escapes, or stands
+/// twice, or the text isn't one clean object.
 #[must_use]
-pub fn outline(bytes: &[u8]) -> Option<Vec<(&str, Range<usize>)>> {
+pub fn outline<'a>(bytes: &'a [u8], within: &str) -> Option<Outline<'a>> {
     let text = std::str::from_utf8(bytes).ok()?;
     let mut reader = Reader { text, json: Jiter::new(bytes) };
-    let mut members: Vec<(&str, Range<usize>)> = Vec::with_capacity(4);
-    let mut next = reader.json.next_object().ok()?.map(|key| Found::of(text, key));
-    while let Some(found) = next {
-        let Found::Written { start, len } = found else { return None };
-        let key = reader.slice(start, start + len);
-        if members.len() == KEY_SET_FROM || members.iter().any(|(other, _)| *other == key) {
-            return None;
-        }
-        let peek = reader.json.peek().ok()?;
-        let from = reader.json.current_index();
-        reader.json.known_skip(peek).ok()?;
-        members.push((key, from..reader.json.current_index()));
-        next = reader.json.next_key().ok()?.map(|key| Found::of(text, key));
+    if reader.json.peek().ok()? != Peek::Object {
+        return None;
     }
+    let mut inner = None;
+    let members = reader.outline(|reader, key, peek| {
+        if key == within && peek == Peek::Object {
+            inner = Some(reader.outline(|reader, _, peek| reader.json.known_skip(peek).ok())?);
+            return Some(());
+        }
+        reader.json.known_skip(peek).ok()
+    })?;
     reader.json.finish().ok()?;
-    Some(members)
+    Some(Outline { members, within: inner })
 }
 
 /// The string as JSON writes it, quotes included, with the escapes of RFC 8785.
@@ -242,9 +248,12 @@ pub fn quote(text: &str) -> String {
 
 /// Appends the string as JSON writes it, quotes included, with the escapes of RFC 8785.
 pub fn quote_into(out: &mut String, text: &str) {
+    let escaped = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
     out.push('"');
+    // Most texts have nothing to escape, which many bytes at once are told of.
+    let any = text.bytes().fold(false, |any, byte| any | escaped(byte));
     let mut rest = text;
-    while let Some(at) = rest.bytes().position(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+    while let Some(at) = any.then(|| rest.bytes().position(escaped)).flatten() {
         let (plain, from) = rest.split_at(at);
         out.push_str(plain);
         let mut characters = from.chars();
@@ -354,6 +363,28 @@ impl<'a> Reader<'a> {
             next = self.json.next_key().map_err(refused)?.map(|key| Found::of(self.text, key));
         }
         Ok(members)
+    }
+
+    /// Tells an object's members; `pass` passes over a value.
+    fn outline(
+        &mut self,
+        mut pass: impl FnMut(&mut Self, &'a str, Peek) -> Option<()>,
+    ) -> Option<Vec<(&'a str, Range<usize>)>> {
+        let mut members: Vec<(&str, Range<usize>)> = Vec::with_capacity(4);
+        let mut next = self.json.known_object().ok()?.map(|key| Found::of(self.text, key));
+        while let Some(found) = next {
+            let Found::Written { start, len } = found else { return None };
+            let key = self.slice(start, start + len);
+            if members.len() == KEY_SET_FROM || members.iter().any(|(other, _)| *other == key) {
+                return None;
+            }
+            let peek = self.json.peek().ok()?;
+            let from = self.json.current_index();
+            pass(self, key, peek)?;
+            members.push((key, from..self.json.current_index()));
+            next = self.json.next_key().ok()?.map(|key| Found::of(self.text, key));
+        }
+        Some(members)
     }
 
     fn string(&self, found: Found) -> Cow<'a, str> {

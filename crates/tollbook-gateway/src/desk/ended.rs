@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use tollbook_engine::{Body, BodyRef, Hash128, Mode, Outcome};
-use tollbook_policy::json::{Node, Value, outline, parse};
+use tollbook_policy::json::{Node, Outline, Value, outline, parse};
 
 use super::connection::{Pending, Ticket};
 use super::{Connection, Desk};
@@ -63,8 +63,9 @@ impl Answer {
 
     /// The same, for an answer in which nothing else is ever looked at. None where it may be another.
     fn at_a_glance(frame: &[u8]) -> Option<Self> {
+        let Outline { members, within } = outline(frame, "result")?;
         let (mut id, mut result, mut is_error) = (None, None, false);
-        for (key, place) in outline(frame)? {
+        for (key, place) in members {
             match key {
                 "id" => id = frame.get(place),
                 "result" => result = frame.get(place),
@@ -72,16 +73,15 @@ impl Answer {
                 _ => return None,
             }
         }
-        let result = result.filter(|result| result.starts_with(b"{"))?;
-        for (key, place) in outline(result)? {
+        for (key, place) in within? {
             match key {
-                "isError" => is_error = result.get(place) == Some(b"true"),
-                "resultType" if result.get(place) == Some(br#""complete""#) => {}
+                "isError" => is_error = frame.get(place) == Some(b"true"),
+                "resultType" if frame.get(place) == Some(br#""complete""#) => {}
                 "content" | "structuredContent" | "_meta" => {}
                 _ => return None,
             }
         }
-        Some(Self::new(request_id(&parse(id?).ok()?).ok()?, Some(result), is_error))
+        Some(Self::new(request_id(&parse(id?).ok()?).ok()?, result, is_error))
     }
 }
 

@@ -86,27 +86,30 @@ fn spans_are_the_bytes_of_the_text() {
 #[test]
 fn an_outline_tells_where_the_values_stand() {
     let told = |text: &'static str| {
-        let members = outline(text.as_bytes())?;
-        Some(members.into_iter().map(|(key, place)| (key, &text[place])).collect::<Vec<_>>())
+        let Outline { members, within } = outline(text.as_bytes(), "d")?;
+        let texts = |members: Vec<(&'static str, Range<usize>)>| {
+            members.into_iter().map(|(key, place)| (key, &text[place])).collect::<Vec<_>>()
+        };
+        Some((texts(members), within.map(texts)))
     };
-    assert_eq!(told("{}"), Some(vec![]));
-    let text = r#" {"a" : 1.50e3 , "d" :[{"a":1,"a":2}],"b":"\"}", "c":null} "#;
-    assert_eq!(told(text), Some(vec![("a", "1.50e3"), ("d", r#"[{"a":1,"a":2}]"#), ("b", r#""\"}""#), ("c", "null")]));
-    for text in [
-        "[]",
-        "1",
-        "",
-        "{",
-        r#"{"a":1,"a":1}"#,
-        r#"{"\u0061":1}"#,
-        r#"{"a":1}x"#,
-        r#"{"a":NaN}"#,
-        r#"{"a"}"#,
-        r#"{"":1}"#,
-    ] {
+    assert_eq!(told("{}"), Some((vec![], None)));
+    let text = r#" {"a" : 1.50e3 , "b" :[{"a":1,"a":2}],"c":"\"}", "d":null} "#;
+    let members = vec![("a", "1.50e3"), ("b", r#"[{"a":1,"a":2}]"#), ("c", r#""\"}""#), ("d", "null")];
+    assert_eq!(told(text), Some((members, None)));
+    let members = vec![("d", r#"{ "a":{"d":[]} , "d":1 }"#), ("a", "{}")];
+    assert_eq!(
+        told(r#"{"d":{ "a":{"d":[]} , "d":1 },"a":{}}"#),
+        Some((members, Some(vec![("a", r#"{"d":[]}"#), ("d", "1")])))
+    );
+    for text in ["[]", "1", "", "{", r#"{"a":1,"a":1}"#, r#"{"\u0061":1}"#, r#"{"a":1}x"#, r#"{"a":NaN}"#, r#"{"a"}"#] {
         assert_eq!(told(text), None, "{text}");
     }
-    let many =
-        |members: usize| format!("{{{}}}", (0..members).map(|n| format!("\"{n}\":0")).collect::<Vec<_>>().join(","));
-    assert!(outline(many(KEY_SET_FROM).as_bytes()).is_some() && outline(many(KEY_SET_FROM + 1).as_bytes()).is_none());
+    for text in
+        [r#"{"":1}"#, r#"{"d":{"a":1,"a":1}}"#, r#"{"d":{"\u0061":1}}"#, r#"{"d":{"a":1}"#, r#"{"d":{},"d":{}}"#]
+    {
+        assert_eq!(told(text), None, "{text}");
+    }
+    let many = |count: usize| format!("{{{}}}", (0..count).map(|n| format!("\"{n}\":0")).collect::<Vec<_>>().join(","));
+    assert!(outline(many(KEY_SET_FROM).as_bytes(), "d").is_some());
+    assert!(outline(many(KEY_SET_FROM + 1).as_bytes(), "d").is_none());
 }
