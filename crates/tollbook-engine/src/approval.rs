@@ -95,10 +95,10 @@ impl Approvals {
         waiting
     }
 
-    /// When an approval that waits for an answer is gone.
-    pub fn waits_until(&self, id: &str) -> Option<i64> {
+    /// When an approval with this answer is gone.
+    pub fn lasts_until(&self, id: &str, answer: Answer) -> Option<i64> {
         let handle = self.by_id.find((0, id, "")).and_then(|place| self.by_id.get(place)).copied()?;
-        let approval = self.by_fingerprint.get(handle).filter(|approval| approval.answer == Answer::Open)?;
+        let approval = self.by_fingerprint.get(handle).filter(|approval| approval.answer == answer)?;
         Some(approval.expires_us)
     }
 

@@ -160,7 +160,8 @@ pub struct Answered {
     pub by: Option<String>,
 }
 
-/// Nobody answered a call that waited. That it waits no more follows from the time alone, so no replay depends on this.
+/// Nobody answered a call that waited, or one that was let pass wasn't made again. That it is over follows from the time
+/// alone, so no replay depends on this.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Expired {
     /// The approval's id, as in [`Record::approval`].

@@ -165,7 +165,13 @@ impl State {
     /// When an approval that waits for an answer is gone; none where no such one waits.
     #[must_use]
     pub fn waits_until(&self, approval: &str) -> Option<i64> {
-        self.approvals.waits_until(approval)
+        self.approvals.lasts_until(approval, Answer::Open)
+    }
+
+    /// When a call that a person has let pass passes no more; none where it has passed.
+    #[must_use]
+    pub fn passes_until(&self, approval: &str) -> Option<i64> {
+        self.approvals.lasts_until(approval, Answer::Approved)
     }
 
     /// Takes in what a person said of a held call, at `at_us`. False where no such approval is open.

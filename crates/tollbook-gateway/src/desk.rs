@@ -63,6 +63,8 @@ pub struct Desk {
     held: BTreeMap<String, Held>,
     /// How many of them there may be until those that no longer wait are forgotten.
     held_swept: usize,
+    /// Calls that were let pass and may not have been made yet: until when, by approval.
+    let_pass: BTreeMap<String, i64>,
     questions: Questions,
     /// The grants that there are.
     grants: BTreeSet<String>,
@@ -194,6 +196,7 @@ impl Desk {
             clock_is_back: false,
             held: BTreeMap::new(),
             held_swept: 0,
+            let_pass: BTreeMap::new(),
             questions: Questions::default(),
             grants: BTreeSet::new(),
             frozen: BTreeSet::new(),

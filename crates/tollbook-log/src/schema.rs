@@ -234,7 +234,7 @@ table! {
         INSTANCE = "instance": Text, "The process that recorded the event.";
         SEQ = "seq": Whole, "Place in the instance's order.";
         TS = "ts": Time | null, "When it happened. Null where it isn't known.";
-        KIND = "kind": Text, "opened (an engine began to judge), activated (a policy took effect), gap (calls went unrecorded), answered (a person let a call pass or not), expired (nobody answered in time), reset (counters were emptied), frozen (a grant was stopped or let go on), carried (what earlier processes had counted goes on), clock_back (the wall clock went back, and time stands still until it has caught up) or pruned (old events were removed).";
+        KIND = "kind": Text, "opened (an engine began to judge), activated (a policy took effect), gap (calls went unrecorded), answered (a person let a call pass or not), expired (nobody answered in time, or the call that was let pass wasn't made in time), reset (counters were emptied), frozen (a grant was stopped or let go on), carried (what earlier processes had counted goes on), clock_back (the wall clock went back, and time stands still until it has caught up) or pruned (old events were removed).";
         SERVER = "server": Text | null, "The server whose calls an activated policy judges.";
         GRANT = "grant": Text | null, "The grant whose calls an activated policy judges, or that was stopped. Null means every grant.";
         POLICY_HASH = "policy_hash": Text | null, "SHA-256 of the activated policy, hexadecimal.";

@@ -49,15 +49,30 @@ impl Desk {
         }
     }
 
-    /// Records which calls nobody has answered in time. To be done now and then.
+    /// Records which calls nobody has answered in time, and which ones that were let pass nobody has made. To be done
+    /// now and then.
     pub fn expire(&mut self) {
-        if self.held.is_empty() {
+        if self.held.is_empty() && self.let_pass.is_empty() {
             return;
         }
         let now_us = self.now_us();
         // Asking the engine what waits takes longer the more there is, and calls wait for the desk meanwhile.
         if self.held.values().any(|held| held.expires_us <= now_us) {
             self.forget_held(now_us);
+        }
+        let over: Vec<String> =
+            self.let_pass.extract_if(.., |_, until_us| *until_us <= now_us).map(|(id, _)| id).collect();
+        for approval in over {
+            // What has passed is no longer there.
+            if self.state.passes_until(&approval).is_some() {
+                self.record_expired(now_us, approval);
+            }
+        }
+    }
+
+    fn record_expired(&mut self, now_us: i64, approval: String) {
+        if let Err(error) = self.append(now_us, Body::Expired(Expired { approval })) {
+            tracing::warn!(%error, "that an approval expired was not recorded");
         }
     }
 
@@ -69,11 +84,8 @@ impl Desk {
         let gone: Vec<Held> = gone.map(|(_, held)| held).collect();
         for Held { approval, expires_us, .. } in gone {
             // One that was answered is gone before its time.
-            if now_us < expires_us {
-                continue;
-            }
-            if let Err(error) = self.append(now_us, Body::Expired(Expired { approval })) {
-                tracing::warn!(%error, "that nobody answered a call was not recorded");
+            if now_us >= expires_us {
+                self.record_expired(now_us, approval);
             }
         }
     }
@@ -147,6 +159,8 @@ impl Desk {
         match body {
             Body::Answered(answered) => {
                 self.state.answer(&answered.approval, answered.approved, now_us);
+                let until_us = self.state.passes_until(&answered.approval);
+                self.let_pass.extend(until_us.map(|until_us| (answered.approval, until_us)));
             }
             Body::Reset(reset) => self.state.reset(reset.counter.as_deref(), reset.key.as_deref()),
             Body::Frozen(Frozen { grant, frozen: true, .. }) => {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use tollbook_engine::Engine;
+use tollbook_engine::{Engine, Verdict};
 use tollbook_log::{Log, Options, Reader};
 use tollbook_policy::Target;
 
@@ -33,12 +33,29 @@ impl Case {
 
     /// Asks to pay so much, and returns the approvals that wait then.
     fn ask(&mut self, minute: i64, amount: i64) -> Vec<String> {
+        assert!(!self.passes(minute, amount));
+        self.desk.held.keys().cloned().collect()
+    }
+
+    /// Whether one may pay so much.
+    fn passes(&mut self, minute: i64, amount: i64) -> bool {
         self.minute.store(minute, Ordering::Relaxed);
         let params = format!(r#"{{"name":"pay","arguments":{{"amount":{amount}}}}}"#);
         let frame = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
         let step = self.desk.from_client(&mut Connection::new("srv", "g", "s"), frame.as_bytes(), &Headers::default());
-        assert!(!matches!(step, Step::Forward { .. }));
-        self.desk.held.keys().cloned().collect()
+        matches!(step, Step::Forward { .. })
+    }
+
+    fn answer(&mut self, approval: &str, approved: bool) {
+        let answer = Request::Answer { approval: approval.to_owned(), approved, by: None };
+        assert!(matches!(self.desk.operate(answer), Response::Done { .. }));
+    }
+
+    fn expire(&mut self, minutes: impl IntoIterator<Item = i64>) {
+        for minute in minutes {
+            self.minute.store(minute, Ordering::Relaxed);
+            self.desk.expire();
+        }
     }
 
     /// What the log says of approvals: at what minute, which, and what.
@@ -48,6 +65,7 @@ impl Case {
         let events = reader.instances().flat_map(|instance| reader.events(instance).unwrap()).map(Result::unwrap);
         let told = events.filter_map(|event| {
             let (approval, what) = match event.body {
+                Body::Decision(record) if record.verdict == Some(Verdict::Allow) => (record.approval?, "passed"),
                 Body::Decision(record) => (record.approval?, "held"),
                 Body::Answered(answered) => (answered.approval, "answered"),
                 Body::Expired(expired) => (expired.approval, "expired"),
@@ -64,12 +82,8 @@ fn the_log_tells_which_calls_nobody_answered() {
     let mut case = Case::new();
     let first = case.ask(1, 5).remove(0);
     let second = case.ask(4, 6).into_iter().find(|approval| *approval != first).unwrap();
-    let answer = Request::Answer { approval: second.clone(), approved: false, by: None };
-    assert!(matches!(case.desk.operate(answer), Response::Done { .. }));
-    for minute in [10, 11, 12, 20, 30] {
-        case.minute.store(minute, Ordering::Relaxed);
-        case.desk.expire();
-    }
+    case.answer(&second, false);
+    case.expire([10, 11, 12, 20, 30]);
     let first_again = case.ask(31, 5).remove(0);
     assert_ne!(first_again, first);
     // Whoever looks sees nothing that is over, whether or not it was recorded before.
@@ -82,6 +96,31 @@ fn the_log_tells_which_calls_nobody_answered() {
         (11, &first, "expired"),
         (31, &first_again, "held"),
         (45, &first_again, "expired"),
+    ];
+    let told = case.told();
+    assert_eq!(told, expect.map(|(minute, approval, what)| (minute, approval.clone(), what)));
+}
+
+#[test]
+fn the_log_tells_which_calls_were_let_pass_and_never_made() {
+    let mut case = Case::new();
+    let made = case.ask(1, 5).remove(0);
+    case.answer(&made, true);
+    let left = case.ask(2, 6).remove(0);
+    case.minute.store(8, Ordering::Relaxed);
+    case.answer(&left, true);
+    assert!(case.passes(9, 5));
+    // Its time counts from the answer.
+    case.expire([11, 12, 17, 18, 19, 40]);
+    let again = case.ask(41, 6).remove(0);
+    let expect = [
+        (1, &made, "held"),
+        (1, &made, "answered"),
+        (2, &left, "held"),
+        (8, &left, "answered"),
+        (9, &made, "passed"),
+        (18, &left, "expired"),
+        (41, &again, "held"),
     ];
     let told = case.told();
     assert_eq!(told, expect.map(|(minute, approval, what)| (minute, approval.clone(), what)));
