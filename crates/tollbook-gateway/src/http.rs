@@ -30,16 +30,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, Method, Request, StatusCode};
-use axum::response::Response;
 use hyper::body::Incoming;
+use hyper::http::{HeaderMap, HeaderName, Method, Request, StatusCode};
 use tokio::sync::broadcast;
 
 use crate::desk::{Connection, lock};
 use crate::grants::Tokens;
 use crate::metrics::Metrics;
 use crate::stdio::SharedDesk;
-use answer::plain;
+use answer::{Response, plain};
 use child::Children;
 use session::Sessions;
 use shares::{Permit, Shares};

@@ -4,14 +4,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{Request, StatusCode};
-use axum::response::Response;
 use hyper::body::Incoming;
+use hyper::http::{Request, StatusCode};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::Gateway;
-use super::answer::{plain, text};
+use super::answer::{Response, plain, text};
 use super::listen::{accepted, connection};
 use crate::desk::lock;
 use crate::metrics::Levels;

@@ -1,13 +1,34 @@
 //! The gateway's own answers.
 
-use axum::body::Body;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
-use axum::response::Response;
+use std::convert::Infallible;
+
+use futures::{Stream, StreamExt};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Either, Full, StreamBody};
+use hyper::body::{Bytes, Frame};
+use hyper::http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use hyper::http::{HeaderValue, StatusCode};
+
+/// An answer of any kind.
+pub(crate) type Response = hyper::Response<Body>;
+
+/// What an answer says: all of it at once, or as it comes.
+pub(crate) type Body = Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>;
+
+/// A body that is all there.
+pub(crate) fn at_once(bytes: impl Into<Bytes>) -> Body {
+    Either::Left(Full::new(bytes.into()))
+}
+
+/// A body that goes on for as long as there are pieces.
+pub(crate) fn as_it_comes(pieces: impl Stream<Item = Vec<u8>> + Send + 'static) -> Body {
+    let frames = pieces.map(|piece| Ok(Frame::data(piece.into())));
+    Either::Right(StreamBody::new(frames).boxed_unsync())
+}
 
 /// A JSON-RPC answer.
 pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Response {
-    with(status, "application/json", Body::from(body))
+    with(status, "application/json", at_once(body))
 }
 
 /// A stream of events.
@@ -17,7 +38,7 @@ pub(crate) fn stream(body: Body) -> Response {
 
 /// Words, for whoever looks.
 pub(crate) fn plain(status: StatusCode, text: &'static str) -> Response {
-    let mut response = with(status, "text/plain; charset=utf-8", Body::from(text));
+    let mut response = with(status, "text/plain; charset=utf-8", at_once(text));
     if status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tollbook\""));
     }
@@ -26,12 +47,12 @@ pub(crate) fn plain(status: StatusCode, text: &'static str) -> Response {
 
 /// A text of some kind.
 pub(crate) fn text(kind: &'static str, body: String) -> Response {
-    with(StatusCode::OK, kind, Body::from(body))
+    with(StatusCode::OK, kind, at_once(body))
 }
 
 /// Nothing to say.
 pub(crate) fn accepted() -> Response {
-    let mut response = Response::new(Body::empty());
+    let mut response = Response::new(at_once(Bytes::new()));
     *response.status_mut() = StatusCode::ACCEPTED;
     response
 }

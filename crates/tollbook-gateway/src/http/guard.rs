@@ -4,8 +4,8 @@
 //! on it in `Host` and `Origin`, so both are held against the names under which the gateway is meant to be
 //! reached.
 
-use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
-use axum::http::{HeaderMap, HeaderName};
+use hyper::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use hyper::http::{HeaderMap, HeaderName};
 
 /// The names under which the gateway is reached. Those of this machine's own loopback are always among them.
 #[derive(Debug, Clone, Default)]

@@ -3,16 +3,15 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use axum::body::{Body, Bytes};
-use axum::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use axum::response::Response;
 use futures::stream::unfold;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Bytes;
 use hyper::body::Incoming;
+use hyper::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
+use hyper::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::timeout;
 
-use super::answer::{accepted, json, plain, stream};
+use super::answer::{Response, accepted, as_it_comes, at_once, json, plain, stream};
 use super::child::{Awaited, Child, Children, Said};
 use super::exchange::{Exchange, Reason, cancellation};
 use super::guard::only;
@@ -190,7 +189,7 @@ impl From<'_> {
                 relay::without_body(upstream, Method::GET, self.headers, exchange, patience, held).await
             }
             Way::Program(children) => match children.of(&id, &self.grant) {
-                Some(child) => stream(Body::from_stream(heard(child.open_stream(), child, self.permit))),
+                Some(child) => stream(as_it_comes(heard(child.open_stream(), child, self.permit))),
                 None => plain(StatusCode::NOT_FOUND, "there is no such session"),
             },
         }
@@ -381,20 +380,23 @@ fn accepts_stream(accept: &str) -> bool {
 async fn answer_of(mut awaited: Awaited, patience: Duration, permit: Permit) -> Response {
     match timeout(patience, awaited.next()).await {
         Ok(Some(Said::Answer(answer))) => json(StatusCode::OK, answer),
-        Ok(Some(Said::Other(line))) => stream(Body::from_stream(events(line, awaited, patience, permit))),
-        Ok(None) if awaited.listens() => stream(Body::empty()),
+        Ok(Some(Said::Other(line))) => stream(as_it_comes(events(line, awaited, patience, permit))),
+        Ok(None) if awaited.listens() => stream(at_once(Bytes::new())),
         Ok(None) => json(StatusCode::OK, awaited.give_up(End::Lost)),
         Err(_) => json(StatusCode::OK, awaited.give_up(End::Timeout)),
     }
 }
 
-type Events = Result<Vec<u8>, std::convert::Infallible>;
-
 /// What a process says to a request, from its first line on.
-fn events(first: Vec<u8>, awaited: Awaited, patience: Duration, permit: Permit) -> impl futures::Stream<Item = Events> {
+fn events(
+    first: Vec<u8>,
+    awaited: Awaited,
+    patience: Duration,
+    permit: Permit,
+) -> impl futures::Stream<Item = Vec<u8>> {
     unfold((Some(first), Some((awaited, permit))), move |(first, open)| async move {
         if let Some(line) = first {
-            return Some((Ok(message(&line)), (None, open)));
+            return Some((message(&line), (None, open)));
         }
         let (mut awaited, permit) = open?;
         let (line, rest) = match timeout(patience, awaited.next()).await {
@@ -404,14 +406,14 @@ fn events(first: Vec<u8>, awaited: Awaited, patience: Duration, permit: Permit) 
             Ok(None) => (awaited.give_up(End::Lost), None),
             Err(_) => (awaited.give_up(End::Timeout), None),
         };
-        Some((Ok(message(&line)), (None, rest)))
+        Some((message(&line), (None, rest)))
     })
 }
 
 /// What a process says by itself.
-fn heard(said: queue::Receiver<Said>, child: Arc<Child>, permit: Permit) -> impl futures::Stream<Item = Events> {
+fn heard(said: queue::Receiver<Said>, child: Arc<Child>, permit: Permit) -> impl futures::Stream<Item = Vec<u8>> {
     unfold((said, child, permit), |(mut said, child, permit)| async move {
         let (Said::Answer(line) | Said::Other(line)) = said.recv().await?;
-        Some((Ok(message(&line)), (said, child, permit)))
+        Some((message(&line), (said, child, permit)))
     })
 }

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
-use axum::response::Response;
 use futures::stream::unfold;
+use hyper::body::Bytes;
+use hyper::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
+use hyper::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 
 use super::News;
-use super::answer::{json, plain};
+use super::answer::{Response, as_it_comes, at_once, json, plain};
 use super::exchange::Exchange;
 use super::shares::Permit;
 use super::sse::{Events, message};
@@ -97,14 +96,14 @@ async fn answer(from: Answer, mut exchange: Exchange, patience: Patience, held: 
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let events = kind == "text/event-stream";
     let body = if status.is_success() && (events || held.hears.is_some()) {
-        Body::from_stream(stream(from, if events { Cut::Events } else { Cut::Lines }, exchange, patience, held))
+        as_it_comes(stream(from, if events { Cut::Events } else { Cut::Lines }, exchange, patience, held))
     } else {
         match whole(from, patience).await {
             Ok(body) => {
                 let told = exchange.returned(&body).into_owned();
                 let refused = status.is_client_error();
                 exchange.unanswered(if refused { End::Unreachable } else { End::Lost });
-                Body::from(told)
+                at_once(told)
             }
             Err(end) => return not_answered(&mut exchange, end),
         }
@@ -163,14 +162,14 @@ fn stream(
     exchange: Exchange,
     patience: Patience,
     held: Held,
-) -> impl futures::Stream<Item = Result<Vec<u8>, std::convert::Infallible>> {
+) -> impl futures::Stream<Item = Vec<u8>> {
     let Held { permit: _permit, in_session, hears } = held;
     let (events, line, resumable) = (Events::default(), Vec::new(), false);
     let stream = Stream { from, cut, events, line, exchange, patience, in_session, resumable, hears, _permit };
     unfold(Some(stream), |stream| async {
         let mut stream = stream?;
         let (bytes, more) = stream.next().await?;
-        Some((Ok(bytes), more.then_some(stream)))
+        Some((bytes, more.then_some(stream)))
     })
 }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use axum::http::{HeaderMap, Method, Uri};
+use hyper::http::{HeaderMap, Method, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;

@@ -1,4 +1,4 @@
-use axum::http::HeaderValue;
+use hyper::http::HeaderValue;
 
 use super::*;
 
