@@ -216,6 +216,7 @@ impl Relay {
                 _ => {}
             }
         }
+        let heard = !lines.is_empty();
         client.take();
         server.said.take();
         if too_long {
@@ -224,15 +225,14 @@ impl Relay {
         }
         self.client_out.offer(&told);
         if let Some(server_in) = server_in {
-            self.forward(server_in);
+            if heard && self.waits_for_sync {
+                self.wait_recorded(server_in);
+            }
+            self.send(server_in);
         }
     }
 
-    /// Sends what was judged, once the records are as durable as was asked for: one sync serves all of them.
-    fn forward(&self, server_in: &mut ServerIn) {
-        if self.waits_for_sync {
-            self.wait_recorded(server_in);
-        }
+    fn send(&self, server_in: &mut ServerIn) {
         if let Err((error, lost)) = server_in.send() {
             for (call, partly) in lost {
                 tracing::warn!(%error, seq = call.seq, "a call did not reach the server");
@@ -241,7 +241,8 @@ impl Relay {
         }
     }
 
-    /// Takes back the calls whose records are not safe.
+    /// Waits until the records of what was just judged are as durable as was asked for, and takes back the calls whose
+    /// records are not. One sync serves all of them.
     fn wait_recorded(&self, server_in: &mut ServerIn) {
         let mut unsafe_ones = Vec::new();
         // With the last one, those before it are on the disk as well.
@@ -289,3 +290,6 @@ pub(crate) fn is_half(line: &[u8]) -> bool {
     }
     half
 }
+
+#[cfg(test)]
+mod tests;

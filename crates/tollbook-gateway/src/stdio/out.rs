@@ -137,8 +137,9 @@ impl ServerIn {
         self.calls.iter().map(|(call, _)| *call)
     }
 
-    /// Takes calls back of which nothing was sent.
+    /// Takes back calls, before anything was sent.
     pub fn take_back(&mut self, taken_back: &[Ticket]) {
+        debug_assert_eq!(self.sent, 0, "what the server has in part cannot be taken back");
         let (all, calls) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.calls));
         let mut from = 0;
         for (call, place) in calls {
