@@ -85,20 +85,27 @@ async fn run(lane: Lane, mut handed: mpsc::Receiver<Accepted>, phases: watch::Re
         }
     };
     let head_within = Duration::from_secs(lane.gateway.bounds.head_within_s);
-    tokio::spawn(tick());
+    // A timer that is nearly always the next to come. To set one that comes before all others takes a system call, and a
+    // turn of the runtime for nothing; a request sets several, and they don't come before this one.
+    let mut often = tokio::time::interval(Duration::from_millis(100));
+    often.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Every connection holds one.
+    let here = Arc::new(());
     loop {
         let accepted = tokio::select! {
             accepted = handed.recv() => accepted,
             () = reached(Phase::Ending) => None,
+            _ = often.tick(), if Arc::strong_count(&here) > 1 => continue,
         };
         let Some((stream, place)) = accepted else { break };
         match TcpStream::from_std(stream) {
             Ok(stream) => {
-                let (lane, ending, open) = (lane.clone(), reached(Phase::Ending), open.clone());
+                let (lane, ending) = (lane.clone(), reached(Phase::Ending));
+                let held = (place, open.clone(), Arc::clone(&here));
                 tokio::spawn(async move {
                     let answer = |request| lane.gateway.take(lane.place, request);
                     connection(stream, answer, head_within, ending).await;
-                    drop((place, open));
+                    drop(held);
                 });
             }
             Err(error) => tracing::warn!(%error, "a connection was not taken"),
@@ -106,16 +113,6 @@ async fn run(lane: Lane, mut handed: mpsc::Receiver<Accepted>, phases: watch::Re
     }
     drop((open, handed));
     reached(Phase::Over).await;
-}
-
-/// A timer that is nearly always the next to come. To set one that comes before all others takes a system call, and a
-/// turn of the runtime for nothing; a request sets several, and they don't come before this one.
-async fn tick() {
-    let mut often = tokio::time::interval(Duration::from_millis(100));
-    often.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        often.tick().await;
-    }
 }
 
 /// Serves one connection until either side has had enough. One on which no request comes is not for ever: whoever has no
