@@ -436,8 +436,7 @@ async fn listen(stdout: ChildStdout, child: &std::sync::Weak<Child>, bytes_max: 
                 tracing::warn!(bytes_max, "a line of the server was longer than may be");
                 return;
             }
-            Ok(_) if line.trim_ascii().is_empty() => {}
-            Ok(_) if is_half(&line) => {}
+            Ok(_) if line.trim_ascii().is_empty() || is_half(&line) => {}
             Ok(_) => match child.upgrade() {
                 Some(child) => child.heard(&line).await,
                 None => return,

@@ -24,6 +24,14 @@ fn what_tools_answer_is_told_at_a_glance() {
     check(" {\"result\":{},\n\"id\":1}\n", true);
 }
 
+/// What repeats a key where nobody looks is the client's to read; the call has ended all the same.
+#[test]
+fn an_answer_that_cannot_be_read_whole_may_end_its_call() {
+    let frame = br#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"a":1,"a":2}],"isError":true}}"#;
+    assert!(read(frame).is_err());
+    assert_eq!(Answer::at_a_glance(frame).map(|answer| answer.end), Some(tollbook_engine::End::ToolError));
+}
+
 #[test]
 fn whatever_else_matters_is_read_whole() {
     let of = |result: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#);
