@@ -275,7 +275,7 @@ impl Relay {
 }
 
 /// A line of a client as it was read.
-pub(crate) fn read<'l>(line: &Line<'l>) -> Frame<'l> {
+fn read<'l>(line: &Line<'l>) -> Frame<'l> {
     match *line {
         Line::Frame(frame) => Frame::read(frame),
         Line::TooLong { bytes } => Frame::too_long(bytes, FRAME_BYTES_MAX),

@@ -16,13 +16,13 @@ impl Desk {
     /// Takes one frame of a client, with what HTTP says of it.
     pub fn from_client(&mut self, connection: &mut Connection, frame: &[u8], headers: &Headers) -> Step {
         let steps = heard(&[Frame::read(frame)], headers, |heard| self.turn(connection, Vec::new(), heard, headers).1);
-        steps.into_iter().next().unwrap_or(Step::Drop)
+        only(steps, Step::Drop)
     }
 
     /// Takes one frame of the server, and returns what the client is to get.
     pub fn from_server<'f>(&mut self, connection: &mut Connection, frame: &'f [u8]) -> Returned<'f> {
         let (returned, _) = self.turn(connection, vec![Reply::read(frame)], &[], &Headers::default());
-        returned.into_iter().next().unwrap_or(Returned { bytes: frame.into(), answers: None })
+        only(returned, Returned { bytes: frame.into(), answers: None })
     }
 
     /// [`Desk::from_client`], at a desk that others share: the frame was read before anything is locked.
@@ -33,13 +33,13 @@ impl Desk {
         headers: &Headers,
     ) -> Step {
         let (_, steps) = Self::hear(desk, connection, &[], &[frame], headers);
-        steps.into_iter().next().unwrap_or(Step::Drop)
+        only(steps, Step::Drop)
     }
 
     /// [`Desk::from_server`], at a desk that others share: the frame is read before anything is locked.
     pub(crate) fn hear_server<'f>(desk: &Mutex<Self>, connection: &Mutex<Connection>, frame: &'f [u8]) -> Returned<'f> {
         let (returned, _) = Self::hear(desk, connection, &[frame], &[], &Headers::default());
-        returned.into_iter().next().unwrap_or(Returned { bytes: frame.into(), answers: None })
+        only(returned, Returned { bytes: frame.into(), answers: None })
     }
 
     /// Takes what a server and its client have said meanwhile: one write to the log for all the calls that end, and all
@@ -170,6 +170,11 @@ fn heard<T>(frames: &[Frame<'_>], headers: &Headers, take: impl FnOnce(&[Heard<'
         said: node.as_ref().map_err(Refused::clone).and_then(|node| node.as_ref().map(said).transpose()),
     });
     take(&heard.collect::<Vec<_>>())
+}
+
+/// What becomes of the one frame that was taken.
+fn only<T>(all: Vec<T>, none: T) -> T {
+    all.into_iter().next().unwrap_or(none)
 }
 
 #[cfg(test)]

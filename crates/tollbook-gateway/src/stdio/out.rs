@@ -16,8 +16,30 @@ use crate::desk::{Ticket, lock};
 #[derive(Clone)]
 pub struct ClientOut {
     to: Arc<dyn AsFd + Send + Sync>,
-    /// What the client has not taken yet.
-    unsaid: Arc<Mutex<Vec<u8>>>,
+    unsaid: Arc<Mutex<Unsaid>>,
+}
+
+/// What the client has not taken yet.
+#[derive(Default)]
+struct Unsaid {
+    bytes: Vec<u8>,
+    /// How much of it is said. It goes once that is half of all: a long answer that is taken in small parts would
+    /// otherwise be moved with each of them.
+    said: usize,
+}
+
+impl Unsaid {
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.said..).unwrap_or_default()
+    }
+
+    fn is_said(&mut self, bytes: usize) {
+        self.said += bytes;
+        if self.said >= self.bytes.len() / 2 {
+            self.bytes.drain(..self.said);
+            self.said = 0;
+        }
+    }
 }
 
 impl ClientOut {
@@ -47,21 +69,21 @@ impl ClientOut {
     /// Says lines, as far as the client takes them at once. The rest is said with what is offered next.
     pub(crate) fn offer(&self, lines: &[u8]) {
         let mut unsaid = lock(&self.unsaid);
-        let offered = if unsaid.is_empty() {
-            self.write(lines).map(|written| unsaid.extend_from_slice(lines.get(written..).unwrap_or_default()))
+        let offered = if unsaid.bytes.is_empty() {
+            self.write(lines).map(|said| unsaid.bytes.extend_from_slice(lines.get(said..).unwrap_or_default()))
         } else {
-            unsaid.extend_from_slice(lines);
-            self.write(&unsaid).map(|written| drop(unsaid.drain(..written)))
+            unsaid.bytes.extend_from_slice(lines);
+            self.write(unsaid.rest()).map(|said| unsaid.is_said(said))
         };
         if let Err(error) = offered {
             tracing::warn!(%error, "the client no longer listens");
-            unsaid.clear();
+            *unsaid = Unsaid::default();
         }
     }
 
     /// How much the client has not taken yet, in bytes.
     pub(crate) fn unsaid_bytes(&self) -> usize {
-        lock(&self.unsaid).len()
+        lock(&self.unsaid).rest().len()
     }
 
     /// To wait until it takes more.

@@ -35,6 +35,21 @@ fn a_client_that_does_not_read_is_not_waited_for_and_gets_all_in_order() {
 }
 
 #[test]
+fn of_a_client_that_reads_slowly_no_more_is_held_than_it_has_to_read() {
+    let (mut from, to) = pipe().unwrap();
+    let client = ClientOut::new(to);
+    client.offer(&[b'x'; 200_000]);
+    let unsaid = client.unsaid_bytes();
+    let mut part = [0; 4096];
+    for _ in 0..1_000 {
+        from.read_exact(&mut part).unwrap();
+        client.offer(&part);
+        let held = lock(&client.unsaid).bytes.len();
+        assert!(client.unsaid_bytes() <= unsaid + part.len() && held <= 2 * (unsaid + part.len()), "{held}");
+    }
+}
+
+#[test]
 fn a_socket_is_a_client_too() {
     let (from, to) = std::os::unix::net::UnixStream::pair().unwrap();
     let client = ClientOut::new(to);
