@@ -35,8 +35,8 @@ use tollbook_engine::{Args, Call, EventRef, RecordRef};
 use tollbook_policy::json::{self, Node};
 
 /// What a record kept of its arguments, read as JSON. None where nothing was kept.
-fn parsed_args<'a>(record: &RecordRef<'a>) -> Option<Node<'a>> {
-    record.args.json.and_then(|text| json::parse(text.as_bytes()).ok())
+fn parsed_args<'r>(record: &'r RecordRef<'_>) -> Option<Node<'r>> {
+    record.args.json.as_deref().and_then(|text| json::parse(text.as_bytes()).ok())
 }
 
 /// A recorded call as the engine sees it. None for a frame that was too broken to name a tool.

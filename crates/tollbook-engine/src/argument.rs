@@ -4,13 +4,15 @@
 //! policy of its day read, or nothing. A value that wasn't kept is [`Found::Unrecorded`] and never
 //! guessed; it is a different thing from a value that the call didn't have.
 
-use tollbook_policy::json::{Node, Value, quote_into};
+use std::borrow::Cow;
+
+use tollbook_policy::json::{Node, Value, quote};
 use tollbook_policy::policy::Path;
 use tollbook_policy::same::{SHORT, same};
 
 use crate::borrowed::ArgsRef;
 use crate::canonical::{self, canonical, hash128};
-use crate::record::{Hash128, Kept, RecordedArgs};
+use crate::record::{Hash128, Kept};
 
 /// What is known of a call's arguments.
 #[derive(Debug, Clone, Copy)]
@@ -102,13 +104,29 @@ pub const KEPT_BYTES_MAX: usize = 4 << 20;
 /// Most bytes of top-level keys that are kept of one call. Of a call with more, none are.
 pub const KEYS_BYTES_MAX: usize = 1 << 20;
 
-impl RecordedArgs {
+/// A path of arguments that a policy reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArgPath {
+    /// The path.
+    pub path: Path,
+    /// Its text as a key of JSON: what a record calls it.
+    key: Box<str>,
+}
+
+impl From<Path> for ArgPath {
+    fn from(path: Path) -> Self {
+        let key = quote(&path.to_string()).into();
+        Self { path, key }
+    }
+}
+
+impl<'a> ArgsRef<'a> {
     /// What is kept of a live call's arguments: `args` as they came, the paths that the policy `reads`.
     #[must_use]
-    pub fn keep(kept: Kept, args: Option<&Node<'_>>, reads: &[&Path]) -> Self {
+    pub fn keep(kept: Kept, args: Option<&'a Node<'a>>, reads: &[ArgPath]) -> Self {
         let canonical = args.map_or_else(|| "{}".to_owned(), canonical);
         let members = args.and_then(Node::members).unwrap_or_default();
-        let mut keys: Vec<String> = members.iter().map(|member| member.key.to_string()).collect();
+        let mut keys: Vec<&str> = members.iter().map(|member| &*member.key).collect();
         keys.sort_unstable();
         let hash = Some(hash128(canonical.as_bytes()));
         let json = match kept {
@@ -116,11 +134,11 @@ impl RecordedArgs {
             Kept::Read => Some(values_at(args, reads)),
             Kept::Full => Some(canonical),
         };
-        let json = json.filter(|json| json.len() <= KEPT_BYTES_MAX);
+        let json = json.filter(|json| json.len() <= KEPT_BYTES_MAX).map(Cow::Owned);
         Self {
             kept: if json.is_some() { kept } else { Kept::None },
             json,
-            keys: Some(keys).filter(|keys| keys.iter().map(String::len).sum::<usize>() <= KEYS_BYTES_MAX),
+            keys: Some(keys).filter(|keys| keys.iter().map(|key| key.len()).sum::<usize>() <= KEYS_BYTES_MAX),
             hash,
             bytes: Some(args.map_or(0, |args| u64::try_from(args.span.len()).unwrap_or(u64::MAX))),
         }
@@ -128,13 +146,13 @@ impl RecordedArgs {
 }
 
 /// An object from each path to its canonical value, null where it is missing.
-fn values_at(args: Option<&Node<'_>>, paths: &[&Path]) -> String {
+fn values_at(args: Option<&Node<'_>>, paths: &[ArgPath]) -> String {
     let mut json = String::from("{");
-    for path in paths {
+    for ArgPath { path, key } in paths {
         if json.len() > 1 {
             json.push(',');
         }
-        quote_into(&mut json, &path.to_string());
+        json.push_str(key);
         json.push(':');
         match node_at(args, path) {
             Some(node) => canonical::write(&mut json, node),

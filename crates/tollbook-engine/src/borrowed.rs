@@ -3,6 +3,8 @@
 //! A replay looks at millions of calls and keeps next to nothing of them, so no text is copied to be looked at,
 //! and a reader needn't even decode what nobody asks for: [`Reads`] says what that is.
 
+use std::borrow::Cow;
+
 use minicbor::Encode;
 
 use crate::codes::Codes;
@@ -129,7 +131,7 @@ pub struct ArgsRef<'a> {
     #[n(0)]
     pub kept: Kept,
     #[n(1)]
-    pub json: Option<&'a str>,
+    pub json: Option<Cow<'a, str>>,
     #[n(2)]
     pub keys: Option<Vec<&'a str>>,
     #[n(3)]
@@ -307,10 +309,12 @@ impl<'a> From<&'a Record> for RecordRef<'a> {
 }
 
 impl ArgsRef<'_> {
-    fn to_recorded(&self) -> RecordedArgs {
+    /// The same with texts of its own.
+    #[must_use]
+    pub fn to_recorded(&self) -> RecordedArgs {
         RecordedArgs {
             kept: self.kept,
-            json: self.json.map(str::to_owned),
+            json: self.json.as_deref().map(str::to_owned),
             keys: self.keys.as_ref().map(|keys| keys.iter().map(|key| (*key).to_owned()).collect()),
             hash: self.hash,
             bytes: self.bytes,
@@ -322,7 +326,7 @@ impl<'a> From<&'a RecordedArgs> for ArgsRef<'a> {
     fn from(args: &'a RecordedArgs) -> Self {
         Self {
             kept: args.kept,
-            json: args.json.as_deref(),
+            json: args.json.as_deref().map(Cow::Borrowed),
             keys: args.keys.as_ref().map(|keys| keys.iter().map(String::as_str).collect()),
             hash: args.hash,
             bytes: args.bytes,

@@ -15,6 +15,7 @@ use tollbook_policy::policy::{
 use tollbook_policy::same::Ends;
 use tollbook_policy::{Policy, glob_matches};
 
+use crate::argument::ArgPath;
 use crate::borrowed::Reads;
 use crate::canonical::{hash128, policy_hash};
 use crate::condition::Condition;
@@ -89,6 +90,8 @@ pub(crate) struct Plan {
     own: Option<usize>,
     /// What is asked, in the order of judgement.
     pub steps: Vec<Step>,
+    /// What is read of the arguments for that, sorted; only of a plan that stands ready.
+    reads: Vec<ArgPath>,
 }
 
 /// A tool that the policy names, with what applies to it.
@@ -248,9 +251,11 @@ impl Engine {
             by_category,
         };
         engine.unnamed.steps = engine.steps(all_tools);
+        engine.unnamed.reads = engine.reads_of(&engine.unnamed.steps);
         for name in names {
             let mut plan = engine.plan_of(&name, None, own.get(name.as_str()).copied());
             plan.tool_id = Some(tool_id(&name));
+            plan.reads = engine.reads_of(&plan.steps);
             let ends = Ends::of(name.as_bytes());
             let named = Named { ends, name: name.into(), plan };
             engine.named.insert_unique(ends.hash(), named, |named| named.ends.hash());
@@ -284,10 +289,17 @@ impl Engine {
 
     /// The argument paths that are read to judge this tool, sorted, without repeats.
     #[must_use]
-    pub fn reads(&self, tool: &str, category: Option<&str>) -> Vec<&Path> {
-        let (plan, clauses) = (self.plan(tool, category), &self.clauses);
+    pub fn reads(&self, tool: &str, category: Option<&str>) -> Cow<'_, [ArgPath]> {
+        match self.ready_plan(tool) {
+            Some(plan) => Cow::Borrowed(&plan.reads),
+            None => Cow::Owned(self.reads_of(&self.plan(tool, category).steps)),
+        }
+    }
+
+    fn reads_of(&self, steps: &[Step]) -> Vec<ArgPath> {
+        let clauses = &self.clauses;
         let mut paths = Vec::new();
-        for step in &plan.steps {
+        for step in steps {
             let lists = match *step {
                 Step::Require(place) => clauses.require.get(place).map(|clause| &clause.any_of),
                 Step::Deny(place) => clauses.deny.get(place).map(|clause| &clause.any_of),
@@ -302,7 +314,7 @@ impl Engine {
         }
         paths.sort_unstable();
         paths.dedup();
-        paths
+        paths.into_iter().cloned().map(ArgPath::from).collect()
     }
 
     /// What a replay reads of recorded calls to judge them, whatever their tool.

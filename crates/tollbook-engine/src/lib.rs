@@ -32,7 +32,7 @@ mod snapshot;
 mod state;
 mod tool_id;
 
-pub use argument::{Args, Found, KEPT_BYTES_MAX, KEYS_BYTES_MAX, follow};
+pub use argument::{ArgPath, Args, Found, KEPT_BYTES_MAX, KEYS_BYTES_MAX, follow};
 pub use borrowed::{ArgsRef, BodyRef, EventRef, FactRef, Reads, RecordRef, encode_event};
 pub use call::Call;
 pub use canonical::{canonical, hash128, policy_hash};

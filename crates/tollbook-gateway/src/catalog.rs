@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use tollbook_policy::json::Node;
 
-use crate::frame::exact_keys;
+use crate::frame::exact;
 
 /// The answer to a `tools/list` with only the tools that `shows` admits, and never one that a cache may serve to
 /// everybody. None where the list can't be read, or one that ignores letter case could read it otherwise, so that nobody
@@ -21,15 +21,15 @@ pub(crate) fn without_hidden<'l>(
     if answer.get("error").is_some() {
         return Some(line.into());
     }
-    exact_keys(answer, &["id", "result", "error"]).ok()?;
-    let result = answer.get("result")?;
-    exact_keys(result, &["tools", "cacheScope"]).ok()?;
-    let list = result.get("tools")?;
+    let [result, ..] = exact(answer, ["result", "id", "error"]).ok()?;
+    let result = result?;
+    let [list, _] = exact(result, ["tools", "cacheScope"]).ok()?;
+    let list = list?;
     let mut kept: Vec<&[u8]> = Vec::new();
     let tools = list.elements()?;
     for tool in tools {
-        exact_keys(tool, &["name"]).ok()?;
-        if shows(tool.get("name")?.as_str()?) {
+        let [name] = exact(tool, ["name"]).ok()?;
+        if shows(name?.as_str()?) {
             kept.push(line.get(tool.span.clone())?);
         }
     }

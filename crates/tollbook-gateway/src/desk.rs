@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use tollbook_engine::{
     Activated, Args, ArgsRef, Body, BodyRef, Bounds, Call, Carried, Decision, Engine, Frozen, Hash128, Judge, Kept,
-    Mode, Opened, PolicyHash, Reason, Record, RecordRef, RecordedArgs, State, Verdict,
+    Mode, Opened, PolicyHash, Reason, Record, RecordRef, State, Verdict,
 };
 use tollbook_log::redact::Redaction;
 use tollbook_log::{AppendError, CloseError, DiskError, Log, PolicyError, Recorded};
@@ -372,13 +372,19 @@ impl Desk {
         self.keep_frozen(self.frozen.clone())
     }
 
-    fn judge(&mut self, connection: &mut Connection, said: &Said<'_>, headers: &Headers) -> Result<Step, Refused> {
+    fn judge(
+        &mut self,
+        connection: &mut Connection,
+        said: &Said<'_>,
+        headers: &Headers,
+        now_us: i64,
+    ) -> Result<Step, Refused> {
         if said.agent.is_some() {
             connection.agent.clone_from(&said.agent);
         }
         if let Asked::Call(call) = &said.asked {
             let trace_id = said.trace_id.clone().or_else(|| headers.traceparent.as_deref().and_then(trace_id));
-            return Ok(self.call(connection, call, trace_id));
+            return Ok(self.call(connection, call, trace_id, now_us));
         }
         if self.engines.judge(&connection.server, connection.grant.as_deref()).is_none() {
             return Err(no_policy());
@@ -396,34 +402,40 @@ impl Desk {
 
     /// Records something that never came to be a frame, such as a request from a host that may not.
     pub(crate) fn refuse(&mut self, connection: &Connection, bytes: usize, code: &'static str, why: String) -> Vec<u8> {
-        match self.refuse_frame(connection, bytes, &Refused { code, why }) {
+        let now_us = self.now_us();
+        match self.refuse_frame(connection, bytes, &Refused { code, why }, now_us) {
             Step::Answer(answer) | Step::Refuse(answer) => answer,
             Step::Forward { .. } | Step::Drop => Vec::new(),
         }
     }
 
-    fn call(&mut self, connection: &mut Connection, frame: &CallFrame<'_>, trace_id: Option<String>) -> Step {
+    fn call(
+        &mut self,
+        connection: &mut Connection,
+        frame: &CallFrame<'_>,
+        trace_id: Option<String>,
+        now_us: i64,
+    ) -> Step {
         let server = connection.server.as_str();
         let engine = self.engines.judge(server, connection.grant.as_deref()).map(Arc::clone);
         let category = self.engines.category_of_call(server, frame.tool).name();
         let reads = engine.as_ref().map(|engine| engine.reads(frame.tool, Some(category))).unwrap_or_default();
-        let args = self.manner.redaction.apply(RecordedArgs::keep(self.manner.kept, frame.args, &reads));
+        let args = self.manner.redaction.apply(ArgsRef::keep(self.manner.kept, frame.args, &reads));
         let clean = exact_arguments(frame.args, &reads)
-            .and_then(|()| spelling::listed(frame.tool, self.engines.lists(server, frame.tool)))
+            .and_then(|()| spelling::listed(frame.tool, || self.engines.lists(server, frame.tool)))
             .and_then(|()| connection.check_free(frame.id.as_ref()))
             .and_then(|()| self.check_not_frozen(connection))
-            .and_then(|()| engine.clone().ok_or_else(no_policy));
+            .and_then(|()| engine.as_deref().ok_or_else(no_policy));
         let engine = match clean {
             Ok(engine) => engine,
             Err(refused) => {
                 let hidden = self.manner.mode == Mode::Enforce
-                    && engine.is_some_and(|engine| engine.hides(frame.tool, Some(category)));
-                let told = self.refuse_call(connection, frame, args, trace_id, &refused);
+                    && engine.as_deref().is_some_and(|engine| engine.hides(frame.tool, Some(category)));
+                let told = self.refuse_call(connection, frame, args, trace_id, &refused, now_us);
                 // What is wrong with a call would tell that there is such a tool, and what its policy reads.
                 return if hidden { answer(frame, |id| refusal::unknown_tool(id, frame)) } else { told };
             }
         };
-        let now_us = self.now_us();
         let seq = self.next_seq;
         let asked = frame.stands_alone.then(|| AskedBack { tool: frame.tool.to_owned(), args: args.hash });
         let continues = frame.request_state.zip(asked.as_ref());
@@ -450,12 +462,12 @@ impl Desk {
         }
         let record = RecordRef {
             request_id: frame.id.as_ref().map(|id| &*id.text),
-            args: ArgsRef::from(&args),
+            args,
             mode: self.manner.mode,
             decide_ns,
             trace_id: trace_id.as_deref(),
             continues,
-            ..decision.record(&engine, &call)
+            ..decision.record(engine, &call)
         };
         let goes_on = decision.verdict == Verdict::Allow || self.manner.mode == Mode::Shadow;
         let record = BodyRef::Decision(record);
@@ -505,11 +517,11 @@ impl Desk {
         &mut self,
         connection: &Connection,
         call: Option<&CallFrame<'_>>,
-        args: RecordedArgs,
+        args: ArgsRef<'_>,
         trace_id: Option<String>,
         refused: &Refused,
+        now_us: i64,
     ) -> Result<u64, Unrecorded> {
-        let now_us = self.now_us();
         let server = &connection.server;
         if let Some(metrics) = &self.metrics {
             metrics.decided(server, call.map_or("", |call| call.tool), Verdict::Deny.as_str(), refused.code);
@@ -518,9 +530,9 @@ impl Desk {
             session: connection.session.clone(),
             grant: connection.grant.clone(),
             agent: connection.agent.clone(),
-            request_id: call.and_then(|call| call.id.as_ref()).map(|id| id.text.as_ref().to_owned()),
+            request_id: call.and_then(|call| call.id.as_ref()).map(|id| id.text.to_string()),
             tool: call.map(|call| call.tool.to_owned()),
-            args,
+            args: args.to_recorded(),
             policy: self.engines.judge(server, connection.grant.as_deref()).map(|engine| engine.policy()),
             verdict: Some(Verdict::Deny),
             reason: Some(refused.code.to_owned()),
@@ -532,9 +544,9 @@ impl Desk {
         self.append(now_us, Body::Decision(Box::new(record)))
     }
 
-    fn refuse_frame(&mut self, connection: &Connection, bytes: usize, refused: &Refused) -> Step {
-        let args = RecordedArgs { bytes: u64::try_from(bytes).ok(), ..RecordedArgs::default() };
-        if let Err(error) = self.record_refusal(connection, None, args, None, refused) {
+    fn refuse_frame(&mut self, connection: &Connection, bytes: usize, refused: &Refused, now_us: i64) -> Step {
+        let args = ArgsRef { bytes: u64::try_from(bytes).ok(), ..ArgsRef::default() };
+        if let Err(error) = self.record_refusal(connection, None, args, None, refused, now_us) {
             tracing::error!(%error, "a refused frame was not recorded");
         }
         Step::Refuse(refusal::refused_frame(refused))
@@ -544,11 +556,12 @@ impl Desk {
         &mut self,
         connection: &Connection,
         frame: &CallFrame<'_>,
-        args: RecordedArgs,
+        args: ArgsRef<'_>,
         trace_id: Option<String>,
         refused: &Refused,
+        now_us: i64,
     ) -> Step {
-        if let Err(error) = self.record_refusal(connection, Some(frame), args, trace_id, refused) {
+        if let Err(error) = self.record_refusal(connection, Some(frame), args, trace_id, refused, now_us) {
             tracing::error!(%error, "a refused call was not recorded");
         }
         answer(frame, |id| {

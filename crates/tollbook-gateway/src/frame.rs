@@ -4,11 +4,10 @@
 //! which of two equal keys counts, on whether `Name` is `name`, on what follows the first value. So a
 //! frame that isn't one clean JSON-RPC object is refused whole, before anybody reads a meaning into it.
 
-use std::sync::Arc;
-
+use smol_str::SmolStr;
+use tollbook_engine::ArgPath;
 use tollbook_policy::Decimal;
 use tollbook_policy::json::{self, Fault, Node, Value};
-use tollbook_policy::policy::Path;
 use tollbook_policy::same::same;
 
 use crate::spelling;
@@ -17,7 +16,7 @@ use crate::spelling;
 const ENVELOPE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 
 /// Keys of the params of a `tools/call` that are read here.
-const CALL_PARAMS: [&str; 5] = ["name", "arguments", "_meta", "requestState", "inputResponses"];
+const CALL_PARAMS: [&str; 5] = ["name", "arguments", "requestState", "_meta", "inputResponses"];
 
 /// Where a request of its own says the protocol's version, under `_meta`.
 pub(crate) const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
@@ -77,9 +76,9 @@ pub(crate) struct CallFrame<'n> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId {
     /// The JSON text as it came.
-    pub(crate) text: Arc<str>,
+    pub(crate) text: SmolStr,
     /// The same for equal ids, however they are written.
-    pub(crate) key: Arc<str>,
+    pub(crate) key: SmolStr,
 }
 
 /// Why a frame is refused.
@@ -113,30 +112,30 @@ pub(crate) fn read(frame: &[u8]) -> Result<Node<'_>, Refused> {
 
 /// Tells what a client's frame is and asks for.
 pub(crate) fn said<'n>(frame: &'n Node<'n>) -> Result<Said<'n>, Refused> {
-    let Some(members) = frame.members() else {
+    if frame.members().is_none() {
         return match frame.value {
             Value::Array(_) => refused("frame_batch", "a batch; expected one JSON-RPC object"),
             _ => refused("frame_not_jsonrpc", "not an object; expected one JSON-RPC object"),
         };
-    };
-    exact_keys(frame, &ENVELOPE)?;
-    if frame.get("jsonrpc").and_then(Node::as_str) != Some("2.0") {
+    }
+    let [jsonrpc, id, method, params, result, error] = exact(frame, ENVELOPE)?;
+    if jsonrpc.and_then(Node::as_str) != Some("2.0") {
         return refused("frame_not_jsonrpc", "`jsonrpc` isn't \"2.0\"");
     }
-    let answer = members.iter().any(|member| member.key == "result" || member.key == "error");
-    let id = frame.get("id").map(request_id).transpose()?;
-    let Some(method) = frame.get("method") else {
+    let answer = result.or(error).is_some();
+    let id = id.map(request_id).transpose()?;
+    let Some(method) = method else {
         let other = Said { id: None, agent: None, trace_id: None, asked: Asked::Other };
         return if answer { Ok(other) } else { refused("frame_not_jsonrpc", "neither a request nor an answer") };
     };
     let Some(method) = method.as_str().filter(|_| !answer) else {
         return refused("frame_not_jsonrpc", "`method` isn't a string, or stands beside an answer");
     };
-    exact_params(frame, method)?;
+    let about = About::of(params, method)?;
     let asked = match method {
-        "tools/call" => Asked::Call(call(frame, id.clone())?),
+        "tools/call" => Asked::Call(call(params, about.version.is_some(), id.clone())?),
         "tools/list" if id.is_some() => Asked::List,
-        "notifications/cancelled" => match frame.get("params").and_then(|params| params.get("requestId")) {
+        "notifications/cancelled" => match about.named {
             Some(node) => Asked::Cancelled(request_id(node)?),
             None => Asked::Other,
         },
@@ -146,16 +145,20 @@ pub(crate) fn said<'n>(frame: &'n Node<'n>) -> Result<Said<'n>, Refused> {
         }
         _ => Asked::Other,
     };
-    let trace_id = meta(frame, "traceparent").and_then(Node::as_str).and_then(trace_id);
-    Ok(Said { id, agent: client(frame, method), trace_id, asked })
+    let trace_id = about.traceparent.and_then(Node::as_str).and_then(trace_id);
+    Ok(Said { id, agent: about.client.and_then(client), trace_id, asked })
 }
 
-fn call<'n>(frame: &'n Node<'n>, id: Option<RequestId>) -> Result<CallFrame<'n>, Refused> {
-    let Some(params) = frame.get("params").filter(|params| params.members().is_some()) else {
+fn call<'n>(
+    params: Option<&'n Node<'n>>,
+    stands_alone: bool,
+    id: Option<RequestId>,
+) -> Result<CallFrame<'n>, Refused> {
+    let Some(params) = params.filter(|params| params.members().is_some()) else {
         return refused("call_invalid", "`params` isn't an object");
     };
-    exact_keys(params, &CALL_PARAMS)?;
-    let Some(tool) = params.get("name").and_then(Node::as_str) else {
+    let [name, arguments, request_state, ..] = exact(params, CALL_PARAMS)?;
+    let Some(tool) = name.and_then(Node::as_str) else {
         return refused("call_invalid", "`params.name` isn't a string");
     };
     spelling::visible(tool)?;
@@ -165,52 +168,66 @@ fn call<'n>(frame: &'n Node<'n>, id: Option<RequestId>) -> Result<CallFrame<'n>,
             format!("a tool name of {} bytes; at most {TOOL_BYTES_MAX} are taken", tool.len()),
         );
     }
-    let args = params.get("arguments").filter(|args| args.value != Value::Null);
+    let args = arguments.filter(|args| args.value != Value::Null);
     if args.is_some_and(|args| args.members().is_none()) {
         return refused("call_invalid", "`params.arguments` isn't an object");
     }
-    let stands_alone = meta(frame, PROTOCOL_VERSION).is_some();
-    let request_state = params.get("requestState").and_then(Node::as_str);
+    let request_state = request_state.and_then(Node::as_str);
     Ok(CallFrame { id, tool, args, stands_alone, request_state })
 }
 
 /// Refuses arguments with a key that differs only by letter case from one that the policy reads.
-pub(crate) fn exact_arguments(args: Option<&Node<'_>>, reads: &[&Path]) -> Result<(), Refused> {
-    for path in reads {
+pub(crate) fn exact_arguments(args: Option<&Node<'_>>, reads: &[ArgPath]) -> Result<(), Refused> {
+    for ArgPath { path, .. } in reads {
         let mut node = args;
         for key in &path.keys {
             let Some(object) = node else { break };
-            exact_keys(object, &[key])?;
-            node = object.get(key);
+            [node] = exact(object, [key])?;
         }
     }
     Ok(())
 }
 
-/// Refuses params in which another reader would find another client, version, name or request than is found here.
-fn exact_params(frame: &Node<'_>, method: &str) -> Result<(), Refused> {
-    let Some(params) = frame.get("params") else { return Ok(()) };
-    let read = match method {
-        "initialize" => Some("clientInfo"),
-        "notifications/cancelled" => Some("requestId"),
-        _ => crate::headers::named_in(method),
-    };
-    exact_keys(params, &[read.unwrap_or("_meta"), "_meta"])?;
-    let meta = params.get("_meta");
-    meta.map_or(Ok(()), |meta| exact_keys(meta, &[PROTOCOL_VERSION, CLIENT_INFO]))?;
-    let begins = params.get("clientInfo").filter(|_| method == "initialize");
-    let infos = [begins, meta.and_then(|meta| meta.get(CLIENT_INFO))];
-    infos.into_iter().flatten().try_for_each(|info| exact_keys(info, &["name", "version"]))
+/// What a request says of itself, beside what it asks for.
+struct About<'n> {
+    /// What it is about, where the method has a name for that.
+    named: Option<&'n Node<'n>>,
+    /// The protocol's version, where the request has its own.
+    version: Option<&'n Node<'n>>,
+    /// Who sends it.
+    client: Option<&'n Node<'n>>,
+    traceparent: Option<&'n Node<'n>>,
 }
 
-/// Refuses a key that a reader which ignores letter case would take for one of these.
-pub(crate) fn exact_keys(object: &Node<'_>, read: &[&str]) -> Result<(), Refused> {
+impl<'n> About<'n> {
+    /// Refuses params in which another reader would find another client, version, name or request than is found here.
+    fn of(params: Option<&'n Node<'n>>, method: &str) -> Result<Self, Refused> {
+        let named = match method {
+            "initialize" => Some("clientInfo"),
+            "notifications/cancelled" => Some("requestId"),
+            _ => crate::headers::named_in(method),
+        };
+        let [meta, named] = params.map_or(Ok([None; 2]), |params| exact(params, ["_meta", named.unwrap_or("_meta")]))?;
+        let own = meta.map_or(Ok([None; 2]), |meta| exact(meta, [PROTOCOL_VERSION, CLIENT_INFO]));
+        let [version, own_client] = own?;
+        let begins = named.filter(|_| method == "initialize");
+        for info in [begins, own_client].into_iter().flatten() {
+            exact(info, ["name", "version"])?;
+        }
+        let client = if method == "initialize" { begins } else { own_client };
+        Ok(Self { named, version, client, traceparent: meta.and_then(|meta| meta.get("traceparent")) })
+    }
+}
+
+/// What stands under these keys. Refuses a key that a reader which ignores letter case would take for one of them.
+pub(crate) fn exact<'n, const N: usize>(object: &'n Node<'n>, keys: [&str; N]) -> Result<[Option<&'n Node<'n>>; N], Refused> {
+    let mut found = [None; N];
     for member in object.members().unwrap_or_default() {
         let key = &*member.key;
-        if read.iter().any(|meant| same(meant.as_bytes(), key.as_bytes())) {
-            continue;
-        }
-        if let Some(meant) = read.iter().find(|meant| alike(meant, key)) {
+        let mut places = keys.iter().zip(&mut found);
+        if let Some((_, place)) = places.find(|(meant, _)| same(meant.as_bytes(), key.as_bytes())) {
+            *place = Some(&member.node);
+        } else if let Some(meant) = keys.iter().find(|meant| alike(meant, key)) {
             let at = member.key_span.start;
             return refused(
                 "frame_key_case",
@@ -218,7 +235,7 @@ pub(crate) fn exact_keys(object: &Node<'_>, read: &[&str]) -> Result<(), Refused
             );
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Whether two texts are one to a reader that ignores letter case.
@@ -245,13 +262,13 @@ pub(crate) fn request_id(node: &Node<'_>) -> Result<RequestId, Refused> {
     }
     match &node.value {
         Value::String(text) => {
-            let quoted: Arc<str> = json::quote(text).into();
-            Ok(RequestId { key: Arc::clone(&quoted), text: quoted })
+            let quoted = SmolStr::from(json::quote(text));
+            Ok(RequestId { key: quoted.clone(), text: quoted })
         }
         Value::Number(number) => {
-            let text: Arc<str> = number.text.into();
+            let text = SmolStr::from(number.text);
             let decimal = if is_plain(&text) { None } else { Decimal::parse(&text) };
-            let key = decimal.map_or_else(|| Arc::clone(&text), |decimal| decimal.to_string().into());
+            let key = decimal.map_or_else(|| text.clone(), |decimal| decimal.to_string().into());
             Ok(RequestId { text, key })
         }
         _ => refused("frame_not_jsonrpc", "`id` is neither a string nor a number"),
@@ -288,7 +305,7 @@ pub(crate) struct Glance {
     pub version: Option<String>,
     pub traceparent: Option<String>,
     /// The request that is cancelled.
-    pub cancels: Option<Arc<str>>,
+    pub cancels: Option<SmolStr>,
 }
 
 /// Looks ahead at a frame; none where it can't be read.
@@ -298,12 +315,13 @@ pub(crate) fn glance(node: Option<&Node<'_>>) -> Glance {
     let param = |key: &str| node.get("params").and_then(|params| params.get(key));
     let text = |node: Option<&Node<'_>>| node.and_then(Node::as_str).map(str::to_owned);
     let cancels = param("requestId").filter(|_| method == "notifications/cancelled");
+    let info = if method == "initialize" { param("clientInfo") } else { meta(node, CLIENT_INFO) };
     let listen = method == "subscriptions/listen";
     let wanted = param("notifications").and_then(|wanted| wanted.get("toolsListChanged")).map(|wanted| &wanted.value);
     let id = node.get("id").and_then(|id| request_id(id).ok()).filter(|_| listen && wanted == Some(&Value::Bool(true)));
     Glance {
         method: method.to_owned(),
-        agent: client(node, method),
+        agent: info.and_then(client),
         initialize: method == "initialize",
         listen,
         tools_changed: id.map(|id| tools_changed(&id)),
@@ -326,12 +344,8 @@ pub(crate) fn meta<'f, 'n>(frame: &'f Node<'n>, key: &str) -> Option<&'f Node<'n
     frame.get("params")?.get("_meta")?.get(key)
 }
 
-/// The name that a client gives itself: once, or with each request.
-fn client(frame: &Node<'_>, method: &str) -> Option<String> {
-    let info = match method {
-        "initialize" => frame.get("params")?.get("clientInfo")?,
-        _ => meta(frame, CLIENT_INFO)?,
-    };
+/// The name that a client gives itself.
+fn client(info: &Node<'_>) -> Option<String> {
     let name = info.get("name")?.as_str()?;
     let told = match info.get("version").and_then(Node::as_str) {
         Some(version) => format!("{name}/{version}"),

@@ -6,6 +6,7 @@
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value as Json, json};
+use tollbook_engine::ArgPath;
 use tollbook_policy::json::{Node, Value};
 use tollbook_policy::policy::Path;
 
@@ -45,8 +46,8 @@ pub fn judged_alike(frame: &[u8]) -> Result<Judged, String> {
             Ok(Judged::Other)
         };
     };
-    let reads = ["amount", "to"].map(|key| Path { keys: vec![key.to_owned()] });
-    if exact_arguments(call.args, &reads.iter().collect::<Vec<_>>()).is_err() {
+    let reads = ["amount", "to"].map(|key| ArgPath::from(Path { keys: vec![key.to_owned()] }));
+    if exact_arguments(call.args, &reads).is_err() {
         return Ok(Judged::Refused);
     }
     same("the method", &method, &Some("tools/call"))?;

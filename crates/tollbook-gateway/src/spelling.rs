@@ -8,6 +8,9 @@ use crate::frame::Refused;
 
 /// Refuses a name with characters that can't be seen.
 pub(crate) fn visible(tool: &str) -> Result<(), Refused> {
+    if tool.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
     match tool.char_indices().find(|(_, character)| is_invisible(*character)) {
         Some((at, character)) => Err(Refused {
             code: "tool_name_invisible",
@@ -18,9 +21,9 @@ pub(crate) fn visible(tool: &str) -> Result<(), Refused> {
 }
 
 /// Refuses a name beyond ASCII that the server hasn't listed in this very spelling.
-pub(crate) fn listed(tool: &str, is_listed: bool) -> Result<(), Refused> {
+pub(crate) fn listed(tool: &str, is_listed: impl FnOnce() -> bool) -> Result<(), Refused> {
     match tool.char_indices().find(|(_, character)| !character.is_ascii()) {
-        Some((at, character)) if !is_listed => Err(Refused {
+        Some((at, character)) if !is_listed() => Err(Refused {
             code: "tool_name_unicode",
             why: format!(
                 "the tool's name has the letter {} at byte {at}, and the server has listed no tool of this very \

@@ -8,7 +8,9 @@
 //!
 //! `*` stands for every key of an object, and for every element of a list.
 
-use tollbook_engine::{KEPT_BYTES_MAX, Kept, RecordedArgs, canonical};
+use std::borrow::Cow;
+
+use tollbook_engine::{ArgsRef, KEPT_BYTES_MAX, Kept, canonical};
 use tollbook_policy::json::{self, Node, Value};
 use tollbook_policy::policy::Path;
 
@@ -52,7 +54,7 @@ impl Redaction {
 
     /// Takes the values out of what is to be recorded. Arguments that can't be read are not recorded at all.
     #[must_use]
-    pub fn apply(&self, args: RecordedArgs) -> RecordedArgs {
+    pub fn apply<'a>(&self, args: ArgsRef<'a>) -> ArgsRef<'a> {
         let Some(text) = args.json.as_deref().filter(|_| !self.paths.is_empty()) else { return args };
         let left = match (args.kept, json::parse(text.as_bytes())) {
             (Kept::Full, Ok(node)) => {
@@ -70,9 +72,9 @@ impl Redaction {
             }),
             _ => None,
         };
-        let json = left.map(|left| object(&left)).filter(|json| json.len() <= KEPT_BYTES_MAX);
+        let json = left.map(|left| object(&left)).filter(|json| json.len() <= KEPT_BYTES_MAX).map(Cow::Owned);
         let kept = if json.is_some() { Kept::Read } else { Kept::None };
-        RecordedArgs { kept, json, ..args }
+        ArgsRef { kept, json, ..args }
     }
 
     /// Whether the value at a path, or a part of it, is to be taken out.

@@ -1,4 +1,4 @@
-use tollbook_engine::{Answered, Args, Call, Event, Kept, Opened, Outcome, Record, RecordedArgs, Reset};
+use tollbook_engine::{Answered, Args, ArgsRef, Call, Event, Kept, Opened, Outcome, Record, RecordedArgs, Reset};
 use tollbook_policy::Target;
 use tollbook_policy::json::parse;
 
@@ -27,7 +27,7 @@ fn log(text: &str, kept: Kept) -> (BTreeMap<PolicyHash, Policy>, Vec<Event>) {
         let (at_us, session) = (n * 4_000_000, format!("s{}", n % 3));
         let text = format!("{{\"n\":{}}}", n * n % 9);
         let node = parse(text.as_bytes()).unwrap();
-        let args = RecordedArgs::keep(kept, Some(&node), &engine.reads("t", None));
+        let args = ArgsRef::keep(kept, Some(&node), &engine.reads("t", None)).to_recorded();
         let call = Call {
             at_us: Some(at_us),
             session: Some(&session),
@@ -163,7 +163,7 @@ impl Live {
     fn call(&mut self, tool: &str, category: &str, args: &str) -> (Verdict, Option<String>) {
         let seq = u64::try_from(self.events.len()).unwrap();
         let node = parse(args.as_bytes()).unwrap();
-        let kept = RecordedArgs::keep(Kept::Read, Some(&node), &self.engine.reads(tool, Some(category)));
+        let kept = ArgsRef::keep(Kept::Read, Some(&node), &self.engine.reads(tool, Some(category))).to_recorded();
         let call = Call {
             at_us: Some(self.at_us),
             session: Some("s"),

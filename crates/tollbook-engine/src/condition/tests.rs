@@ -133,8 +133,8 @@ fn contains_is_a_substring_or_an_element() {
 fn what_the_log_did_not_keep_is_never_guessed() {
     let condition = condition(Op::Exists, Literal::Bool(false));
     let judge = |kept, json: Option<&str>, keys: Option<&[&str]>| {
-        let args = ArgsRef { kept, json, keys: keys.map(<[&str]>::to_vec), ..ArgsRef::default() };
-        let node = args.json.map(|text| parse(text.as_bytes()).unwrap());
+        let args = ArgsRef { kept, json: json.map(Into::into), keys: keys.map(<[&str]>::to_vec), ..ArgsRef::default() };
+        let node = args.json.as_deref().map(|text| parse(text.as_bytes()).unwrap());
         condition.judge(&Args::recorded(&args, node.as_ref()))
     };
     assert_eq!(judge(Kept::None, None, None), Truth::Unrecorded);

@@ -1,8 +1,10 @@
 //! One client's side of the desk: who it is, and what it waits for.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::time::Instant;
+
+use foldhash::fast::RandomState;
+use smol_str::SmolStr;
 
 use super::PENDING_MAX;
 use super::questions::Asked;
@@ -15,7 +17,7 @@ pub struct Connection {
     pub(super) session: Option<String>,
     pub(super) grant: Option<String>,
     pub(super) agent: Option<String>,
-    pub(super) pending: BTreeMap<Arc<str>, Pending>,
+    pub(super) pending: HashMap<SmolStr, Pending, RandomState>,
 }
 
 /// A call's place in the log.
@@ -40,13 +42,13 @@ impl Connection {
     #[must_use]
     pub fn new(server: &str, grant: &str, session: &str) -> Self {
         let (session, grant) = (Some(session.to_owned()), Some(grant.to_owned()));
-        Self { server: server.to_owned(), session, grant, agent: None, pending: BTreeMap::new() }
+        Self { server: server.to_owned(), session, grant, agent: None, pending: HashMap::default() }
     }
 
     /// Somebody in front of a server who hasn't shown who it is. Whatever it says is to be refused.
     #[must_use]
     pub(crate) fn stranger(server: &str) -> Self {
-        Self { server: server.to_owned(), session: None, grant: None, agent: None, pending: BTreeMap::new() }
+        Self { server: server.to_owned(), session: None, grant: None, agent: None, pending: HashMap::default() }
     }
 
     /// A grant, where it isn't known which conversation it is about.
@@ -84,6 +86,19 @@ impl Connection {
                 held.recorded = false;
             }
         }
+    }
+
+    /// Takes out everything, and tells which calls were open, in the order in which they were made.
+    pub(super) fn take_calls(&mut self) -> Vec<(RequestId, Ticket)> {
+        let open = std::mem::take(&mut self.pending).into_values();
+        let mut calls: Vec<_> = open
+            .filter_map(|pending| match pending {
+                Pending::Call { id, ticket, .. } => Some((id, ticket)),
+                Pending::List => None,
+            })
+            .collect();
+        calls.sort_by_key(|(_, ticket)| (ticket.opening, ticket.seq));
+        calls
     }
 
     /// Takes out the call with this place in the log.

@@ -1,12 +1,13 @@
 //! What comes back: answers on their way to the client, and calls that end without one.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
+use smol_str::SmolStr;
 use tollbook_engine::{Body, BodyRef, Hash128, Mode, Outcome};
 use tollbook_policy::json::{Node, Outline, Value, outline, parse};
 
 use super::connection::{Pending, Ticket};
+use super::time::Now;
 use super::{Connection, Desk};
 use crate::catalog::without_hidden;
 use crate::frame::{RequestId, alike, answered_id, read, request_id};
@@ -105,7 +106,7 @@ impl<'f> Reply<'f> {
 }
 
 impl Desk {
-    pub(super) fn returned<'f>(&mut self, connection: &mut Connection, reply: Reply<'f>) -> Returned<'f> {
+    pub(super) fn returned<'f>(&mut self, connection: &mut Connection, reply: Reply<'f>, now: Now) -> Returned<'f> {
         let Reply { frame, answer, node } = reply;
         let Some(Answer { id, end, result_bytes, result_hash }) = answer else {
             let withheld = match &node {
@@ -121,11 +122,11 @@ impl Desk {
                 if ticket.opening == self.gap.opening {
                     let result = node.as_ref().and_then(|node| node.get("result"));
                     if let (Some(asked), Some(result), true) = (asked, result, ticket.recorded) {
-                        self.questions.hear(connection, &asked, ticket.seq, result, self.latest_us);
+                        self.questions.hear(connection, &asked, ticket.seq, result, now.us);
                     }
-                    let upstream_us = u64::try_from(sent.elapsed().as_micros()).ok();
+                    let upstream_us = u64::try_from(now.at.saturating_duration_since(sent).as_micros()).ok();
                     let outcome = Outcome { call_seq: ticket.seq, end, upstream_us, result_bytes, result_hash };
-                    self.record_end(ticket, outcome, true);
+                    self.record_end(ticket, outcome, now.us, true);
                 }
                 Cow::Borrowed(frame)
             }
@@ -186,22 +187,18 @@ impl Desk {
     /// The server has gone: every request that it owed an answer is lost. Returns what the client is to be
     /// told.
     pub fn server_gone(&mut self, connection: &mut Connection) -> Vec<Vec<u8>> {
-        let mut answers = Vec::new();
-        for pending in std::mem::take(&mut connection.pending).into_values() {
-            if let Pending::Call { id, ticket, .. } = pending {
-                self.end(ticket, tollbook_engine::End::Lost);
-                answers.push(refusal::unanswered(&id, End::Lost));
-            }
-        }
-        answers
+        let open = connection.take_calls().into_iter();
+        let lost = open.map(|(id, ticket)| {
+            self.end(ticket, tollbook_engine::End::Lost);
+            refusal::unanswered(&id, End::Lost)
+        });
+        lost.collect()
     }
 
     /// The client has gone, and won't come back for what it waits for.
     pub(crate) fn client_gone(&mut self, connection: &mut Connection) {
-        for pending in std::mem::take(&mut connection.pending).into_values() {
-            if let Pending::Call { ticket, .. } = pending {
-                self.end(ticket, tollbook_engine::End::Cancelled);
-            }
+        for (_, ticket) in connection.take_calls() {
+            self.end(ticket, tollbook_engine::End::Cancelled);
         }
     }
 
@@ -210,13 +207,13 @@ impl Desk {
         if call.opening == self.gap.opening {
             let (upstream_us, result_bytes, result_hash) = (None, None, None);
             let outcome = Outcome { call_seq: call.seq, end, upstream_us, result_bytes, result_hash };
-            self.record_end(call, outcome, false);
+            let now_us = self.now_us();
+            self.record_end(call, outcome, now_us, false);
         }
     }
 
     /// `with_others` where it is handed over later, with what came together.
-    fn record_end(&mut self, call: Ticket, outcome: Outcome, with_others: bool) {
-        let now_us = self.now_us();
+    fn record_end(&mut self, call: Ticket, outcome: Outcome, now_us: i64, with_others: bool) {
         if let Some(metrics) = &self.metrics {
             metrics.ended(outcome.end.as_str());
         }
@@ -240,9 +237,9 @@ impl Desk {
 }
 
 /// The request for a list of tools that is open.
-fn awaits_list(connection: &Connection) -> Option<Arc<str>> {
+fn awaits_list(connection: &Connection) -> Option<SmolStr> {
     let open = connection.pending.iter().find(|(_, pending)| matches!(pending, Pending::List));
-    open.map(|(key, _)| Arc::clone(key))
+    open.map(|(key, _)| key.clone())
 }
 
 /// What can't be read may be the list that was asked for.
@@ -250,7 +247,7 @@ fn withheld_unread(connection: &mut Connection) -> Option<Returned<'static>> {
     let key = awaits_list(connection)?;
     connection.pending.remove(&key);
     tracing::warn!("an answer that cannot be read was withheld, because a list of tools is awaited");
-    let id = RequestId { text: Arc::clone(&key), key };
+    let id = RequestId { text: key.clone(), key };
     Some(Returned { bytes: refusal::withheld_list(Some(&id)).into(), answers: Some(id) })
 }
 

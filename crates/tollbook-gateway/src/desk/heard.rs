@@ -66,15 +66,15 @@ impl Desk {
             // Not between them: those that were put are in the log that was there.
             self.mend_log();
         }
-        let ends = !replies.is_empty();
-        let returned = replies.into_iter().map(|reply| self.returned(connection, reply)).collect();
+        let (now, ends) = (self.now(), !replies.is_empty());
+        let returned = replies.into_iter().map(|reply| self.returned(connection, reply, now)).collect();
         let mut steps = Vec::with_capacity(heard.len());
         for Heard { frame_bytes, said } in heard {
             let step = said.as_ref().map_err(Refused::clone).and_then(|said| match said {
-                Some(said) => self.judge(connection, said, headers),
+                Some(said) => self.judge(connection, said, headers, now.us),
                 None => Ok(Step::Forward { call: None, request: None }),
             });
-            steps.push(step.unwrap_or_else(|refused| self.refuse_frame(connection, *frame_bytes, &refused)));
+            steps.push(step.unwrap_or_else(|refused| self.refuse_frame(connection, *frame_bytes, &refused, now.us)));
         }
         if let Err(error) = self.hand_over() {
             if ends {

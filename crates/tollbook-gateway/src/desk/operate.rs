@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tollbook_engine::{Answered, Body, Expired, Frozen, Kept, Pruned, RecordedArgs, Reset};
+use tollbook_engine::{Answered, ArgsRef, Body, Expired, Frozen, Kept, Pruned, Reset};
 
 use super::{Connection, Desk, Unrecorded};
 use crate::frame::CallFrame;
@@ -25,8 +25,8 @@ impl Desk {
             return;
         }
         // What is never recorded isn't shown either.
-        let whole = self.manner.redaction.apply(RecordedArgs::keep(Kept::Full, frame.args, &[]));
-        let mut args = whole.json.unwrap_or_default();
+        let whole = self.manner.redaction.apply(ArgsRef::keep(Kept::Full, frame.args, &[]));
+        let mut args = whole.json.unwrap_or_default().into_owned();
         if args.len() > SHOWN_BYTES_MAX {
             args.truncate(args.floor_char_boundary(SHOWN_BYTES_MAX));
         }

@@ -3,6 +3,8 @@
 //! Where the wall clock goes back, time stands still until it has caught up, and the log says so: windows don't move
 //! meanwhile, so that nothing is counted twice.
 
+use std::time::Instant;
+
 use tollbook_engine::{Body, ClockBack};
 
 use super::Desk;
@@ -11,7 +13,21 @@ use super::Desk;
 /// by all the time.
 const CLOCK_BACK_US: i64 = 1_000_000;
 
+/// When something is done here. What came together has come at once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    /// By the desk's clock, in microseconds since 1970.
+    pub us: i64,
+    /// For how long something took.
+    pub at: Instant,
+}
+
 impl Desk {
+    /// Now, by both clocks.
+    pub(super) fn now(&mut self) -> Now {
+        Now { us: self.now_us(), at: Instant::now() }
+    }
+
     /// Now, never before an earlier now.
     pub(super) fn now_us(&mut self) -> i64 {
         let wall_us = (self.clock)();

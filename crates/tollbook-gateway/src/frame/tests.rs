@@ -1,5 +1,7 @@
 mod readers;
 
+use tollbook_policy::policy::Path;
+
 use super::*;
 
 /// The code for which a frame is refused, or what it asks for.
@@ -86,15 +88,15 @@ fn what_is_not_json_rpc_is_refused() {
 #[test]
 fn an_argument_that_the_policy_reads_has_one_spelling() {
     let args = json::parse("{\"Amount\":1,\"meta\":{\"TEST\":true},\"sum\":2,\"\u{212a}g\":3}".as_bytes()).unwrap();
-    let path = |keys: &[&str]| Path { keys: keys.iter().map(|key| (*key).to_owned()).collect() };
-    let code = |path: &Path| exact_arguments(Some(&args), &[path]).map_err(|refused| refused.code);
-    assert_eq!(code(&path(&["amount"])), Err("frame_key_case"));
-    assert_eq!(code(&path(&["meta", "test"])), Err("frame_key_case"));
-    assert_eq!(code(&path(&["\u{17f}um"])), Err("frame_key_case"), "a long s, which is an S in capitals");
-    assert_eq!(code(&path(&["kg"])), Err("frame_key_case"), "the sign of the Kelvin");
-    assert_eq!(code(&path(&["kgs"])), Ok(()));
-    assert_eq!(code(&path(&["Amount"])), Ok(()));
-    assert_eq!(code(&path(&["other", "amount"])), Ok(()));
+    let path = |keys: &[&str]| ArgPath::from(Path { keys: keys.iter().map(|key| (*key).to_owned()).collect() });
+    let code = |path: ArgPath| exact_arguments(Some(&args), &[path]).map_err(|refused| refused.code);
+    assert_eq!(code(path(&["amount"])), Err("frame_key_case"));
+    assert_eq!(code(path(&["meta", "test"])), Err("frame_key_case"));
+    assert_eq!(code(path(&["\u{17f}um"])), Err("frame_key_case"), "a long s, which is an S in capitals");
+    assert_eq!(code(path(&["kg"])), Err("frame_key_case"), "the sign of the Kelvin");
+    assert_eq!(code(path(&["kgs"])), Ok(()));
+    assert_eq!(code(path(&["Amount"])), Ok(()));
+    assert_eq!(code(path(&["other", "amount"])), Ok(()));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 use hyper::body::Bytes;
 use hyper::http::header::CONTENT_TYPE;
 use hyper::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use smol_str::SmolStr;
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
@@ -49,7 +50,7 @@ struct Bridge {
 struct Talk {
     session: Option<HeaderValue>,
     version: Option<String>,
-    open: BTreeMap<Arc<str>, AbortHandle>,
+    open: BTreeMap<SmolStr, AbortHandle>,
 }
 
 /// Relays until the client hangs up, and then until its open requests are answered or the bounds' time is up.

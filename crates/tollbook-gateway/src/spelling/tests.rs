@@ -2,7 +2,7 @@ use super::*;
 
 #[track_caller]
 fn check(tool: &str, is_listed: bool, expect: Option<&str>) {
-    let told = visible(tool).and_then(|()| listed(tool, is_listed));
+    let told = visible(tool).and_then(|()| listed(tool, || is_listed));
     assert_eq!(told.err().map(|refused| refused.code), expect, "{tool:?}");
 }
 

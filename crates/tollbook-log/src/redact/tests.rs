@@ -1,6 +1,6 @@
 use std::fs;
 
-use tollbook_engine::Body;
+use tollbook_engine::{ArgPath, Body, RecordedArgs};
 
 use super::*;
 use crate::testing::{files, record};
@@ -8,13 +8,14 @@ use crate::{Log, Options, Reader, export};
 
 fn kept(kept: Kept, json: &str, reads: &[&[&str]]) -> RecordedArgs {
     let node = json::parse(json.as_bytes()).unwrap();
-    let reads: Vec<Path> =
-        reads.iter().map(|keys| Path { keys: keys.iter().map(|key| (*key).to_owned()).collect() }).collect();
-    RecordedArgs::keep(kept, Some(&node), &reads.iter().collect::<Vec<_>>())
+    let reads: Vec<ArgPath> =
+        reads.iter().map(|keys| Path { keys: keys.iter().map(|key| (*key).to_owned()).collect() }.into()).collect();
+    ArgsRef::keep(kept, Some(&node), &reads).to_recorded()
 }
 
 #[track_caller]
 fn check(paths: &str, args: RecordedArgs, kept: Kept, left: Option<&str>) {
+    let args = ArgsRef::from(&args);
     let redacted = Redaction::parse(paths).unwrap().apply(args.clone());
     assert_eq!((redacted.kept, redacted.json.as_deref()), (kept, left));
     assert_eq!((redacted.keys, redacted.hash, redacted.bytes), (args.keys, args.hash, args.bytes));
@@ -65,11 +66,12 @@ fn a_secret_is_in_no_file_of_the_log() {
     const SECRET: &str = "hunter2-hunter2";
     let json = format!(r#"{{"amount":12,"api_key":"{SECRET}","db":{{"password":"{SECRET}","user":"u"}}}}"#);
     let redaction = Redaction::parse("args.api_key, args.*.password").unwrap();
+    let redacted = |args: RecordedArgs| redaction.apply(ArgsRef::from(&args)).to_recorded();
     let choices = [
         kept(Kept::Read, &json, &[&["amount"]]),
         kept(Kept::None, &json, &[]),
-        redaction.apply(kept(Kept::Full, &json, &[])),
-        redaction.apply(kept(Kept::Read, &json, &[&["amount"], &["db"], &["api_key"]])),
+        redacted(kept(Kept::Full, &json, &[])),
+        redacted(kept(Kept::Read, &json, &[&["amount"], &["db"], &["api_key"]])),
     ];
     for args in choices {
         let dir = tempfile::tempdir().unwrap();

@@ -3,6 +3,7 @@
 //! `verify` makes the canonical bytes of every record of a log from what is read here, and a replay judges it,
 //! so next to nothing is allocated for a row. A replay asks for some of the columns alone.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, Decimal128Array, ListArray, RecordBatch, StringArray};
@@ -352,7 +353,7 @@ impl ArgsColumns {
 
     fn fill<'a>(&'a self, row: usize, seq: u64, args: &mut ArgsRef<'a>) -> Result<(), RowsError> {
         args.kept = self.kept.required(row, seq)?;
-        args.json = self.json.get(row);
+        args.json = self.json.get(row).map(Cow::Borrowed);
         let mut keys = args.keys.take().unwrap_or_default();
         keys.clear();
         args.keys = self.keys.fill(row, &mut keys).then_some(keys);
