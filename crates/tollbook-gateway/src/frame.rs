@@ -149,11 +149,7 @@ pub(crate) fn said<'n>(frame: &'n Node<'n>) -> Result<Said<'n>, Refused> {
     Ok(Said { id, agent: about.client.and_then(client), trace_id, asked })
 }
 
-fn call<'n>(
-    params: Option<&'n Node<'n>>,
-    stands_alone: bool,
-    id: Option<RequestId>,
-) -> Result<CallFrame<'n>, Refused> {
+fn call<'n>(params: Option<&'n Node<'n>>, stands_alone: bool, id: Option<RequestId>) -> Result<CallFrame<'n>, Refused> {
     let Some(params) = params.filter(|params| params.members().is_some()) else {
         return refused("call_invalid", "`params` isn't an object");
     };
@@ -207,7 +203,8 @@ impl<'n> About<'n> {
             "notifications/cancelled" => Some("requestId"),
             _ => crate::headers::named_in(method),
         };
-        let [meta, named] = params.map_or(Ok([None; 2]), |params| exact(params, ["_meta", named.unwrap_or("_meta")]))?;
+        let [meta, named] =
+            params.map_or(Ok([None; 2]), |params| exact(params, ["_meta", named.unwrap_or("_meta")]))?;
         let own = meta.map_or(Ok([None; 2]), |meta| exact(meta, [PROTOCOL_VERSION, CLIENT_INFO]));
         let [version, own_client] = own?;
         let begins = named.filter(|_| method == "initialize");
@@ -220,7 +217,10 @@ impl<'n> About<'n> {
 }
 
 /// What stands under these keys. Refuses a key that a reader which ignores letter case would take for one of them.
-pub(crate) fn exact<'n, const N: usize>(object: &'n Node<'n>, keys: [&str; N]) -> Result<[Option<&'n Node<'n>>; N], Refused> {
+pub(crate) fn exact<'n, const N: usize>(
+    object: &'n Node<'n>,
+    keys: [&str; N],
+) -> Result<[Option<&'n Node<'n>>; N], Refused> {
     let mut found = [None; N];
     for member in object.members().unwrap_or_default() {
         let key = &*member.key;

@@ -79,12 +79,12 @@ impl Connection {
 
     /// The call with this place in the log isn't in it after all.
     pub(super) fn call_unrecorded(&mut self, ticket: Ticket) {
-        for pending in self.pending.values_mut() {
-            if let Pending::Call { ticket: held, .. } = pending
-                && *held == ticket
-            {
-                held.recorded = false;
-            }
+        let held = self.pending.values_mut().find_map(|pending| match pending {
+            Pending::Call { ticket: held, .. } if *held == ticket => Some(held),
+            _ => None,
+        });
+        if let Some(held) = held {
+            held.recorded = false;
         }
     }
 
