@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tollbook_engine::{Activated, Args, Body, Bounds, Call, Engine, Kept, Opened, RecordedArgs, State, Verdict};
+use tollbook_engine::{Activated, Args, ArgsRef, Body, Bounds, Call, Engine, Kept, Opened, State, Verdict};
 use tollbook_log::{Log, Options, Reader, Signer};
 use tollbook_policy::Target;
 use tollbook_policy::json::parse;
@@ -40,7 +40,7 @@ fn record(log: &str, key: &str, changed: Option<u64>) {
     log.append(BEGINS_US, Body::Activated(activated)).unwrap();
     let node = parse(b"{}").unwrap();
     for n in 0..CALLS {
-        let args = RecordedArgs::keep(Kept::Read, Some(&node), &engine.reads("t", None));
+        let args = ArgsRef::keep(Kept::Read, Some(&node), &engine.reads("t", None)).to_recorded();
         let call = Call {
             at_us: Some(BEGINS_US + i64::try_from(n).unwrap() * 60_000_000),
             session: Some("s"),
