@@ -145,9 +145,13 @@ impl<'a> ArgsRef<'a> {
     }
 }
 
+/// Room for a value and what stands around it, in bytes; most are short.
+const VALUE_BYTES: usize = 16;
+
 /// An object from each path to its canonical value, null where it is missing.
 fn values_at(args: Option<&Node<'_>>, paths: &[ArgPath]) -> String {
-    let mut json = String::from("{");
+    let mut json = String::with_capacity(paths.iter().map(|path| path.key.len() + VALUE_BYTES).sum::<usize>() + 2);
+    json.push('{');
     for ArgPath { path, key } in paths {
         if json.len() > 1 {
             json.push(',');

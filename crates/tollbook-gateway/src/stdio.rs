@@ -202,7 +202,7 @@ impl Relay {
             replies.into_iter().map_while(|reply| if let Line::Frame(reply) = reply { Some(reply) } else { None });
         let replies: Vec<_> = whole.filter(|reply| !is_half(reply)).collect();
         let (returned, steps) = Desk::hear(&self.desk, &self.connection, &replies, &frames, &Headers::default());
-        let mut told = Vec::new();
+        let mut told = Vec::with_capacity(returned.iter().map(|returned| returned.bytes.len() + 1).sum());
         for returned in returned {
             told.extend_from_slice(&returned.bytes);
             if !told.ends_with(b"\n") {

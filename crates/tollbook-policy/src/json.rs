@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::same::same;
-use reader::{Begins, Reader};
+use reader::{Begins, Reader, plain};
 
 /// Deepest nesting of arrays and objects that is read.
 pub const DEPTH_MAX: usize = 128;
@@ -265,13 +265,10 @@ pub fn quote(text: &str) -> String {
 
 /// Appends the string as JSON writes it, quotes included, with the escapes of RFC 8785.
 pub fn quote_into(out: &mut String, text: &str) {
-    let escaped = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
     out.push('"');
-    // Most texts have nothing to escape, which many bytes at once are told of.
-    let any = text.bytes().fold(false, |any, byte| any | escaped(byte));
     let mut rest = text;
-    while let Some(at) = any.then(|| rest.bytes().position(escaped)).flatten() {
-        let (plain, from) = rest.split_at(at);
+    loop {
+        let (plain, from) = rest.split_at(plain(rest.as_bytes()));
         out.push_str(plain);
         let mut characters = from.chars();
         let Some(character) = characters.next() else { break };
@@ -293,7 +290,6 @@ pub fn quote_into(out: &mut String, text: &str) {
             plain => out.push(plain),
         }
     }
-    out.push_str(rest);
     out.push('"');
 }
 

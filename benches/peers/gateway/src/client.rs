@@ -40,8 +40,8 @@ fn is_good(answer: &[u8]) -> anyhow::Result<()> {
 pub trait Client {
     /// How long each of so many calls took, one after the other.
     fn one_at_a_time(&mut self, calls: usize) -> anyhow::Result<Vec<Duration>>;
-    /// Calls a second, with [`IN_FLIGHT`] of them under way.
-    fn in_flight(&mut self, calls: usize) -> anyhow::Result<f64>;
+    /// Calls a second, with [`IN_FLIGHT`] of them under way for so long.
+    fn in_flight(&mut self, lasts: Duration) -> anyhow::Result<f64>;
 }
 
 /// Standard input and output of a process.
@@ -120,19 +120,22 @@ impl Client for Lines {
         Ok(took)
     }
 
-    fn in_flight(&mut self, calls: usize) -> anyhow::Result<f64> {
+    fn in_flight(&mut self, lasts: Duration) -> anyhow::Result<f64> {
         let began = Instant::now();
         for _ in 0..IN_FLIGHT {
             self.say_call(None)?;
         }
-        for answered in 0..calls {
+        let (mut answered, mut under_way) = (0_u32, IN_FLIGHT);
+        while under_way > 0 {
             self.hear()?;
             is_good(&self.line)?;
-            if answered + IN_FLIGHT < calls {
-                self.say_call(None)?;
+            answered += 1;
+            match began.elapsed() < lasts {
+                true => self.say_call(None)?,
+                false => under_way -= 1,
             }
         }
-        Ok(calls as f64 / began.elapsed().as_secs_f64())
+        Ok(f64::from(answered) / began.elapsed().as_secs_f64())
     }
 }
 
@@ -238,20 +241,22 @@ impl Client for Posts {
         })
     }
 
-    fn in_flight(&mut self, calls: usize) -> anyhow::Result<f64> {
+    fn in_flight(&mut self, lasts: Duration) -> anyhow::Result<f64> {
         let Self { runtime, line, connections } = self;
-        let (began, each) = (Instant::now(), calls / IN_FLIGHT);
-        runtime.block_on(async {
+        let began = Instant::now();
+        let answered = runtime.block_on(async {
             let line = &*line;
-            // An id that is in flight twice in one session is refused, so each connection has its own.
             let all = connections.iter_mut().enumerate().map(|(number, to)| async move {
-                for id in number * each..(number + 1) * each {
-                    line.call(to, id).await?;
+                let mut answered = 0_u32;
+                while began.elapsed() < lasts {
+                    // An id that is in flight twice in one session is refused, so each connection has its own.
+                    line.call(to, number * 1_000_000 + answered as usize).await?;
+                    answered += 1;
                 }
-                anyhow::Ok(())
+                anyhow::Ok(answered)
             });
             futures_util::future::try_join_all(all).await
         })?;
-        Ok((each * IN_FLIGHT) as f64 / began.elapsed().as_secs_f64())
+        Ok(f64::from(answered.iter().sum::<u32>()) / began.elapsed().as_secs_f64())
     }
 }

@@ -8,7 +8,8 @@ use crate::subject::{self, Subject};
 
 const WARM: usize = 200;
 const ALONE: usize = 1_000;
-const TOGETHER: usize = 3_200;
+/// Long enough for the system to have found a core for each process, which takes it some tens of milliseconds.
+const TOGETHER: Duration = Duration::from_millis(250);
 
 /// What one subject gave, a figure a round.
 struct Measured {

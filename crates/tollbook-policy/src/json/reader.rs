@@ -297,7 +297,7 @@ impl<'a> Reader<'a> {
 
 /// How many of these bytes of a string stand for themselves: those before a quotation mark, a backslash or a control.
 #[inline]
-fn plain(bytes: &[u8]) -> usize {
+pub(super) fn plain(bytes: &[u8]) -> usize {
     let (words, rest) = bytes.as_chunks::<8>();
     for (number, word) in words.iter().enumerate() {
         let marks = marks(u64::from_le_bytes(*word));
