@@ -23,6 +23,7 @@ mod queue;
 mod relay;
 mod session;
 mod shares;
+mod soon;
 mod sse;
 mod upstream;
 

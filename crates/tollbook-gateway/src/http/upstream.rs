@@ -22,6 +22,7 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::connect::{ConnectError, Connector, Route};
+use super::soon::{SOON, Soon};
 use crate::desk::End;
 
 /// Headers that go up, besides those that begin with `mcp-`.
@@ -39,13 +40,14 @@ pub struct Upstream {
 }
 
 /// How it is reached.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Reached {
     client: Client<Connector, Full<Bytes>>,
     connector: Connector,
     uri: Uri,
     /// What every request gets.
     headers: HeaderMap,
+    soon: Soon,
 }
 
 /// Why a server can't be reached in the way that was asked for.
@@ -96,13 +98,20 @@ impl Upstream {
             map.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?, value);
         }
         let connector = route.connector();
-        let reached = Reached { client: client(&connector), connector, uri, headers: map };
+        let reached = Reached { client: client(&connector), connector, uri, headers: map, soon: Soon::new(SOON) };
         Ok(Self { reached: Arc::new(reached), lanes: Vec::new() })
     }
 
     /// The same for so many lanes.
     pub(crate) fn in_lanes(mut self, lanes: usize) -> Self {
-        let reached = || Reached { client: client(&self.reached.connector), ..self.reached.as_ref().clone() };
+        let Reached { connector, uri, headers, .. } = self.reached.as_ref();
+        let reached = || Reached {
+            client: client(connector),
+            connector: connector.clone(),
+            uri: uri.clone(),
+            headers: headers.clone(),
+            soon: Soon::new(SOON),
+        };
         self.lanes = (0..lanes).map(|_| Self { reached: Arc::new(reached()), lanes: Vec::new() }).collect();
         self
     }
@@ -114,7 +123,7 @@ impl Upstream {
 
     /// Sends a request with the client's headers that may go up. Returns once the answer begins.
     pub(crate) async fn send(&self, method: Method, from: &HeaderMap, body: Option<Bytes>) -> Result<Answer, End> {
-        let Reached { client, uri, headers: own, .. } = self.reached.as_ref();
+        let Reached { client, uri, headers: own, soon, .. } = self.reached.as_ref();
         let mut headers = HeaderMap::with_capacity(from.len() + own.len() + 4);
         for (name, value) in from.iter().filter(|(name, _)| goes(name, &UP)) {
             headers.append(name, value.clone());
@@ -131,7 +140,7 @@ impl Upstream {
         *request.method_mut() = method;
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = headers;
-        match client.request(request).await {
+        match soon.answer(client.request(request)).await {
             Ok(response) => Ok(Answer(response)),
             Err(error) => {
                 tracing::warn!(error = causes(&error), "a request did not reach the server");
