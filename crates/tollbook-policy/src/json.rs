@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::same::same;
-use reader::{Begins, Reader, plain};
+use reader::{Begins, Read, Reader, plain};
 
 /// Deepest nesting of arrays and objects that is read.
 pub const DEPTH_MAX: usize = 128;
@@ -199,7 +199,7 @@ pub fn parse(bytes: &[u8]) -> Result<Node<'_>, Error> {
         detail: String::new(),
     })?;
     let mut node = Node::NULL;
-    Reader::new(text).whole(|reader| node.read(reader, 0))?;
+    Reader::new(text).whole(|reader| node.read(reader, 0)).map_err(|error| *error)?;
     Ok(node)
 }
 
@@ -237,9 +237,9 @@ pub fn outline<'a>(bytes: &'a [u8], within: &str) -> Option<Outline<'a>> {
 fn members_of<'a>(
     reader: &mut Reader<'a>,
     members: &mut Vec<(&'a str, Range<usize>)>,
-    mut pass: impl FnMut(&mut Reader<'a>, &'a str) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let unclear = |at| Error { fault: Fault::Syntax, at, detail: String::new() };
+    mut pass: impl FnMut(&mut Reader<'a>, &'a str) -> Read<()>,
+) -> Read<()> {
+    let unclear = |at| Box::new(Error { fault: Fault::Syntax, at, detail: String::new() });
     if reader.begins(0)? != Begins::Object {
         return Err(unclear(reader.at()));
     }
@@ -298,7 +298,7 @@ const KEY_SET_FROM: usize = 16;
 
 impl<'a> Node<'a> {
     /// Reads the value that begins there, to where it stays: to move one costs as much as to read it.
-    fn read(&mut self, reader: &mut Reader<'a>, depth: usize) -> Result<(), Error> {
+    fn read(&mut self, reader: &mut Reader<'a>, depth: usize) -> Read<()> {
         let start = reader.at();
         match reader.begins(depth)? {
             Begins::Null => reader.word("null")?,
@@ -325,7 +325,7 @@ impl<'a> Node<'a> {
 }
 
 impl<'a> Member<'a> {
-    fn read_all(reader: &mut Reader<'a>, depth: usize) -> Result<Vec<Self>, Error> {
+    fn read_all(reader: &mut Reader<'a>, depth: usize) -> Read<Vec<Self>> {
         let mut members: Vec<Self> = Vec::new();
         let mut keys: Option<HashSet<Cow<'a, str>>> = None;
         reader.object(|reader, key, key_span| {
@@ -336,7 +336,8 @@ impl<'a> Member<'a> {
                 !keys.insert(key.clone())
             };
             if twice {
-                return Err(Error { fault: Fault::DuplicateKey, at: key_span.start, detail: key.into_owned() });
+                let (at, detail) = (key_span.start, key.into_owned());
+                return Err(Box::new(Error { fault: Fault::DuplicateKey, at, detail }));
             }
             let member = members.push_mut(Self::NULL);
             (member.key, member.key_span) = (key, key_span);

@@ -8,6 +8,9 @@ use std::ops::Range;
 
 use super::{DEPTH_MAX, Error, Fault};
 
+/// What was read, or why not. Boxed, so that what was read comes in registers.
+pub(super) type Read<T> = Result<T, Box<Error>>;
+
 /// A place in a text, from which values are read.
 pub(super) struct Reader<'a> {
     text: &'a str,
@@ -41,7 +44,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the one value that the text is, white space around it aside.
-    pub fn whole<T>(&mut self, value: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+    pub fn whole<T>(&mut self, value: impl FnOnce(&mut Self) -> Read<T>) -> Read<T> {
         self.space();
         let value = value(self)?;
         self.space();
@@ -53,7 +56,7 @@ impl<'a> Reader<'a> {
 
     /// What value begins here, `depth` arrays and objects deep.
     #[inline]
-    pub fn begins(&self, depth: usize) -> Result<Begins, Error> {
+    pub fn begins(&self, depth: usize) -> Read<Begins> {
         if depth > DEPTH_MAX {
             return Err(self.fault(Fault::TooDeep, self.at, ""));
         }
@@ -70,7 +73,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes over the value that begins here. Equal keys in it aren't found.
-    pub fn pass(&mut self, depth: usize) -> Result<(), Error> {
+    pub fn pass(&mut self, depth: usize) -> Read<()> {
         match self.begins(depth)? {
             Begins::String => self.string().map(drop),
             Begins::Object => self.object(|reader, _, _| reader.pass(depth + 1)),
@@ -83,10 +86,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads an object. `member` is given each key and its place, and reads the value.
-    pub fn object(
-        &mut self,
-        mut member: impl FnMut(&mut Self, Cow<'a, str>, Range<usize>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    pub fn object(&mut self, mut member: impl FnMut(&mut Self, Cow<'a, str>, Range<usize>) -> Read<()>) -> Read<()> {
         self.at += 1;
         self.space();
         if self.take(b'}') {
@@ -117,7 +117,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads an array. `element` reads each value.
-    pub fn array(&mut self, mut element: impl FnMut(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
+    pub fn array(&mut self, mut element: impl FnMut(&mut Self) -> Read<()>) -> Read<()> {
         self.at += 1;
         self.space();
         if self.take(b']') {
@@ -137,8 +137,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a string, its escapes resolved.
-    #[inline]
-    pub fn string(&mut self) -> Result<Cow<'a, str>, Error> {
+    #[inline(always)]
+    pub fn string(&mut self) -> Read<Cow<'a, str>> {
         let start = self.at + 1;
         let end = start + plain(self.rest(start));
         if self.text.as_bytes().get(end) == Some(&b'"') {
@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline(never)]
-    fn escaped(&mut self) -> Result<String, Error> {
+    fn escaped(&mut self) -> Read<String> {
         let mut text = String::new();
         loop {
             let from = self.at;
@@ -167,7 +167,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn escape(&mut self) -> Result<char, Error> {
+    fn escape(&mut self) -> Read<char> {
         let start = self.at;
         self.at += 1;
         let character = match self.peek() {
@@ -197,7 +197,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The UTF-16 unit of an escape, at its `u`.
-    fn unit(&mut self) -> Result<u16, Error> {
+    fn unit(&mut self) -> Read<u16> {
         self.at += 1;
         let mut unit = 0;
         for _ in 0..4 {
@@ -211,7 +211,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a number, as it was written.
-    pub fn number(&mut self) -> Result<&'a str, Error> {
+    pub fn number(&mut self) -> Read<&'a str> {
         let start = self.at;
         self.take(b'-');
         let whole = self.at;
@@ -235,14 +235,14 @@ impl<'a> Reader<'a> {
         Ok(self.slice(start..self.at))
     }
 
-    fn digits(&mut self) -> Result<(), Error> {
+    fn digits(&mut self) -> Read<()> {
         let digits = self.rest(self.at).iter().take_while(|byte| byte.is_ascii_digit()).count();
         self.at += digits;
         if digits == 0 { Err(self.expected("expected a digit")) } else { Ok(()) }
     }
 
     /// Reads one of the three words.
-    pub fn word(&mut self, word: &str) -> Result<(), Error> {
+    pub fn word(&mut self, word: &str) -> Read<()> {
         let same = self.rest(self.at).iter().zip(word.as_bytes()).take_while(|(a, b)| a == b).count();
         if same < word.len() {
             self.at += same;
@@ -273,7 +273,7 @@ impl<'a> Reader<'a> {
     }
 
     #[cold]
-    fn no_value(&self) -> Error {
+    fn no_value(&self) -> Box<Error> {
         if [&b"NaN"[..], b"Infinity"].iter().any(|word| self.rest(self.at).starts_with(word)) {
             return self.fault(Fault::NotFinite, self.at, "");
         }
@@ -282,7 +282,7 @@ impl<'a> Reader<'a> {
 
     /// Something else stands here, or nothing any more.
     #[cold]
-    fn expected(&self, what: &str) -> Error {
+    fn expected(&self, what: &str) -> Box<Error> {
         match self.peek() {
             None => self.fault(Fault::Truncated, self.at, ""),
             Some(_) => self.fault(Fault::Syntax, self.at, what),
@@ -290,8 +290,8 @@ impl<'a> Reader<'a> {
     }
 
     #[cold]
-    fn fault(&self, fault: Fault, at: usize, detail: &str) -> Error {
-        Error { fault, at, detail: detail.to_owned() }
+    fn fault(&self, fault: Fault, at: usize, detail: &str) -> Box<Error> {
+        Box::new(Error { fault, at, detail: detail.to_owned() })
     }
 }
 
