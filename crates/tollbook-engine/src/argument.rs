@@ -50,7 +50,7 @@ impl<'a> Args<'a> {
         Self { source: Source::Whole(node), keys: None, hash: Some(hash) }
     }
 
-    /// What a log kept. `parsed` is [`RecordedArgs::json`], read; a text that can't be read is taken as
+    /// What a log kept. `parsed` is [`ArgsRef::json`], read; a text that can't be read is taken as
     /// not kept.
     #[must_use]
     pub fn recorded(args: &'a ArgsRef<'a>, parsed: Option<&'a Node<'a>>) -> Self {
