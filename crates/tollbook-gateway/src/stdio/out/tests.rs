@@ -1,4 +1,4 @@
-use std::io::{PipeReader, Read, pipe};
+use std::io::{PipeReader, Read, Seek, pipe};
 
 use super::*;
 
@@ -47,6 +47,20 @@ fn of_a_client_that_reads_slowly_no_more_is_held_than_it_has_to_read() {
         let held = lock(&client.unsaid).bytes.len();
         assert!(client.unsaid_bytes() <= unsaid + part.len() && held <= 2 * (unsaid + part.len()), "{held}");
     }
+}
+
+/// It can't be asked not to wait, and never has to be waited for.
+#[test]
+fn a_file_is_a_client_too() {
+    let mut file = tempfile::tempfile().unwrap();
+    let client = ClientOut::new(file.try_clone().unwrap());
+    let lines = many();
+    client.offer(&lines);
+    client.say(b"last\n");
+    let mut all = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut all).unwrap();
+    assert_eq!(all, [&lines, &b"last\n"[..]].concat());
 }
 
 #[test]
