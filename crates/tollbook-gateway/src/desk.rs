@@ -394,7 +394,7 @@ impl Desk {
                 connection.check_free(Some(id))?;
                 connection.pending.insert(id.key.clone(), Pending::List);
             }
-            (Asked::Cancelled(id), _) => self.cancelled(connection, id),
+            (Asked::Cancelled(id), _) => self.cancelled_at(connection, id, now_us),
             _ => {}
         }
         Ok(Step::Forward { call: None, request: said.id.clone() })

@@ -164,15 +164,22 @@ impl Desk {
 
     /// The client no longer waits for this request.
     pub(crate) fn cancelled(&mut self, connection: &mut Connection, id: &RequestId) {
+        let now_us = self.now_us();
+        self.cancelled_at(connection, id, now_us);
+    }
+
+    /// The same, for one of several frames that have come at once.
+    pub(super) fn cancelled_at(&mut self, connection: &mut Connection, id: &RequestId, now_us: i64) {
         if let Some(Pending::Call { ticket, .. }) = connection.pending.remove(&id.key) {
-            self.end(ticket, tollbook_engine::End::Cancelled);
+            self.end(ticket, tollbook_engine::End::Cancelled, now_us);
         }
     }
 
     /// A request ended without an answer. Returns what the client is to be told, where it waits.
     pub(crate) fn unanswered(&mut self, connection: &mut Connection, id: &RequestId, end: End) -> Vec<u8> {
         if let Some(Pending::Call { ticket, .. }) = connection.pending.remove(&id.key) {
-            self.end(ticket, end.recorded());
+            let now_us = self.now_us();
+            self.end(ticket, end.recorded(), now_us);
         }
         refusal::unanswered(id, end)
     }
@@ -180,16 +187,17 @@ impl Desk {
     /// A call that was to be forwarded didn't get through. Returns what the client is to be told.
     pub fn not_forwarded(&mut self, connection: &mut Connection, call: Ticket, end: End) -> Option<Vec<u8>> {
         let id = connection.take_call(call);
-        self.end(call, end.recorded());
+        let now_us = self.now_us();
+        self.end(call, end.recorded(), now_us);
         Some(refusal::unanswered(&id?, end))
     }
 
     /// The server has gone: every request that it owed an answer is lost. Returns what the client is to be
     /// told.
     pub fn server_gone(&mut self, connection: &mut Connection) -> Vec<Vec<u8>> {
-        let open = connection.take_calls().into_iter();
+        let (open, now_us) = (connection.take_calls().into_iter(), self.now_us());
         let lost = open.map(|(id, ticket)| {
-            self.end(ticket, tollbook_engine::End::Lost);
+            self.end(ticket, tollbook_engine::End::Lost, now_us);
             refusal::unanswered(&id, End::Lost)
         });
         lost.collect()
@@ -197,17 +205,17 @@ impl Desk {
 
     /// The client has gone, and won't come back for what it waits for.
     pub(crate) fn client_gone(&mut self, connection: &mut Connection) {
+        let now_us = self.now_us();
         for (_, ticket) in connection.take_calls() {
-            self.end(ticket, tollbook_engine::End::Cancelled);
+            self.end(ticket, tollbook_engine::End::Cancelled, now_us);
         }
     }
 
     /// The end of a call of an earlier log is no event of this one.
-    fn end(&mut self, call: Ticket, end: tollbook_engine::End) {
+    fn end(&mut self, call: Ticket, end: tollbook_engine::End, now_us: i64) {
         if call.opening == self.gap.opening {
             let (upstream_us, result_bytes, result_hash) = (None, None, None);
             let outcome = Outcome { call_seq: call.seq, end, upstream_us, result_bytes, result_hash };
-            let now_us = self.now_us();
             self.record_end(call, outcome, now_us, false);
         }
     }

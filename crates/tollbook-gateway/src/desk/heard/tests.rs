@@ -136,6 +136,25 @@ fn what_comes_together_is_judged_in_its_order_and_written_at_once() {
     assert_eq!(recorded(dir.path()), expected);
 }
 
+/// Else a call would be judged on one day, recorded on the next, and replayed with another's counters.
+#[test]
+fn what_comes_together_has_come_at_one_instant() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), Disk::default());
+    let desk = desk(dir.path(), &disk, OnLogFailure::Refuse);
+    let connection = Mutex::new(Connection::new("srv", "g", "s"));
+    let frames = [call(1, "t"), call(2, "t"), call(3, "t"), call(4, "t")];
+    assert_eq!(told(&desk, &connection, &frames), ["+2", "+3", "+4", "+5"]);
+    let looks = AtomicUsize::new(0);
+    // The day ends once the clock was looked at.
+    let clock = move || if looks.fetch_add(1, Ordering::SeqCst) == 0 { 2_000 } else { 86_400_000_000 };
+    lock(&desk).clock = Box::new(clock);
+    let cancels = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":4}}"#.to_owned();
+    assert_eq!(told(&desk, &connection, &[cancels, call(5, "t")]), ["passes", "limit"]);
+    assert_eq!(told(&desk, &connection, &[call(6, "t")]), ["+8"]);
+    desk.into_inner().unwrap().close().unwrap();
+    assert_eq!(replayed(dir.path()), [6]);
+}
+
 #[test]
 fn calls_whose_common_write_fails_are_refused_and_give_their_units_back() {
     let (dir, disk) = (tempfile::tempdir().unwrap(), Disk::default());
