@@ -6,7 +6,7 @@
 //! Numbers keep their text, because `9007199254740993` is lost in a float.
 //!
 //! No library's reader was found that is as strict and tells where each key stands, and to bend a lenient one to that
-//! took a third of the time that the gateway has for a call. `serde_json` is the second opinion in the tests.
+//! took a third of the time that the gateway's desk takes for a call. `serde_json` is the second opinion in the tests.
 
 mod reader;
 
