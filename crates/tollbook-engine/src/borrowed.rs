@@ -5,8 +5,7 @@
 
 use std::borrow::Cow;
 
-use minicbor::Encode;
-
+use crate::cbor;
 use crate::codes::Codes;
 use crate::record::{Body, Event, Hash128, Judge, Kept, LimitFact, Mode, PolicyHash, Record, RecordedArgs, Verdict};
 
@@ -71,144 +70,74 @@ impl Reads {
 }
 
 /// A call with its decision, borrowed; see [`Record`], whose canonical bytes it has.
-#[derive(Debug, Clone, PartialEq, Eq, Encode)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are those of `Record`, which tells what they mean")]
 pub struct RecordRef<'a> {
-    #[n(0)]
     pub judged_by: Judge,
-    #[n(1)]
     pub server: &'a str,
-    #[n(2)]
     pub session: Option<&'a str>,
-    #[n(3)]
     pub grant: Option<&'a str>,
-    #[n(4)]
     pub agent: Option<&'a str>,
-    #[n(5)]
     pub request_id: Option<&'a str>,
-    #[n(6)]
     pub tool: Option<&'a str>,
-    #[n(7)]
     pub args: ArgsRef<'a>,
-    #[n(8)]
     pub policy: Option<PolicyHash>,
-    #[n(9)]
     pub mode: Mode,
-    #[n(10)]
     pub verdict: Option<Verdict>,
-    #[n(11)]
     pub reason: Option<&'a str>,
-    #[n(12)]
     pub rule: Option<&'a str>,
-    #[n(13)]
     pub message: Option<&'a str>,
-    #[n(14)]
     pub limits: Vec<FactRef<'a>>,
-    #[n(15)]
     pub decide_ns: Option<u64>,
-    #[n(16)]
     pub trace_id: Option<&'a str>,
-    #[n(17)]
     pub label: Option<&'a str>,
-    #[n(18)]
     pub shadow_rules: Vec<&'a str>,
-    #[n(19)]
     pub loop_period: Option<u32>,
-    #[n(20)]
     pub loop_repeats: Option<u32>,
-    #[n(21)]
     pub approval: Option<&'a str>,
-    #[n(22)]
     pub category: Option<&'a str>,
-    #[n(23)]
     pub continues: Option<u64>,
 }
 
 /// What was kept of a call's arguments, borrowed; see [`RecordedArgs`].
-#[derive(Debug, Clone, PartialEq, Eq, Default, Encode)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[expect(missing_docs, reason = "the fields are those of `RecordedArgs`, which tells what they mean")]
 pub struct ArgsRef<'a> {
-    #[n(0)]
     pub kept: Kept,
-    #[n(1)]
     pub json: Option<Cow<'a, str>>,
-    #[n(2)]
     pub keys: Option<Vec<&'a str>>,
-    #[n(3)]
     pub hash: Option<Hash128>,
-    #[n(4)]
     pub bytes: Option<u64>,
 }
 
 /// A limit as a call met it, borrowed; see [`LimitFact`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are those of `LimitFact`, which tells what they mean")]
 pub struct FactRef<'a> {
-    #[n(0)]
     pub counter: &'a str,
-    #[n(1)]
     pub owner: &'a str,
-    #[n(2)]
     pub scope: &'a str,
-    #[n(3)]
     pub key: &'a str,
-    #[n(4)]
     pub window_s: u64,
-    #[n(5)]
     pub rolling: bool,
-    #[n(6)]
     pub window_start_us: i64,
-    #[n(7)]
     pub used_before_micros: i64,
-    #[n(8)]
     pub amount_micros: Option<i64>,
-    #[n(9)]
     pub max_micros: i64,
-    #[n(10)]
     pub frees_at_us: Option<i64>,
-    #[n(11)]
     pub shadow: bool,
-}
-
-/// An event whose body is somebody else's; see [`Event`].
-#[derive(Encode)]
-struct EventOf<B> {
-    #[n(0)]
-    seq: u64,
-    #[n(1)]
-    ts_us: Option<i64>,
-    #[n(2)]
-    body: B,
-}
-
-/// [`Body::Decision`] of a record that is borrowed.
-#[derive(Encode)]
-enum Decided<'a> {
-    #[n(2)]
-    Decision(#[n(0)] &'a RecordRef<'a>),
 }
 
 /// Adds the canonical bytes of an event: those of [`Event::to_bytes`], into memory that was there before.
 pub fn encode_event(seq: u64, ts_us: Option<i64>, body: &BodyRef<'_>, bytes: &mut Vec<u8>) {
-    let written = match body {
-        BodyRef::Decision(record) => {
-            minicbor::encode(EventOf { seq, ts_us, body: Decided::Decision(record) }, Memory(bytes))
+    match body {
+        BodyRef::Decision(record) => cbor::decision(bytes, seq, ts_us, record),
+        BodyRef::Other(Body::Decision(record)) => cbor::decision(bytes, seq, ts_us, &RecordRef::from(&**record)),
+        BodyRef::Other(Body::Outcome(outcome)) => cbor::outcome(bytes, seq, ts_us, outcome),
+        BodyRef::Other(body) => {
+            let written = minicbor::encode((seq, ts_us, body), bytes);
+            debug_assert!(written.is_ok(), "encoding to memory failed");
         }
-        BodyRef::Other(body) => minicbor::encode(EventOf { seq, ts_us, body: *body }, Memory(bytes)),
-    };
-    debug_assert!(written.is_ok(), "encoding to memory failed");
-}
-
-/// Memory that grows. Most of what is written there is a few bytes of a known number, and that goes without a call.
-struct Memory<'v>(&'v mut Vec<u8>);
-
-impl minicbor::encode::Write for Memory<'_> {
-    type Error = std::convert::Infallible;
-
-    #[inline(always)]
-    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
     }
 }
 

@@ -16,6 +16,7 @@ mod argument;
 mod borrowed;
 mod call;
 mod canonical;
+mod cbor;
 mod codes;
 mod compile;
 mod condition;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, Decimal128Array, ListArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
-use minicbor::Encode;
 use tollbook_engine::{
     ArgsRef, Body, BodyRef, Codes, End, Event, EventRef, FactRef, Judge, Kept, Mode, Outcome, PolicyHash, Reads,
     RecordRef, Verdict, from_hex,
@@ -80,33 +79,6 @@ const FEW: [Column; 14] = [
     calls::OUTCOME,
     calls::CATEGORY,
 ];
-
-/// The event of a call as it is encoded; see [`Event`].
-#[derive(Encode)]
-struct CallEvent<'a> {
-    #[n(0)]
-    seq: u64,
-    #[n(1)]
-    ts_us: Option<i64>,
-    #[n(2)]
-    body: CallBody<'a>,
-}
-
-/// See [`Body`].
-#[derive(Encode)]
-enum CallBody<'a> {
-    #[n(2)]
-    Decision(#[n(0)] &'a RecordRef<'a>),
-}
-
-/// Adds the canonical bytes of a call's event.
-pub(super) fn encode(event: &EventRef<'_>, bytes: &mut Vec<u8>) {
-    let Some(record) = event.record() else { return };
-    let event = CallEvent { seq: event.seq, ts_us: event.ts_us, body: CallBody::Decision(record) };
-    // Writing to memory cannot fail.
-    let written = minicbor::encode(&event, bytes);
-    debug_assert!(written.is_ok(), "encoding to memory failed");
-}
 
 /// An outcome that stands in its call's row, and has a place of its own among events.
 pub(crate) struct Done {

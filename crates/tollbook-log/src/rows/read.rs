@@ -3,10 +3,10 @@
 use arrow::array::RecordBatch;
 use tollbook_engine::{
     Activated, Answered, Body, Bounds, Carried, ClockBack, End, Event, Expired, Frozen, Gap, Opened, Outcome,
-    PolicyHash, Pruned, Reads, Reset, from_hex,
+    PolicyHash, Pruned, Reads, Reset, encode_event, from_hex,
 };
 
-use super::call::{self, CallReader, Done};
+use super::call::{CallReader, Done};
 use super::columns::{Hashes, Table, Texts, Times, Wholes, Words};
 use super::{
     AnsweredDetail, CarriedDetail, ClockBackDetail, ExpiredDetail, FrozenDetail, GapDetail, OpenedDetail, PrunedDetail,
@@ -31,7 +31,7 @@ pub(crate) fn call_bytes(batch: &RecordBatch, mut take: impl FnMut(u64, &[u8])) 
     for row in 0..batch.num_rows() {
         bytes.clear();
         reader.fill(row, reader.seq(row)?, &mut event)?;
-        call::encode(&event, &mut bytes);
+        encode_event(event.seq, event.ts_us, &event.body, &mut bytes);
         take(event.seq, &bytes);
         if let Some(done) = reader.done(row)?.map(Done::event) {
             take(done.seq, &done.to_bytes());

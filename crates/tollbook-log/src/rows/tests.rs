@@ -40,6 +40,17 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn canonical_bytes_are_those_of_a_librarys_encoder(events in testing::events(20)) {
+        for event in events {
+            prop_assert_eq!(event.to_bytes(), minicbor::to_vec(&event).unwrap());
+        }
+    }
+}
+
 #[test]
 fn an_outcome_goes_into_its_calls_row_once() {
     let done = |seq, call_seq| Event {
