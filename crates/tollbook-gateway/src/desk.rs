@@ -25,7 +25,7 @@ use tollbook_log::redact::Redaction;
 use tollbook_log::{AppendError, CloseError, DiskError, Log, PolicyError, Recorded};
 use tollbook_policy::Policy;
 
-use crate::frame::{Asked, CallFrame, Refused, RequestId, Said, exact_arguments, trace_id};
+use crate::frame::{Asked, CallFrame, Refused, RequestId, Said, client, exact_arguments, trace_id};
 use crate::headers::Headers;
 use crate::metrics::Metrics;
 use crate::operator::Held;
@@ -379,12 +379,12 @@ impl Desk {
         headers: &Headers,
         now_us: i64,
     ) -> Result<Step, Refused> {
-        if said.agent.is_some() {
-            connection.agent.clone_from(&said.agent);
+        if let Some(agent) = said.client.and_then(client) {
+            connection.agent = Some(agent);
         }
         if let Asked::Call(call) = &said.asked {
-            let trace_id = said.trace_id.clone().or_else(|| headers.traceparent.as_deref().and_then(trace_id));
-            return Ok(self.call(connection, call, trace_id, now_us));
+            let trace_id = said.trace_id.or_else(|| headers.traceparent.as_deref().and_then(trace_id));
+            return Ok(self.call(connection, &Asking { said, call, trace_id }, now_us));
         }
         if self.engines.judge(&connection.server, connection.grant.as_deref()).is_none() {
             return Err(no_policy());
@@ -409,13 +409,8 @@ impl Desk {
         }
     }
 
-    fn call(
-        &mut self,
-        connection: &mut Connection,
-        frame: &CallFrame<'_>,
-        trace_id: Option<String>,
-        now_us: i64,
-    ) -> Step {
+    fn call(&mut self, connection: &mut Connection, asking: &Asking<'_>, now_us: i64) -> Step {
+        let Asking { said, call: frame, trace_id } = *asking;
         let server = connection.server.as_str();
         let engine = self.engines.judge(server, connection.grant.as_deref()).map(Arc::clone);
         let category = self.engines.category_of_call(server, frame.tool).name();
@@ -423,7 +418,7 @@ impl Desk {
         let args = self.manner.redaction.apply(ArgsRef::keep(self.manner.kept, frame.args, &reads));
         let clean = exact_arguments(frame.args, &reads)
             .and_then(|()| spelling::listed(frame.tool, || self.engines.lists(server, frame.tool)))
-            .and_then(|()| connection.check_free(frame.id.as_ref()))
+            .and_then(|()| connection.check_free(said.id.as_ref()))
             .and_then(|()| self.check_not_frozen(connection))
             .and_then(|()| engine.as_deref().ok_or_else(no_policy));
         let engine = match clean {
@@ -431,9 +426,9 @@ impl Desk {
             Err(refused) => {
                 let hidden = self.manner.mode == Mode::Enforce
                     && engine.as_deref().is_some_and(|engine| engine.hides(frame.tool, Some(category)));
-                let told = self.refuse_call(connection, frame, args, trace_id, &refused, now_us);
+                let told = self.refuse_call(connection, asking, args, &refused, now_us);
                 // What is wrong with a call would tell that there is such a tool, and what its policy reads.
-                return if hidden { answer(frame, |id| refusal::unknown_tool(id, frame)) } else { told };
+                return if hidden { answer(said, |id| refusal::unknown_tool(id, frame)) } else { told };
             }
         };
         let seq = self.next_seq;
@@ -461,11 +456,11 @@ impl Desk {
             metrics.decided(&connection.server, frame.tool, decision.verdict.as_str(), rule);
         }
         let record = RecordRef {
-            request_id: frame.id.as_ref().map(|id| &*id.text),
+            request_id: said.id_text(),
             args,
             mode: self.manner.mode,
             decide_ns,
-            trace_id: trace_id.as_deref(),
+            trace_id,
             continues,
             ..decision.record(engine, &call)
         };
@@ -482,7 +477,7 @@ impl Desk {
             if self.manner.on_log_failure == OnLogFailure::Refuse {
                 // Nothing was forwarded, so nothing was used.
                 self.state.settle(seq, tollbook_engine::End::Unreachable, None);
-                return log_unavailable(frame, &error);
+                return log_unavailable(said, frame, &error);
             }
             tracing::error!(%error, "a call was judged and not recorded");
         }
@@ -491,18 +486,18 @@ impl Desk {
             if let Some(begun_by) = continues {
                 self.questions.answered(begun_by);
             }
-            if let Some(id) = &frame.id {
+            if let Some(id) = &said.id {
                 let asked = asked.map(Box::new);
                 let pending = Pending::Call { id: id.clone(), ticket, sent: decided, asked };
                 connection.pending.insert(id.key.clone(), pending);
             }
-            return Step::Forward { call: Some(ticket), request: frame.id.clone() };
+            return Step::Forward { call: Some(ticket), request: said.id.clone() };
         }
         // While the log is down nobody can answer, because an answer is an event.
         if let (Verdict::Hold, Some(approval), true) = (decision.verdict, &decision.approval, recorded) {
             self.hold(connection, frame, approval, decision.rule, now_us);
         }
-        answer_denied(frame, &decision, now_us)
+        answer_denied(said, frame, &decision, now_us)
     }
 
     fn check_not_frozen(&self, connection: &Connection) -> Result<(), Refused> {
@@ -516,13 +511,12 @@ impl Desk {
     fn record_refusal(
         &mut self,
         connection: &Connection,
-        call: Option<&CallFrame<'_>>,
+        asking: Option<&Asking<'_>>,
         args: ArgsRef<'_>,
-        trace_id: Option<String>,
         refused: &Refused,
         now_us: i64,
     ) -> Result<u64, Unrecorded> {
-        let server = &connection.server;
+        let (server, call) = (&connection.server, asking.map(|asking| asking.call));
         if let Some(metrics) = &self.metrics {
             metrics.decided(server, call.map_or("", |call| call.tool), Verdict::Deny.as_str(), refused.code);
         }
@@ -530,14 +524,14 @@ impl Desk {
             session: connection.session.clone(),
             grant: connection.grant.clone(),
             agent: connection.agent.clone(),
-            request_id: call.and_then(|call| call.id.as_ref()).map(|id| id.text.to_string()),
+            request_id: asking.and_then(|asking| asking.said.id_text()).map(str::to_owned),
             tool: call.map(|call| call.tool.to_owned()),
             args: args.to_recorded(),
             policy: self.engines.judge(server, connection.grant.as_deref()).map(|engine| engine.policy()),
             verdict: Some(Verdict::Deny),
             reason: Some(refused.code.to_owned()),
             message: Some(refused.why.clone()),
-            trace_id,
+            trace_id: asking.and_then(|asking| asking.trace_id).map(str::to_owned),
             category: call.map(|call| self.engines.category(server, call.tool).name().to_owned()),
             ..Record::new(Judge::Gateway, server.clone())
         };
@@ -546,7 +540,7 @@ impl Desk {
 
     fn refuse_frame(&mut self, connection: &Connection, bytes: usize, refused: &Refused, now_us: i64) -> Step {
         let args = ArgsRef { bytes: u64::try_from(bytes).ok(), ..ArgsRef::default() };
-        if let Err(error) = self.record_refusal(connection, None, args, None, refused, now_us) {
+        if let Err(error) = self.record_refusal(connection, None, args, refused, now_us) {
             tracing::error!(%error, "a refused frame was not recorded");
         }
         Step::Refuse(refusal::refused_frame(refused))
@@ -555,37 +549,44 @@ impl Desk {
     fn refuse_call(
         &mut self,
         connection: &Connection,
-        frame: &CallFrame<'_>,
+        asking: &Asking<'_>,
         args: ArgsRef<'_>,
-        trace_id: Option<String>,
         refused: &Refused,
         now_us: i64,
     ) -> Step {
-        if let Err(error) = self.record_refusal(connection, Some(frame), args, trace_id, refused, now_us) {
+        if let Err(error) = self.record_refusal(connection, Some(asking), args, refused, now_us) {
             tracing::error!(%error, "a refused call was not recorded");
         }
-        answer(frame, |id| {
-            refusal::refused_call(id, frame, refused.code, &format!("The call was refused: {}.", refused.why))
+        answer(asking.said, |id| {
+            refusal::refused_call(id, asking.call, refused.code, &format!("The call was refused: {}.", refused.why))
         })
     }
+}
+
+/// A call as it is asked for.
+#[derive(Clone, Copy)]
+struct Asking<'s> {
+    said: &'s Said<'s>,
+    call: &'s CallFrame<'s>,
+    trace_id: Option<&'s str>,
 }
 
 fn no_policy() -> Refused {
     Refused { code: "no_policy", why: "no policy stands for this grant on this server".to_owned() }
 }
 
-fn answer(frame: &CallFrame<'_>, text: impl Fn(&RequestId) -> Vec<u8>) -> Step {
-    frame.id.as_ref().map_or(Step::Drop, |id| Step::Answer(text(id)))
+fn answer(said: &Said<'_>, text: impl Fn(&RequestId) -> Vec<u8>) -> Step {
+    said.id.as_ref().map_or(Step::Drop, |id| Step::Answer(text(id)))
 }
 
-fn answer_denied(frame: &CallFrame<'_>, decision: &Decision<'_>, now_us: i64) -> Step {
+fn answer_denied(said: &Said<'_>, frame: &CallFrame<'_>, decision: &Decision<'_>, now_us: i64) -> Step {
     debug_assert!(decision.reason != Reason::Allowed, "an allowed call is forwarded");
-    answer(frame, |id| refusal::denied(id, frame, decision, now_us))
+    answer(said, |id| refusal::denied(id, frame, decision, now_us))
 }
 
-fn log_unavailable(frame: &CallFrame<'_>, error: &Unrecorded) -> Step {
+fn log_unavailable(said: &Said<'_>, frame: &CallFrame<'_>, error: &Unrecorded) -> Step {
     tracing::error!(%error, "a call was refused because it could not be recorded");
-    answer(frame, |id| {
+    answer(said, |id| {
         refusal::refused_call(id, frame, "log_unavailable", "The call could not be recorded, so it was not made.")
     })
 }

@@ -4,13 +4,15 @@
 //! which of two equal keys counts, on whether `Name` is `name`, on what follows the first value. So a
 //! frame that isn't one clean JSON-RPC object is refused whole, before anybody reads a meaning into it.
 
-use smol_str::SmolStr;
+mod id;
+
 use tollbook_engine::ArgPath;
-use tollbook_policy::Decimal;
 use tollbook_policy::json::{self, Fault, Node, Value};
 use tollbook_policy::same::same;
 
 use crate::spelling;
+pub(crate) use id::IdKey;
+pub use id::RequestId;
 
 /// Keys of a JSON-RPC object.
 const ENVELOPE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
@@ -27,21 +29,20 @@ const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 /// Longest tool name, in bytes; real logs have some of 10,010.
 const TOOL_BYTES_MAX: usize = 64 << 10;
 
-/// Longest id of a request, in bytes of its JSON text.
-const ID_BYTES_MAX: usize = 4 << 10;
-
 /// Longest name of a client, in bytes; more is cut off.
 const AGENT_BYTES_MAX: usize = 1 << 10;
 
 /// A client's frame.
 #[derive(Debug)]
 pub(crate) struct Said<'n> {
-    /// The request's id; none in a notification and in an answer.
+    /// The request's id; none in a notification, which no answer goes to, and in an answer.
     pub id: Option<RequestId>,
-    /// The client's own name for itself, `name/version`, where the frame has it.
-    pub agent: Option<String>,
+    /// The id as it came, where it is a number.
+    number: Option<&'n str>,
+    /// Who the client says that it is; see [`client`].
+    pub client: Option<&'n Node<'n>>,
     /// The W3C trace id that the frame carries.
-    pub trace_id: Option<String>,
+    pub trace_id: Option<&'n str>,
     /// What it asks for.
     pub asked: Asked<'n>,
 }
@@ -62,8 +63,6 @@ pub(crate) enum Asked<'n> {
 /// A `tools/call`.
 #[derive(Debug)]
 pub(crate) struct CallFrame<'n> {
-    /// None in a notification, which no answer goes to.
-    pub id: Option<RequestId>,
     pub tool: &'n str,
     pub args: Option<&'n Node<'n>>,
     /// Whether it says the protocol's version itself, as since 2026-07-28.
@@ -72,13 +71,11 @@ pub(crate) struct CallFrame<'n> {
     pub request_state: Option<&'n str>,
 }
 
-/// The id of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestId {
-    /// The JSON text as it came.
-    pub(crate) text: SmolStr,
-    /// The same for equal ids, however they are written.
-    pub(crate) key: SmolStr,
+impl Said<'_> {
+    /// JSON text of the request's id.
+    pub fn id_text(&self) -> Option<&str> {
+        self.id.as_ref()?.text().or(self.number)
+    }
 }
 
 /// Why a frame is refused.
@@ -123,9 +120,10 @@ pub(crate) fn said<'n>(frame: &'n Node<'n>) -> Result<Said<'n>, Refused> {
         return refused("frame_not_jsonrpc", "`jsonrpc` isn't \"2.0\"");
     }
     let answer = result.or(error).is_some();
-    let id = id.map(request_id).transpose()?;
+    let number = id.and_then(|id| if let Value::Number(number) = &id.value { Some(number.text) } else { None });
+    let id = id.map(RequestId::read).transpose()?;
     let Some(method) = method else {
-        let other = Said { id: None, agent: None, trace_id: None, asked: Asked::Other };
+        let other = Said { id: None, number: None, client: None, trace_id: None, asked: Asked::Other };
         return if answer { Ok(other) } else { refused("frame_not_jsonrpc", "neither a request nor an answer") };
     };
     let Some(method) = method.as_str().filter(|_| !answer) else {
@@ -133,10 +131,10 @@ pub(crate) fn said<'n>(frame: &'n Node<'n>) -> Result<Said<'n>, Refused> {
     };
     let about = About::of(params, method)?;
     let asked = match method {
-        "tools/call" => Asked::Call(call(params, about.version.is_some(), id.clone())?),
+        "tools/call" => Asked::Call(call(params, about.version.is_some())?),
         "tools/list" if id.is_some() => Asked::List,
         "notifications/cancelled" => match about.named {
-            Some(node) => Asked::Cancelled(request_id(node)?),
+            Some(node) => Asked::Cancelled(RequestId::read(node)?),
             None => Asked::Other,
         },
         _ if alike(method.trim(), "tools/call") => {
@@ -146,10 +144,10 @@ pub(crate) fn said<'n>(frame: &'n Node<'n>) -> Result<Said<'n>, Refused> {
         _ => Asked::Other,
     };
     let trace_id = about.traceparent.and_then(Node::as_str).and_then(trace_id);
-    Ok(Said { id, agent: about.client.and_then(client), trace_id, asked })
+    Ok(Said { id, number, client: about.client, trace_id, asked })
 }
 
-fn call<'n>(params: Option<&'n Node<'n>>, stands_alone: bool, id: Option<RequestId>) -> Result<CallFrame<'n>, Refused> {
+fn call<'n>(params: Option<&'n Node<'n>>, stands_alone: bool) -> Result<CallFrame<'n>, Refused> {
     let Some(params) = params.filter(|params| params.members().is_some()) else {
         return refused("call_invalid", "`params` isn't an object");
     };
@@ -169,7 +167,7 @@ fn call<'n>(params: Option<&'n Node<'n>>, stands_alone: bool, id: Option<Request
         return refused("call_invalid", "`params.arguments` isn't an object");
     }
     let request_state = request_state.and_then(Node::as_str);
-    Ok(CallFrame { id, tool, args, stands_alone, request_state })
+    Ok(CallFrame { tool, args, stands_alone, request_state })
 }
 
 /// Refuses arguments with a key that differs only by letter case from one that the policy reads.
@@ -253,40 +251,12 @@ fn fold(text: &str) -> String {
     text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
-pub(crate) fn request_id(node: &Node<'_>) -> Result<RequestId, Refused> {
-    if node.span.len() > ID_BYTES_MAX {
-        return refused(
-            "frame_not_jsonrpc",
-            format!("an id of {} bytes; at most {ID_BYTES_MAX} are taken", node.span.len()),
-        );
-    }
-    match &node.value {
-        Value::String(text) => {
-            let quoted = SmolStr::from(json::quote(text));
-            Ok(RequestId { key: quoted.clone(), text: quoted })
-        }
-        Value::Number(number) => {
-            let text = SmolStr::from(number.text);
-            let decimal = if is_plain(&text) { None } else { Decimal::parse(&text) };
-            let key = decimal.map_or_else(|| text.clone(), |decimal| decimal.to_string().into());
-            Ok(RequestId { text, key })
-        }
-        _ => refused("frame_not_jsonrpc", "`id` is neither a string nor a number"),
-    }
-}
-
-/// Whether a number is written as most ids are, and is its own key.
-fn is_plain(number: &str) -> bool {
-    let digits = number.bytes().all(|byte| byte.is_ascii_digit());
-    digits && number.len() <= 15 && (number.len() == 1 || !number.starts_with('0'))
-}
-
 /// The id that an answer carries, if it carries a usable one.
 pub(crate) fn answered_id(frame: &Node<'_>) -> Option<RequestId> {
     if frame.get("method").is_some() {
         return None;
     }
-    frame.get("id").and_then(|id| request_id(id).ok())
+    frame.get("id").and_then(|id| RequestId::read(id).ok())
 }
 
 /// What a frame says, read ahead of the desk to find the conversation that it belongs to. It is empty where the
@@ -305,7 +275,7 @@ pub(crate) struct Glance {
     pub version: Option<String>,
     pub traceparent: Option<String>,
     /// The request that is cancelled.
-    pub cancels: Option<SmolStr>,
+    pub cancels: Option<IdKey>,
 }
 
 /// Looks ahead at a frame; none where it can't be read.
@@ -318,7 +288,8 @@ pub(crate) fn glance(node: Option<&Node<'_>>) -> Glance {
     let info = if method == "initialize" { param("clientInfo") } else { meta(node, CLIENT_INFO) };
     let listen = method == "subscriptions/listen";
     let wanted = param("notifications").and_then(|wanted| wanted.get("toolsListChanged")).map(|wanted| &wanted.value);
-    let id = node.get("id").and_then(|id| request_id(id).ok()).filter(|_| listen && wanted == Some(&Value::Bool(true)));
+    let id =
+        node.get("id").and_then(|id| RequestId::read(id).ok()).filter(|_| listen && wanted == Some(&Value::Bool(true)));
     Glance {
         method: method.to_owned(),
         agent: info.and_then(client),
@@ -328,13 +299,13 @@ pub(crate) fn glance(node: Option<&Node<'_>>) -> Glance {
         name: crate::headers::named_in(method).and_then(|key| text(param(key))),
         version: text(meta(node, PROTOCOL_VERSION)),
         traceparent: text(meta(node, "traceparent")),
-        cancels: cancels.and_then(|id| request_id(id).ok()).map(|id| id.key),
+        cancels: cancels.and_then(|id| RequestId::read(id).ok()).map(|id| id.key),
     }
 }
 
 /// What a subscription of this id is told where its tools are others now.
 fn tools_changed(subscription: &RequestId) -> Vec<u8> {
-    let meta = format!(r#"{{"io.modelcontextprotocol/subscriptionId":{}}}"#, subscription.text);
+    let meta = format!(r#"{{"io.modelcontextprotocol/subscriptionId":{subscription}}}"#);
     let method = r#""method":"notifications/tools/list_changed""#;
     format!(r#"{{"jsonrpc":"2.0",{method},"params":{{"_meta":{meta}}}}}"#).into_bytes()
 }
@@ -344,8 +315,8 @@ pub(crate) fn meta<'f, 'n>(frame: &'f Node<'n>, key: &str) -> Option<&'f Node<'n
     frame.get("params")?.get("_meta")?.get(key)
 }
 
-/// The name that a client gives itself.
-fn client(info: &Node<'_>) -> Option<String> {
+/// The name that a client gives itself, `name/version`.
+pub(crate) fn client(info: &Node<'_>) -> Option<String> {
     let name = info.get("name")?.as_str()?;
     let told = match info.get("version").and_then(Node::as_str) {
         Some(version) => format!("{name}/{version}"),
@@ -355,12 +326,12 @@ fn client(info: &Node<'_>) -> Option<String> {
 }
 
 /// The trace id of a W3C `traceparent`; none where the text isn't one.
-pub(crate) fn trace_id(traceparent: &str) -> Option<String> {
+pub(crate) fn trace_id(traceparent: &str) -> Option<&str> {
     let mut parts = traceparent.split('-');
     let (version, id) = (parts.next()?, parts.next()?);
     let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     let sound = version.len() == 2 && hex(version) && id.len() == 32 && hex(id) && id.bytes().any(|byte| byte != b'0');
-    (sound && parts.next().is_some_and(|parent| parent.len() == 16 && hex(parent))).then(|| id.to_owned())
+    (sound && parts.next().is_some_and(|parent| parent.len() == 16 && hex(parent))).then_some(id)
 }
 
 #[cfg(test)]

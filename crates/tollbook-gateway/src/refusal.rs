@@ -70,7 +70,7 @@ fn refusal(
     {
         result.insert("resultType".to_owned(), "complete".into());
     }
-    line(id, &format!("\"result\":{result}"))
+    line(Some(id), &format!("\"result\":{result}"))
 }
 
 /// The answer to a frame that isn't one clean JSON-RPC object. Its id can't be trusted.
@@ -103,10 +103,10 @@ fn error(id: Option<&RequestId>, code: i64, message: &str, data: Option<Value>) 
     let mut error = Map::from_iter([("code".to_owned(), code.into()), ("message".to_owned(), message.into())]);
     error.extend(data.map(|data| ("data".to_owned(), data)));
     let error = Value::Object(error);
-    let null = RequestId { text: "null".into(), key: "".into() };
-    line(id.unwrap_or(&null), &format!("\"error\":{error}"))
+    line(id, &format!("\"error\":{error}"))
 }
 
-fn line(id: &RequestId, rest: &str) -> Vec<u8> {
-    format!("{{\"jsonrpc\":\"2.0\",\"id\":{},{rest}}}\n", id.text).into_bytes()
+fn line(id: Option<&RequestId>, rest: &str) -> Vec<u8> {
+    let id = id.map_or_else(|| "null".to_owned(), RequestId::to_string);
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},{rest}}}\n").into_bytes()
 }

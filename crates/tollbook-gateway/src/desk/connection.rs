@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use foldhash::fast::RandomState;
-use smol_str::SmolStr;
 
 use super::PENDING_MAX;
 use super::questions::Asked;
-use crate::frame::{Refused, RequestId};
+use crate::frame::{IdKey, Refused, RequestId};
 
 /// One client in front of one server.
 #[derive(Debug)]
@@ -17,7 +16,7 @@ pub struct Connection {
     pub(super) session: Option<String>,
     pub(super) grant: Option<String>,
     pub(super) agent: Option<String>,
-    pub(super) pending: HashMap<SmolStr, Pending, RandomState>,
+    pub(super) pending: HashMap<IdKey, Pending, RandomState>,
 }
 
 /// A call's place in the log.

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use smol_str::SmolStr;
 use tollbook_engine::{Body, BodyRef, Hash128, Mode, Outcome};
 use tollbook_policy::json::{Node, Outline, Value, outline, parse};
 
@@ -10,7 +9,7 @@ use super::connection::{Pending, Ticket};
 use super::time::Now;
 use super::{Connection, Desk};
 use crate::catalog::without_hidden;
-use crate::frame::{RequestId, alike, answered_id, read, request_id};
+use crate::frame::{IdKey, RequestId, alike, answered_id, read};
 use crate::refusal;
 
 /// How a call came to an end other than by its answer.
@@ -82,7 +81,7 @@ impl Answer {
                 _ => return None,
             }
         }
-        Some(Self::new(request_id(&parse(id?).ok()?).ok()?, result, is_error))
+        Some(Self::new(RequestId::read(&parse(id?).ok()?).ok()?, result, is_error))
     }
 }
 
@@ -245,7 +244,7 @@ impl Desk {
 }
 
 /// The request for a list of tools that is open.
-fn awaits_list(connection: &Connection) -> Option<SmolStr> {
+fn awaits_list(connection: &Connection) -> Option<IdKey> {
     let open = connection.pending.iter().find(|(_, pending)| matches!(pending, Pending::List));
     open.map(|(key, _)| key.clone())
 }
@@ -255,7 +254,7 @@ fn withheld_unread(connection: &mut Connection) -> Option<Returned<'static>> {
     let key = awaits_list(connection)?;
     connection.pending.remove(&key);
     tracing::warn!("an answer that cannot be read was withheld, because a list of tools is awaited");
-    let id = RequestId { text: key.clone(), key };
+    let id = RequestId::from(key);
     Some(Returned { bytes: refusal::withheld_list(Some(&id)).into(), answers: Some(id) })
 }
 

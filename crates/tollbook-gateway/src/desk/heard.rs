@@ -106,7 +106,7 @@ impl Desk {
             }
             self.state.settle(ticket.seq, tollbook_engine::End::Unreachable, None);
             connection.take_call(*ticket);
-            *step = log_unavailable(frame, error);
+            *step = log_unavailable(said, frame, error);
         }
     }
 

@@ -11,12 +11,12 @@ fn told(frame: &[u8]) -> String {
         Err(refused) => return refused.code.to_owned(),
     };
     match said(&node) {
-        Ok(Said { asked: Asked::Call(call), .. }) => {
-            format!("call {} {}", call.tool, call.id.map_or("-".into(), |id| id.key))
+        Ok(Said { asked: Asked::Call(call), id, .. }) => {
+            format!("call {} {}", call.tool, id.map_or("-".into(), |id| id.key.to_string()))
         }
         Ok(Said { asked: Asked::List, .. }) => "list".to_owned(),
         Ok(Said { asked: Asked::Cancelled(id), .. }) => format!("cancelled {}", id.key),
-        Ok(Said { asked: Asked::Other, agent: Some(agent), .. }) => format!("by {agent}"),
+        Ok(Said { asked: Asked::Other, client: Some(info), .. }) => format!("by {}", client(info).unwrap_or_default()),
         Ok(Said { asked: Asked::Other, .. }) => "other".to_owned(),
         Err(refused) => refused.code.to_owned(),
     }
@@ -102,7 +102,7 @@ fn an_argument_that_the_policy_reads_has_one_spelling() {
 #[test]
 fn a_trace_is_carried_where_it_is_one() {
     let id = "0af7651916cd43dd8448eb211c80319c";
-    assert_eq!(trace_id(&format!("00-{id}-b7ad6b7169203331-01")).as_deref(), Some(id));
+    assert_eq!(trace_id(&format!("00-{id}-b7ad6b7169203331-01")), Some(id));
     for broken in ["", "00-1-2-3", &format!("00-{id}"), &format!("00-{}-b7ad6b7169203331-01", "0".repeat(32))] {
         assert_eq!(trace_id(broken), None, "{broken}");
     }

@@ -12,7 +12,6 @@ use std::time::Duration;
 use hyper::body::Bytes;
 use hyper::http::header::CONTENT_TYPE;
 use hyper::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use smol_str::SmolStr;
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
@@ -28,7 +27,7 @@ use super::session::SharedConnection;
 use super::sse::Events;
 use super::upstream::{Answer, Upstream};
 use crate::desk::{Connection, Desk, End, Frame, Step, lock};
-use crate::frame::{Glance, RequestId, glance};
+use crate::frame::{Glance, IdKey, RequestId, glance};
 use crate::headers::{Headers, encoded};
 use crate::lines::{Line, Lines};
 use crate::stdio::{ClientOut, FRAME_BYTES_MAX, SharedDesk};
@@ -50,7 +49,7 @@ struct Bridge {
 struct Talk {
     session: Option<HeaderValue>,
     version: Option<String>,
-    open: BTreeMap<SmolStr, AbortHandle>,
+    open: BTreeMap<IdKey, AbortHandle>,
 }
 
 /// Relays until the client hangs up, and then until its open requests are answered or the bounds' time is up.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::desk::{Desk, End, lock};
-use crate::frame::RequestId;
+use crate::frame::{IdKey, RequestId};
 use crate::http::session::SharedConnection;
 use crate::stdio::SharedDesk;
 
@@ -75,7 +75,7 @@ impl Exchange {
     }
 }
 
-fn key(id: &RequestId) -> &str {
+fn key(id: &RequestId) -> &IdKey {
     &id.key
 }
 
@@ -96,6 +96,6 @@ pub(crate) fn cancellation(request: &RequestId, reason: Reason) -> Vec<u8> {
         Reason::ClientGone => "the client went away",
         Reason::TooLong => "the answer took too long",
     };
-    let params = format!(r#"{{"requestId":{},"reason":"{reason}"}}"#, request.text);
+    let params = format!(r#"{{"requestId":{request},"reason":"{reason}"}}"#);
     format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{params}}}"#).into_bytes()
 }
