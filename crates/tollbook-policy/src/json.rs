@@ -55,34 +55,13 @@ pub struct Number<'a> {
     short_micros: i64,
 }
 
-impl<'a> Number<'a> {
-    /// The number of this text, which is one.
-    #[must_use]
-    pub fn new(text: &'a str) -> Self {
-        Self { text, short_micros: short_micros(text).unwrap_or(-1) }
-    }
-
+impl Number<'_> {
     /// Millionths of a whole number of at most twelve digits, without a sign. Most arguments that a policy
     /// compares are such, and are compared without reading them as decimals.
     #[must_use]
     pub fn short_micros(&self) -> Option<i64> {
         (self.short_micros >= 0).then_some(self.short_micros)
     }
-}
-
-fn short_micros(text: &str) -> Option<i64> {
-    if text.is_empty() || text.len() > 12 {
-        return None;
-    }
-    let mut whole = 0;
-    for byte in text.bytes() {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        whole = whole * 10 + i64::from(digit);
-    }
-    Some(whole * 1_000_000)
 }
 
 /// A key of an object with its value.
@@ -206,10 +185,10 @@ pub fn parse(bytes: &[u8]) -> Result<Node<'_>, Error> {
 /// The members of an object and of one object in it, as far as they can be told without keeping the values.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Outline<'a> {
-    /// Each key with where its value stands.
-    pub members: Vec<(&'a str, Range<usize>)>,
+    /// Each key with the text of its value.
+    pub members: Vec<(&'a str, &'a str)>,
     /// The same of the member that was to be looked into, where that is an object.
-    pub within: Option<Vec<(&'a str, Range<usize>)>>,
+    pub within: Option<Vec<(&'a str, &'a str)>>,
 }
 
 /// Tells what an object has, and what the object has that is its member `within`. All other values are passed over, and
@@ -236,7 +215,7 @@ pub fn outline<'a>(bytes: &'a [u8], within: &str) -> Option<Outline<'a>> {
 /// Tells what an object has; `pass` passes over a value.
 fn members_of<'a>(
     reader: &mut Reader<'a>,
-    members: &mut Vec<(&'a str, Range<usize>)>,
+    members: &mut Vec<(&'a str, &'a str)>,
     mut pass: impl FnMut(&mut Reader<'a>, &'a str) -> Read<()>,
 ) -> Read<()> {
     let unclear = |at| Box::new(Error { fault: Fault::Syntax, at, detail: String::new() });
@@ -250,7 +229,7 @@ fn members_of<'a>(
         }
         let start = reader.at();
         pass(reader, key)?;
-        members.push((key, start..reader.at()));
+        members.push((key, reader.slice(start..reader.at())));
         Ok(())
     })
 }
@@ -310,7 +289,7 @@ impl<'a> Node<'a> {
                 reader.word("false")?;
                 self.value = Value::Bool(false);
             }
-            Begins::Number => self.value = Value::Number(Number::new(reader.number()?)),
+            Begins::Number => self.value = Value::Number(reader.number()?),
             Begins::String => self.value = Value::String(reader.string()?),
             Begins::Array => {
                 let mut elements = Vec::new();

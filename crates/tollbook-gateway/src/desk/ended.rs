@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use tollbook_engine::{Body, BodyRef, Hash128, Mode, Outcome};
-use tollbook_policy::json::{Node, Outline, Value, outline, parse};
+use tollbook_policy::json::{Node, Outline, Value, outline};
 
 use super::connection::{Pending, Ticket};
 use super::time::Now;
@@ -65,23 +65,23 @@ impl Answer {
     fn at_a_glance(frame: &[u8]) -> Option<Self> {
         let Outline { members, within } = outline(frame, "result")?;
         let (mut id, mut result, mut is_error) = (None, None, false);
-        for (key, place) in members {
+        for (key, value) in members {
             match key {
-                "id" => id = frame.get(place),
-                "result" => result = frame.get(place),
+                "id" => id = Some(value),
+                "result" => result = Some(value.as_bytes()),
                 "jsonrpc" => {}
                 _ => return None,
             }
         }
-        for (key, place) in within? {
+        for (key, value) in within? {
             match key {
-                "isError" => is_error = frame.get(place) == Some(b"true"),
-                "resultType" if frame.get(place) == Some(br#""complete""#) => {}
+                "isError" => is_error = value == "true",
+                "resultType" if value == r#""complete""# => {}
                 "content" | "structuredContent" | "_meta" => {}
                 _ => return None,
             }
         }
-        Some(Self::new(RequestId::read(&parse(id?).ok()?).ok()?, result, is_error))
+        Some(Self::new(RequestId::of_text(id?)?, result, is_error))
     }
 }
 

@@ -43,9 +43,17 @@ impl RequestId {
         }
     }
 
+    /// The id of this JSON text; none where it can't be one.
+    pub(crate) fn of_text(text: &str) -> Option<Self> {
+        match whole(text) {
+            Some(whole) => Some(IdKey::Whole(whole).into()),
+            None => Self::read(&json::parse(text.as_bytes()).ok()?).ok(),
+        }
+    }
+
     fn of_number(text: &str) -> Self {
         if let Some(whole) = whole(text) {
-            return Self { key: IdKey::Whole(whole), text: None };
+            return IdKey::Whole(whole).into();
         }
         let decimal = Decimal::parse(text).map_or_else(|| text.to_owned(), |decimal| decimal.to_string());
         let key = whole(&decimal).map_or_else(|| IdKey::Text(decimal.into()), IdKey::Whole);
@@ -61,10 +69,11 @@ impl RequestId {
     }
 }
 
-/// The number that a short text of digits is.
+/// The number that this is as JSON writes it, where it is short and whole.
 fn whole(text: &str) -> Option<u64> {
-    let short = text.len() <= DIGITS_MAX && text.bytes().all(|byte| byte.is_ascii_digit());
-    if short { text.parse().ok() } else { None }
+    let digits = text.len() <= DIGITS_MAX && text.bytes().all(|byte| byte.is_ascii_digit());
+    let canonical = digits && (text == "0" || !text.starts_with('0'));
+    if canonical { text.parse().ok() } else { None }
 }
 
 impl From<IdKey> for RequestId {
@@ -102,6 +111,7 @@ mod tests {
         let node = json::parse(id.as_bytes()).unwrap();
         let read = RequestId::read(&node).unwrap();
         assert_eq!((read.key.to_string(), read.to_string()), (key.to_owned(), id.to_owned()));
+        assert_eq!(RequestId::of_text(id), Some(read));
     }
 
     #[test]
@@ -119,6 +129,9 @@ mod tests {
         check("123456789012345678901234567890", "1.2345678901234567890123456789e+29");
         check(r#""7""#, r#""7""#);
         check(r#""""#, r#""""#);
+        for none in ["", "07", "-", "1 2", "null", "[1]"] {
+            assert_eq!(RequestId::of_text(none), None, "{none}");
+        }
         let read = |id: &str| RequestId::read(&json::parse(id.as_bytes()).unwrap()).unwrap();
         // However a number is written, it is found where another way to write it was kept.
         for (one, other) in [("7", "7.0"), ("1e15", "1000000000000000"), ("9e14", "900000000000000"), ("-0", "0")] {

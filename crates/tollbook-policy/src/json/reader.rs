@@ -6,7 +6,10 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::{DEPTH_MAX, Error, Fault};
+use super::{DEPTH_MAX, Error, Fault, Number};
+
+/// Most digits of a whole number whose millionths are told.
+const SHORT_DIGITS_MAX: usize = 12;
 
 /// What was read, or why not. Boxed, so that what was read comes in registers.
 pub(super) type Read<T> = Result<T, Box<Error>>;
@@ -210,35 +213,44 @@ impl<'a> Reader<'a> {
         Ok(unit)
     }
 
-    /// Reads a number, as it was written.
-    pub fn number(&mut self) -> Read<&'a str> {
+    /// Reads a number.
+    pub fn number(&mut self) -> Read<Number<'a>> {
         let start = self.at;
-        self.take(b'-');
+        let negative = self.take(b'-');
         let whole = self.at;
-        if self.rest(whole).starts_with(b"Infinity") {
-            return Err(self.fault(Fault::NotFinite, start, ""));
-        }
-        self.digits()?;
-        if self.at > whole + 1 && self.rest(whole).starts_with(b"0") {
+        let value = self.digits().map_err(|error| match self.rest(whole).starts_with(b"Infinity") {
+            true => self.fault(Fault::NotFinite, start, ""),
+            false => error,
+        })?;
+        let digits = self.at - whole;
+        if digits > 1 && self.rest(whole).starts_with(b"0") {
             self.at = whole + 1;
             return Err(self.expected("a number doesn't begin with 0"));
         }
+        let mut short = !negative && digits <= SHORT_DIGITS_MAX;
         if self.take(b'.') {
+            short = false;
             self.digits()?;
         }
         if self.take(b'e') || self.take(b'E') {
+            short = false;
             if !self.take(b'+') {
                 self.take(b'-');
             }
             self.digits()?;
         }
-        Ok(self.slice(start..self.at))
+        let short_micros = if short { value * 1_000_000 } else { -1 };
+        Ok(Number { text: self.slice(start..self.at), short_micros })
     }
 
-    fn digits(&mut self) -> Read<()> {
-        let digits = self.rest(self.at).iter().take_while(|byte| byte.is_ascii_digit()).count();
-        self.at += digits;
-        if digits == 0 { Err(self.expected("expected a digit")) } else { Ok(()) }
+    /// Reads digits, and tells their value where they are few.
+    fn digits(&mut self) -> Read<i64> {
+        let (start, mut value) = (self.at, 0_i64);
+        while let Some(digit @ b'0'..=b'9') = self.peek() {
+            value = value.wrapping_mul(10).wrapping_add(i64::from(digit - b'0'));
+            self.at += 1;
+        }
+        if self.at == start { Err(self.expected("expected a digit")) } else { Ok(value) }
     }
 
     /// Reads one of the three words.
