@@ -180,15 +180,18 @@ impl Canonical for Outcome {
 #[inline(always)]
 fn head(to: &mut Vec<u8>, kind: u8, value: u64) {
     let [.., low] = value.to_be_bytes();
-    if value < 24 { to.push(kind | low) } else { long_head(to, kind, value) }
+    match value {
+        0..24 => to.push(kind | low),
+        24..=0xff => to.extend_from_slice(&[kind | 24, low]),
+        _ => long_head(to, kind, value),
+    }
 }
 
 fn long_head(to: &mut Vec<u8>, kind: u8, value: u64) {
     let bytes = value.to_be_bytes();
     let [.., a, b, c, d] = bytes;
     match value {
-        0..=0xff => to.extend_from_slice(&[kind | 24, d]),
-        0x100..=0xffff => to.extend_from_slice(&[kind | 25, c, d]),
+        0..=0xffff => to.extend_from_slice(&[kind | 25, c, d]),
         0x1_0000..=0xffff_ffff => to.extend_from_slice(&[kind | 26, a, b, c, d]),
         _ => {
             to.push(kind | 27);

@@ -12,6 +12,8 @@
 //! frame with good ones behind it was damaged later, and must not be taken for a torn end, because
 //! cutting there would drop acknowledged records.
 
+use std::ops::Range;
+
 use tollbook_engine::Event;
 
 /// Most bytes of one record. A longer one is refused when it is appended.
@@ -139,15 +141,27 @@ pub fn header(instance: &str, first_seq: u64) -> Vec<u8> {
     bytes
 }
 
-/// Appends one record's frame to `out`. None where the record is longer than [`FRAME_BYTES_MAX`].
-#[must_use]
-pub fn frame_into(out: &mut Vec<u8>, record: &[u8]) -> Option<()> {
-    let length = u32::try_from(record.len()).ok().filter(|_| (1..=FRAME_BYTES_MAX).contains(&record.len()))?;
-    out.reserve(FRAME_HEADER_BYTES + record.len());
-    out.extend(length.to_le_bytes());
-    out.extend(checksum(length.to_le_bytes(), record).to_le_bytes());
-    out.extend(record);
-    Some(())
+/// Appends the frame of the record that `write` appends, and tells where the record stands.
+///
+/// # Errors
+/// Where the record is empty or longer than [`FRAME_BYTES_MAX`]: its size. Nothing was appended then.
+pub fn frame_into(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Result<Range<usize>, usize> {
+    let frame = out.len();
+    out.extend_from_slice(&[0; FRAME_HEADER_BYTES]);
+    let start = out.len();
+    write(out);
+    let (head, record) = out.split_at_mut(start);
+    let length = u32::try_from(record.len()).ok().filter(|_| (1..=FRAME_BYTES_MAX).contains(&record.len()));
+    if let (Some(length), Some([length_place, checksum_place])) =
+        (length.map(u32::to_le_bytes), head.get_mut(frame..).map(<[u8]>::as_chunks_mut::<4>).map(|(chunks, _)| chunks))
+    {
+        *length_place = length;
+        *checksum_place = checksum(length, record).to_le_bytes();
+        return Ok(start..out.len());
+    }
+    let bytes = record.len();
+    out.truncate(frame);
+    Err(bytes)
 }
 
 /// Reads a segment up to its end.

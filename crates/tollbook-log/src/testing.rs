@@ -227,3 +227,8 @@ pub fn files(dir: &std::path::Path) -> Vec<String> {
     found.sort();
     found
 }
+
+/// Appends a record's frame.
+pub fn framed(out: &mut Vec<u8>, record: &[u8]) {
+    crate::segment::frame_into(out, |out| out.extend_from_slice(record)).expect("a small record");
+}

@@ -28,7 +28,7 @@ use crate::key::Signer;
 use crate::policies::{self, PolicyError};
 use crate::recovery::{self, Recovery, RecoveryError};
 use crate::seal::{self, SealError};
-use crate::segment;
+use crate::{segment, tree};
 use heads::Heads;
 pub use wait::Recorded;
 
@@ -189,8 +189,6 @@ struct State {
     buffer: Vec<u8>,
     /// All events below are handed over.
     handed_seq: u64,
-    /// Memory for the next record's bytes.
-    record: Vec<u8>,
     /// All events below are on stable storage.
     synced_seq: u64,
     sync_wanted: bool,
@@ -241,7 +239,6 @@ impl Log {
             last_ts_us: i64::MIN,
             buffer: Vec::new(),
             handed_seq: 0,
-            record: Vec::new(),
             synced_seq: 0,
             sync_wanted: false,
             waiting: Vec::new(),
@@ -320,21 +317,17 @@ impl Log {
         let mut state = self.shared.seal_if_due(self.shared.lock())?;
         let ts_us = ts_us.max(state.last_ts_us);
         let seq = state.next_seq;
-        let mut record = std::mem::take(&mut state.record);
-        record.clear();
-        tollbook_engine::encode_event(seq, Some(ts_us), body, &mut record);
         let before = state.buffer.len();
-        segment::frame_into(&mut state.buffer, &record).ok_or(AppendError::TooLarge { bytes: record.len() })?;
+        let write = |buffer: &mut Vec<u8>| tollbook_engine::encode_event(seq, Some(ts_us), body, buffer);
+        let place = segment::frame_into(&mut state.buffer, write).map_err(|bytes| AppendError::TooLarge { bytes })?;
+        let leaf = state.heads.is_some().then(|| tree::leaf(state.buffer.get(place).unwrap_or_default()));
         state.segment_bytes += (state.buffer.len() - before) as u64;
         if hands_over || state.buffer.len() >= BUFFER_BYTES_MAX {
             state.hand_over().inspect_err(|_| self.shared.tell(&mut state))?;
             state.handed_seq = seq + 1;
         }
-        if let Some(heads) = &mut state.heads {
-            heads.push(&record);
-        }
-        if record.capacity() <= BUFFER_BYTES_MAX {
-            state.record = record;
+        if let (Some(heads), Some(leaf)) = (&mut state.heads, leaf) {
+            heads.push(leaf);
         }
         let clean = state.synced_seq == seq;
         state.next_seq += 1;
@@ -552,6 +545,7 @@ impl State {
         }
         let written = self.file.append(&self.buffer);
         self.buffer.clear();
+        self.buffer.shrink_to(2 * BUFFER_BYTES_MAX);
         written.map_err(|error| self.fail("write", &error))?;
         self.handed_seq = self.next_seq;
         Ok(())

@@ -1,10 +1,10 @@
 use super::*;
-use crate::testing::decision;
+use crate::testing::{decision, framed};
 
 fn segment(events: &[Event]) -> Vec<u8> {
     let mut bytes = header("20261123T064652Z-7f3a9c", events.first().map_or(0, |event| event.seq));
     for event in events {
-        frame_into(&mut bytes, &event.to_bytes()).expect("a small record");
+        framed(&mut bytes, &event.to_bytes());
     }
     bytes
 }
@@ -112,16 +112,19 @@ fn something_else_is_refused() {
 #[test]
 fn a_record_beyond_the_bound_has_no_frame() {
     let mut out = Vec::new();
-    assert_eq!(frame_into(&mut out, &vec![0; FRAME_BYTES_MAX + 1]), None);
-    assert_eq!(frame_into(&mut out, &[]), None);
-    assert!(out.is_empty());
+    for bytes in [0, FRAME_BYTES_MAX + 1] {
+        assert_eq!(frame_into(&mut out, |out| out.resize(out.len() + bytes, 0)), Err(bytes));
+        assert!(out.is_empty());
+    }
+    framed(&mut out, &[0]);
+    assert_eq!(frame_into(&mut out, |out| out.extend([1, 2])), Ok(17..19));
 }
 
 #[test]
 fn a_segment_that_claims_the_last_numbers_is_read_without_overflow() {
     let mut bytes = header("i", u64::MAX);
-    frame_into(&mut bytes, &Event { seq: u64::MAX, ..decision(0) }.to_bytes()).expect("a small record");
-    frame_into(&mut bytes, &decision(0).to_bytes()).expect("a small record");
+    framed(&mut bytes, &Event { seq: u64::MAX, ..decision(0) }.to_bytes());
+    framed(&mut bytes, &decision(0).to_bytes());
     let segment = read(&bytes).expect("a segment");
     assert_eq!((segment.records.len(), segment.next_seq()), (1, u64::MAX));
     assert!(matches!(segment.end, SegmentEnd::Damaged { why: FrameFault::Sequence { found: 0, .. }, .. }));

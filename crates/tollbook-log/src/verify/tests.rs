@@ -4,7 +4,7 @@ use std::sync::Arc;
 use tollbook_engine::{Body, Event};
 
 use super::*;
-use crate::testing::{decided, ended, files};
+use crate::testing::{decided, ended, files, framed};
 use crate::{Log, Options, segment};
 
 fn signer() -> Arc<Signer> {
@@ -147,7 +147,7 @@ fn every_record_edited_behind_the_head_is_found() {
     let records: Vec<Vec<u8>> = segment::read(&bytes).unwrap().records.iter().map(|record| record.to_vec()).collect();
     let write = |records: &[Vec<u8>]| {
         let mut bytes = segment::header(&name, 0);
-        records.iter().for_each(|record| segment::frame_into(&mut bytes, record).unwrap());
+        records.iter().for_each(|record| framed(&mut bytes, record));
         fs::write(&path, bytes).unwrap();
     };
     let step = if std::env::var_os("TOLLBOOK_NIGHTLY").is_some() { 1 } else { 7 };
@@ -198,7 +198,7 @@ fn records_in_another_order_are_found() {
     drop(log);
     let mut bytes = segment::header(&name, 0);
     for (seq, tool) in [(0, "b"), (1, "a")] {
-        segment::frame_into(&mut bytes, &Event { seq, ts_us: Some(7), body: decided(tool) }.to_bytes()).unwrap();
+        framed(&mut bytes, &Event { seq, ts_us: Some(7), body: decided(tool) }.to_bytes());
     }
     fs::write(instance::segment_path(dir.path(), &name, 0), bytes).unwrap();
     assert_eq!(faults(dir.path()), ["the events 0 to 1 aren't all as recorded: they differ from a signed head"]);
@@ -289,7 +289,7 @@ fn what_a_dead_process_left_is_vouched_for_by_the_next_if_it_follows() {
     let (name, path) = dead(dir.path(), 4);
     // Synced, and never covered: the process died first.
     let mut bytes = fs::read(&path).unwrap();
-    segment::frame_into(&mut bytes, &Event { seq: 4, ts_us: Some(7), body: ended(0) }.to_bytes()).unwrap();
+    framed(&mut bytes, &Event { seq: 4, ts_us: Some(7), body: ended(0) }.to_bytes());
     fs::write(&path, &bytes).unwrap();
     assert_eq!(check_intact(dir.path()).instances[0].not_covered(), 1);
     let (log, recovery) = Log::open(dir.path(), options()).unwrap();
@@ -306,7 +306,7 @@ fn what_was_changed_before_recovery_is_not_vouched_for() {
     let (name, path) = dead(dir.path(), 4);
     let mut bytes = segment::header(&name, 0);
     for seq in 0..5 {
-        segment::frame_into(&mut bytes, &Event { seq, ts_us: Some(7), body: decided("forged") }.to_bytes()).unwrap();
+        framed(&mut bytes, &Event { seq, ts_us: Some(7), body: decided("forged") }.to_bytes());
     }
     fs::write(&path, &bytes).unwrap();
     let (log, recovery) = Log::open(dir.path(), options()).unwrap();

@@ -12,7 +12,7 @@ use super::{Options, Shared, State};
 use crate::checkpoint::{self, Head};
 use crate::disk::DiskError;
 use crate::key::Signer;
-use crate::tree::{self, Tree};
+use crate::tree::{Hash, Tree};
 
 /// The tree as it grows, and how much of it is signed.
 pub(super) struct Heads {
@@ -56,8 +56,8 @@ impl Heads {
         }))
     }
 
-    pub fn push(&mut self, record: &[u8]) {
-        self.appended.push(tree::leaf(record));
+    pub fn push(&mut self, leaf: Hash) {
+        self.appended.push(leaf);
     }
 
     pub fn synced_to(&mut self, tree: Tree) {
