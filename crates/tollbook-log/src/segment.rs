@@ -150,18 +150,16 @@ pub fn frame_into(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Result
     out.extend_from_slice(&[0; FRAME_HEADER_BYTES]);
     let start = out.len();
     write(out);
-    let (head, record) = out.split_at_mut(start);
-    let length = u32::try_from(record.len()).ok().filter(|_| (1..=FRAME_BYTES_MAX).contains(&record.len()));
-    if let (Some(length), Some([length_place, checksum_place])) =
-        (length.map(u32::to_le_bytes), head.get_mut(frame..).map(<[u8]>::as_chunks_mut::<4>).map(|(chunks, _)| chunks))
-    {
-        *length_place = length;
-        *checksum_place = checksum(length, record).to_le_bytes();
-        return Ok(start..out.len());
-    }
+    let record = out.get(start..).unwrap_or_default();
     let bytes = record.len();
-    out.truncate(frame);
-    Err(bytes)
+    let Some(length) = u32::try_from(bytes).ok().filter(|_| (1..=FRAME_BYTES_MAX).contains(&bytes)) else {
+        out.truncate(frame);
+        return Err(bytes);
+    };
+    let length = length.to_le_bytes();
+    let header = length.into_iter().chain(checksum(length, record).to_le_bytes());
+    out.iter_mut().skip(frame).zip(header).for_each(|(place, byte)| *place = byte);
+    Ok(start..out.len())
 }
 
 /// Reads a segment up to its end.

@@ -545,6 +545,7 @@ impl State {
         }
         let written = self.file.append(&self.buffer);
         self.buffer.clear();
+        // What a very long record took isn't kept.
         self.buffer.shrink_to(2 * BUFFER_BYTES_MAX);
         written.map_err(|error| self.fail("write", &error))?;
         self.handed_seq = self.next_seq;
