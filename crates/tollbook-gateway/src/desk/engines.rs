@@ -3,9 +3,10 @@
 //! A policy stands for a server, or more narrowly for one grant on it. The narrower one judges; a replay picks
 //! by the same rule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use tollbook_engine::{Activated, Engine};
 use tollbook_policy::json::Node;
 use tollbook_policy::{Catalog, Category};
@@ -21,7 +22,8 @@ pub(super) struct Engines(BTreeMap<String, Server>);
 struct Server {
     every_grant: Option<Arc<Engine>>,
     grants: BTreeMap<String, Arc<Engine>>,
-    tools: BTreeMap<String, Known>,
+    /// Of which some servers have a thousand, and one is looked up for each call.
+    tools: HashMap<String, Known, RandomState>,
 }
 
 /// What is known of a tool.
