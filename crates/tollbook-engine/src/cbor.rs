@@ -50,9 +50,10 @@ fn event(to: &mut Vec<u8>, seq: u64, ts_us: Option<i64>, number: u64, body: &imp
     body.write(to);
 }
 
-/// Writes an array of fields up to the last one that is there.
+/// Writes an array of all fields, given in the order of their numbers, up to the last one that is there.
 macro_rules! fields {
-    ($to:expr, [$($field:ident),+ $(,)?]) => {{
+    ($of:expr, $to:expr, [$($field:ident),+ $(,)?]) => {{
+        let Self { $($field),+ } = $of;
         let absent = [$(Canonical::absent($field)),+];
         let mut left = absent.iter().rposition(|absent| !absent).map_or(0, |last| last + 1);
         head($to, ARRAY, left as u64);
@@ -68,33 +69,8 @@ macro_rules! fields {
 
 impl Canonical for RecordRef<'_> {
     fn write(&self, to: &mut Vec<u8>) {
-        let Self {
-            judged_by,
-            server,
-            session,
-            grant,
-            agent,
-            request_id,
-            tool,
-            args,
-            policy,
-            mode,
-            verdict,
-            reason,
-            rule,
-            message,
-            limits,
-            decide_ns,
-            trace_id,
-            label,
-            shadow_rules,
-            loop_period,
-            loop_repeats,
-            approval,
-            category,
-            continues,
-        } = self;
         fields!(
+            self,
             to,
             [
                 judged_by,
@@ -128,28 +104,14 @@ impl Canonical for RecordRef<'_> {
 
 impl Canonical for ArgsRef<'_> {
     fn write(&self, to: &mut Vec<u8>) {
-        let Self { kept, json, keys, hash, bytes } = self;
-        fields!(to, [kept, json, keys, hash, bytes]);
+        fields!(self, to, [kept, json, keys, hash, bytes]);
     }
 }
 
 impl Canonical for FactRef<'_> {
     fn write(&self, to: &mut Vec<u8>) {
-        let Self {
-            counter,
-            owner,
-            scope,
-            key,
-            window_s,
-            rolling,
-            window_start_us,
-            used_before_micros,
-            amount_micros,
-            max_micros,
-            frees_at_us,
-            shadow,
-        } = self;
         fields!(
+            self,
             to,
             [
                 counter,
@@ -171,8 +133,7 @@ impl Canonical for FactRef<'_> {
 
 impl Canonical for Outcome {
     fn write(&self, to: &mut Vec<u8>) {
-        let Self { call_seq, end, upstream_us, result_bytes, result_hash } = self;
-        fields!(to, [call_seq, end, upstream_us, result_bytes, result_hash]);
+        fields!(self, to, [call_seq, end, upstream_us, result_bytes, result_hash]);
     }
 }
 
