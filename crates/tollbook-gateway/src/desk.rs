@@ -382,9 +382,9 @@ impl Desk {
         if let Some(agent) = said.client.and_then(client) {
             connection.agent = Some(agent);
         }
-        if let Asked::Call(call) = &said.asked {
+        if let Asked::Call(frame) = &said.asked {
             let trace_id = said.trace_id.or_else(|| headers.traceparent.as_deref().and_then(trace_id));
-            return Ok(self.call(connection, &Asking { said, call, trace_id }, now_us));
+            return Ok(self.call(connection, &Asking { said, frame, trace_id }, now_us));
         }
         if self.engines.judge(&connection.server, connection.grant.as_deref()).is_none() {
             return Err(no_policy());
@@ -410,7 +410,7 @@ impl Desk {
     }
 
     fn call(&mut self, connection: &mut Connection, asking: &Asking<'_>, now_us: i64) -> Step {
-        let Asking { said, call: frame, trace_id } = *asking;
+        let Asking { said, frame, trace_id } = *asking;
         let server = connection.server.as_str();
         let engine = self.engines.judge(server, connection.grant.as_deref()).map(Arc::clone);
         let category = self.engines.category_of_call(server, frame.tool).name();
@@ -516,7 +516,7 @@ impl Desk {
         refused: &Refused,
         now_us: i64,
     ) -> Result<u64, Unrecorded> {
-        let (server, call) = (&connection.server, asking.map(|asking| asking.call));
+        let (server, call) = (&connection.server, asking.map(|asking| asking.frame));
         if let Some(metrics) = &self.metrics {
             metrics.decided(server, call.map_or("", |call| call.tool), Verdict::Deny.as_str(), refused.code);
         }
@@ -558,7 +558,7 @@ impl Desk {
             tracing::error!(%error, "a refused call was not recorded");
         }
         answer(asking.said, |id| {
-            refusal::refused_call(id, asking.call, refused.code, &format!("The call was refused: {}.", refused.why))
+            refusal::refused_call(id, asking.frame, refused.code, &format!("The call was refused: {}.", refused.why))
         })
     }
 }
@@ -567,7 +567,7 @@ impl Desk {
 #[derive(Clone, Copy)]
 struct Asking<'s> {
     said: &'s Said<'s>,
-    call: &'s CallFrame<'s>,
+    frame: &'s CallFrame<'s>,
     trace_id: Option<&'s str>,
 }
 

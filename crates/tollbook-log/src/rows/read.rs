@@ -2,7 +2,7 @@
 
 use arrow::array::RecordBatch;
 use tollbook_engine::{
-    Activated, Answered, Body, Bounds, Carried, ClockBack, End, Event, Expired, Frozen, Gap, Opened, Outcome,
+    Activated, Answered, Body, BodyRef, Bounds, Carried, ClockBack, End, Event, Expired, Frozen, Gap, Opened, Outcome,
     PolicyHash, Pruned, Reads, Reset, encode_event, from_hex,
 };
 
@@ -34,7 +34,9 @@ pub(crate) fn call_bytes(batch: &RecordBatch, mut take: impl FnMut(u64, &[u8])) 
         encode_event(event.seq, event.ts_us, &event.body, &mut bytes);
         take(event.seq, &bytes);
         if let Some(done) = reader.done(row)?.map(Done::event) {
-            take(done.seq, &done.to_bytes());
+            bytes.clear();
+            encode_event(done.seq, done.ts_us, &BodyRef::Other(&done.body), &mut bytes);
+            take(done.seq, &bytes);
         }
     }
     Ok(())
